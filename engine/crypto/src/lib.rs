@@ -1,0 +1,1 @@
+//! Seals and opens: keys, epochs, envelopes, statements, the vault.

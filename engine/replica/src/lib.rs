@@ -1,0 +1,2 @@
+//! One device's mind, without input or output, clock or entropy.
+

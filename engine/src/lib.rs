@@ -1,0 +1,1 @@
+//! The engine an app embeds: driver, store and link around the replica.

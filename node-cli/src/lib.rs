@@ -1,0 +1,1 @@
+//! The program sheaf: see everything, force a resync.

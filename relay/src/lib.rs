@@ -1,0 +1,1 @@
+//! Keeps ciphertext by topic until it expires.

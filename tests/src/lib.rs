@@ -1,0 +1,1 @@
+//! Harness that disturbs the product: simulation, crashes, privacy, command line.
