@@ -1,1 +1,51 @@
 //! Seals and opens: keys, epochs, envelopes, statements, the vault.
+//!
+//! The construction is research/keys.md section 2; docs/CRYPTOGRAPHY.md writes down every label,
+//! nonce, associated data and byte layout. This crate does no input or output and reads no clock and
+//! no entropy: randomness and time are arguments. It does not decide who is a member or which device
+//! is alive; it says what is well-formed, signed and sealed.
+//!
+//! Signed objects keep the bytes that were received. Their types have two states: what `decode` or
+//! `open` gives is only good for finding the author's key, what `verify` gives is good for use.
+
+pub mod capability;
+mod codec;
+mod committing;
+mod derive;
+pub mod device;
+pub mod envelope;
+pub mod epoch;
+pub mod evidence;
+pub mod id;
+mod kem;
+mod label;
+pub mod limits;
+pub mod operation;
+mod padding;
+pub mod recovery;
+mod signature;
+mod statement;
+pub mod user;
+
+pub use capability::{CapabilityKey, inbox_capability};
+pub use codec::CodecError;
+pub use device::{DeviceCertificate, DeviceSecrets};
+pub use envelope::{Dependency, EnvelopeError, Inner, Kind, Opened, open, seal};
+pub use epoch::{
+    EpochKeys, EpochSecret, Forward, Recipient, Rekey, Seal, SealError, epoch_id, forward,
+    open_chain, open_forward, open_rekey, rekey,
+};
+pub use evidence::{Evidence, SignedInner};
+pub use id::{
+    ConversationId, DeviceId, EpochId, IdError, ItemId, OperationId, RunId, UserId, actor_bytes,
+    item_of_record,
+};
+pub use kem::{KemRecord, Suite};
+pub use operation::{Body, FrontierEntry, Genesis, History, Operation, Role, SignedOperation};
+pub use recovery::{PhraseError, RecoveryPhrase};
+pub use signature::{Signature, SignatureError};
+pub use statement::StatementError;
+pub use user::{
+    Author, RecoveryKeys, SignedUserGenesis, SignedUserOperation, UserBody, UserGenesis, UserLog,
+    UserOperation, prove_recovery_possession,
+};
