@@ -9,6 +9,7 @@
 //! `open` gives is only good for finding the author's key, what `verify` gives is good for use.
 
 pub mod capability;
+pub mod card;
 mod codec;
 mod committing;
 mod derive;
@@ -17,17 +18,22 @@ pub mod envelope;
 pub mod epoch;
 pub mod evidence;
 pub mod id;
+pub mod inbox;
 mod kem;
 mod label;
 pub mod limits;
+pub mod linking;
 pub mod operation;
 mod padding;
 pub mod recovery;
+pub mod safety;
 mod signature;
 mod statement;
 pub mod user;
+pub mod vault;
 
 pub use capability::{CapabilityKey, inbox_capability};
+pub use card::Card;
 pub use codec::CodecError;
 pub use device::{DeviceCertificate, DeviceSecrets};
 pub use envelope::{Dependency, EnvelopeError, Inner, Kind, Opened, open, seal};
@@ -40,12 +46,20 @@ pub use id::{
     ConversationId, DeviceId, EpochId, IdError, ItemId, OperationId, RunId, UserId, actor_bytes,
     item_of_record,
 };
+pub use inbox::{
+    InboxError, InboxMessage, InboxPart, JoinedInbox, join_inbox_parts, open_inbox_part, seal_inbox,
+};
 pub use kem::{KemRecord, Suite};
+pub use linking::{
+    Approved, Join, JoinShown, LinkError, LinkStep, Offer, OfferReady, OfferWaiting,
+};
 pub use operation::{Body, FrontierEntry, Genesis, History, Operation, Role, SignedOperation};
 pub use recovery::{PhraseError, RecoveryPhrase};
+pub use safety::{fingerprint, safety_number};
 pub use signature::{Signature, SignatureError};
 pub use statement::StatementError;
 pub use user::{
     Author, RecoveryKeys, SignedUserGenesis, SignedUserOperation, UserBody, UserGenesis, UserLog,
     UserOperation, prove_recovery_possession,
 };
+pub use vault::{Argon2Params, Unlock, Vault, VaultError, VaultHeader};
