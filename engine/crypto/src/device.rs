@@ -306,3 +306,6 @@ impl fmt::Debug for DeviceSecrets {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,3 +208,6 @@ fn open_with<K: Kem>(
         .map(Zeroizing::new)
         .map_err(|_| KemError)
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,6 @@ pub(crate) mod associated {
     pub(crate) const STORE: &[u8] = b"sheaf1/store";
     pub(crate) const LINK: &[u8] = b"sheaf1/link-channel";
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ pub mod recovery;
 pub mod safety;
 mod signature;
 mod statement;
+#[cfg(test)]
+mod testing;
 pub mod user;
 pub mod vault;
 

@@ -13,3 +13,6 @@ pub(crate) fn padded_len(bytes: usize) -> usize {
         .map_or(0, |unit| unit - 1);
     bytes.saturating_add(mask) & !mask
 }
+
+#[cfg(test)]
+mod tests;

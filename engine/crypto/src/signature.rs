@@ -74,3 +74,6 @@ impl<'de> Deserialize<'de> for Signature {
         Ok(Self(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests;
