@@ -126,6 +126,17 @@ impl Join {
     }
 }
 
+#[cfg(test)]
+impl Join {
+    /// A cheater's state: another random value than the one committed to.
+    pub(super) fn with_random(self, random: [u8; 32]) -> Self {
+        Self {
+            random: Zeroizing::new(random),
+            ..self
+        }
+    }
+}
+
 fn seal_request<R: CryptoRng + ?Sized>(
     mut rng: &mut R,
     code: &Code,
