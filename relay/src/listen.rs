@@ -1,0 +1,88 @@
+//! Takes connections in: cheap checks first, and nothing here waits for one device.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use quinn::{Endpoint, Incoming};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{Shared, serve};
+use crate::metrics::Handshake;
+use crate::rate::Prefix;
+
+/// Takes connections until the relay drains or its socket is gone.
+pub(crate) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, tasks: TaskTracker) {
+    let shaking = Arc::new(AtomicU32::new(0));
+    loop {
+        let incoming = tokio::select! {
+            () = shared.draining.cancelled() => break,
+            incoming = endpoint.accept() => incoming,
+        };
+        let Some(incoming) = incoming else {
+            break;
+        };
+        if let Some(incoming) = admit(&shared, &shaking, incoming) {
+            let shaking = Handshaking::begin(&shaking);
+            tasks.spawn(greet(Arc::clone(&shared), incoming, shaking));
+        }
+    }
+    // New ones are refused from here on; those that are up go on until they are done.
+    endpoint.set_server_config(None);
+}
+
+/// Turns away, or asks to come back, before any cryptography is done.
+fn admit(shared: &Shared, shaking: &AtomicU32, incoming: Incoming) -> Option<Incoming> {
+    let prefix = Prefix::of(incoming.remote_address().ip());
+    let fast = !shared.rates.handshake(prefix);
+    let busy = shaking.load(Ordering::Relaxed) >= shared.limits.handshakes_before_retry;
+    if !fast && !busy {
+        return Some(incoming);
+    }
+    if !incoming.remote_address_validated() && incoming.may_retry() {
+        shared.metrics.handshake(Handshake::Retried);
+        // It cannot fail after `may_retry`, and the device tries again anyway.
+        let _refused = incoming.retry();
+        return None;
+    }
+    if fast {
+        shared.metrics.handshake(Handshake::TurnedAway);
+        incoming.refuse();
+        return None;
+    }
+    Some(incoming)
+}
+
+async fn greet(shared: Arc<Shared>, incoming: Incoming, shaking: Handshaking) {
+    let limit = Duration::from_secs(u64::from(shared.limits.handshake_seconds));
+    let Ok(connecting) = incoming.accept() else {
+        return shared.metrics.handshake(Handshake::Failed);
+    };
+    let connection = match timeout(limit, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "handshake failed");
+            return shared.metrics.handshake(Handshake::Failed);
+        }
+        Err(_) => return shared.metrics.handshake(Handshake::TimedOut),
+    };
+    drop(shaking);
+    serve(shared, connection).await;
+}
+
+/// One handshake under way.
+struct Handshaking(Arc<AtomicU32>);
+
+impl Handshaking {
+    fn begin(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Handshaking {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,5 @@
+//! The program `sheaf-relay`.
+
+fn main() -> std::process::ExitCode {
+    sheaf_relay::run_cli()
+}

@@ -1,0 +1,480 @@
+//! The embedded store: sled 0.34 with a sync that survives a power cut.
+//!
+//! sled's `flush` on Linux is `sync_file_range`, which does not reach the disk's own cache, so every
+//! batch ends with an fdatasync of sled's file through a handle of our own.
+
+mod key;
+mod open;
+mod witness;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+
+use self::key::{Header, PART_BYTES, TOTALS_KEY, Watermark};
+pub use self::open::OpenError;
+use self::open::{Opened, engine};
+use self::witness::Witness;
+use super::{
+    Appended, NewRecord, Quota, RangeLimit, Storage, StorageError, StoredRecord, TopicStat, Totals,
+};
+
+/// How long a failed store stays closed before it is opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How a [`DiskStorage`] is opened.
+#[derive(Debug, Clone)]
+pub struct DiskOptions {
+    /// Directory of the store, its lock and its witness.
+    pub directory: PathBuf,
+    /// Memory that sled uses for its pages.
+    pub cache_bytes: u64,
+    /// Whether every record is counted at opening; without it only a lost tail is noticed.
+    pub check: bool,
+    /// Bytes that must stay free on the disk; below it appends are refused.
+    pub free_bytes_min: u64,
+    /// How full the store may become.
+    pub quota: Quota,
+}
+
+/// A store in a directory.
+#[derive(Debug)]
+pub struct DiskStorage {
+    options: DiskOptions,
+    log: LogId,
+    moved_aside: Option<PathBuf>,
+    /// `None` while the store is closed after a failure. Readers copy the handle and let go.
+    db: RwLock<Option<sled::Db>>,
+    writer: Mutex<Writer>,
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Writer {
+    watermark: Watermark,
+    open: Option<(File, Witness)>,
+    failed_at: Option<Instant>,
+}
+
+/// Changes of one batch, seen by the records that follow in it.
+struct Draft<'a> {
+    db: &'a sled::Db,
+    batch: sled::Batch,
+    watermark: Watermark,
+    stats: HashMap<TopicId, TopicStat>,
+    places: HashMap<(TopicId, RecordHash), u64>,
+}
+
+impl DiskStorage {
+    /// Opens the store of a directory, creating it under `fresh_log` where there is none. A store
+    /// found damaged is moved aside and a fresh one begun; [`DiskStorage::moved_aside`] tells.
+    ///
+    /// # Errors
+    /// [`OpenError`] when another process holds it or the disk refuses.
+    pub fn open(options: DiskOptions, fresh_log: LogId) -> Result<Self, OpenError> {
+        let lock = open::lock(&options.directory)?;
+        let (opened, moved_aside) = open::open_or_replace(&options, fresh_log)?;
+        let Opened {
+            db,
+            sync,
+            witness,
+            watermark,
+            log,
+        } = opened;
+        Ok(Self {
+            options,
+            log,
+            moved_aside,
+            db: RwLock::new(Some(db)),
+            writer: Mutex::new(Writer {
+                watermark,
+                open: Some((sync, witness)),
+                failed_at: None,
+            }),
+            _lock: lock,
+        })
+    }
+
+    /// Where a damaged store was moved at opening, if one was found.
+    #[must_use]
+    pub fn moved_aside(&self) -> Option<&std::path::Path> {
+        self.moved_aside.as_deref()
+    }
+
+    fn db(&self) -> Result<sled::Db, StorageError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        db.clone().ok_or(StorageError::Closed)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open store; one that failed is opened again, at most once a second.
+    fn ready(&self, writer: &mut Writer) -> Result<sled::Db, StorageError> {
+        if let Ok(db) = self.db() {
+            return Ok(db);
+        }
+        if writer
+            .failed_at
+            .is_some_and(|at| at.elapsed() < REOPEN_AFTER)
+        {
+            return Err(StorageError::Closed);
+        }
+        writer.failed_at = Some(Instant::now());
+        let opened = open::open(&self.options, self.log)?;
+        if opened.log != self.log {
+            return Err(StorageError::Damaged("another store came back"));
+        }
+        writer.watermark = opened.watermark;
+        writer.open = Some((opened.sync, opened.witness));
+        let db = opened.db.clone();
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.db);
+        tracing::info!("the store is open again");
+        Ok(db)
+    }
+
+    /// Closes the store after a failure: what sled holds in memory can no longer be trusted.
+    fn fail(&self, writer: &mut Writer, error: &StorageError) {
+        tracing::error!(%error, "the store failed and is closed until it can be reopened");
+        writer.open = None;
+        writer.failed_at = Some(Instant::now());
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn check_room(&self) -> Result<(), StorageError> {
+        let reserve_bytes = self.options.free_bytes_min;
+        if reserve_bytes == 0 {
+            return Ok(());
+        }
+        let room = rustix::fs::statvfs(&self.options.directory)
+            .map_err(|error| StorageError::File(error.into()))?;
+        let free_bytes = room.f_bavail.saturating_mul(room.f_frsize);
+        if free_bytes < reserve_bytes {
+            return Err(StorageError::NoSpace {
+                free_bytes,
+                reserve_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// Applies a batch; where `durable` it returns only once the disk has it.
+    fn commit(
+        &self,
+        writer: &mut Writer,
+        db: &sled::Db,
+        mut batch: sled::Batch,
+        mut watermark: Watermark,
+        durable: bool,
+    ) -> Result<(), StorageError> {
+        watermark.batches = watermark.batches.saturating_add(1);
+        batch.insert(TOTALS_KEY, watermark.encode());
+        let result = apply(writer, db, batch, watermark.batches, durable);
+        match &result {
+            Ok(()) => writer.watermark = watermark,
+            Err(error) => self.fail(writer, error),
+        }
+        result
+    }
+
+    fn delete(
+        &self,
+        writer: &mut Writer,
+        db: &sled::Db,
+        doomed: &[(TopicId, u64)],
+    ) -> Result<usize, StorageError> {
+        let mut draft = Draft::new(db, writer.watermark);
+        let mut count = 0;
+        for (topic, sequence) in doomed {
+            count += usize::from(draft.delete(topic, *sequence)?);
+        }
+        if count > 0 {
+            let (batch, watermark) = draft.finish();
+            self.commit(writer, db, batch, watermark, false)?;
+        }
+        Ok(count)
+    }
+}
+
+fn apply(
+    writer: &mut Writer,
+    db: &sled::Db,
+    batch: sled::Batch,
+    batches: u64,
+    durable: bool,
+) -> Result<(), StorageError> {
+    db.apply_batch(batch).map_err(engine)?;
+    if durable {
+        db.flush().map_err(engine)?;
+        let (sync, witness) = writer.open.as_mut().ok_or(StorageError::Closed)?;
+        sync.sync_data().map_err(StorageError::File)?;
+        witness.write(batches).map_err(StorageError::File)?;
+    }
+    Ok(())
+}
+
+impl<'a> Draft<'a> {
+    fn new(db: &'a sled::Db, watermark: Watermark) -> Self {
+        Self {
+            db,
+            batch: sled::Batch::default(),
+            watermark,
+            stats: HashMap::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    fn stat(&self, topic: &TopicId) -> Result<TopicStat, StorageError> {
+        match self.stats.get(topic) {
+            Some(stat) => Ok(*stat),
+            None => read_stat(self.db, topic),
+        }
+    }
+
+    fn place(&self, topic: &TopicId, hash: &RecordHash) -> Result<Option<u64>, StorageError> {
+        if let Some(sequence) = self.places.get(&(*topic, *hash)) {
+            return Ok(Some(*sequence));
+        }
+        let found = self.db.get(key::hash_key(topic, hash)).map_err(engine)?;
+        found.map(|bytes| key::decode_sequence(&bytes)).transpose()
+    }
+
+    fn append(&mut self, quota: Quota, record: &NewRecord) -> Result<Appended, StorageError> {
+        let topic = &record.topic;
+        if let Some(sequence) = self.place(topic, &record.hash)? {
+            return Ok(Appended::Duplicate(sequence));
+        }
+        let bytes = record.bytes.len() as u64;
+        let mut stat = self.stat(topic)?;
+        if stat.bytes.saturating_add(bytes) > quota.topic_bytes_max {
+            return Ok(Appended::TopicFull);
+        }
+        if self.watermark.bytes.saturating_add(bytes) > quota.store_bytes_max {
+            return Ok(Appended::StoreFull);
+        }
+        stat.head += 1;
+        stat.records += 1;
+        stat.bytes += bytes;
+        let sequence = stat.head;
+        self.insert_parts(record, sequence);
+        self.batch
+            .insert(key::hash_key(topic, &record.hash), &sequence.to_be_bytes());
+        let expiry = key::expiry_key(record.class, record.received_ms, topic, sequence);
+        self.batch.insert(expiry, &[]);
+        self.watermark.add(topic, sequence, &record.hash, bytes);
+        self.places.insert((*topic, record.hash), sequence);
+        self.keep_stat(topic, stat);
+        Ok(Appended::New(sequence))
+    }
+
+    fn insert_parts(&mut self, record: &NewRecord, sequence: u64) {
+        let header = Header {
+            class: record.class,
+            received_ms: record.received_ms,
+            hash: record.hash,
+            length: u32::try_from(record.bytes.len()).unwrap_or(u32::MAX),
+        };
+        let mut parts = record.bytes.chunks(PART_BYTES);
+        let mut value = header.encode();
+        value.extend_from_slice(parts.next().unwrap_or_default());
+        self.batch
+            .insert(key::record_key(&record.topic, sequence, 0), value);
+        for (part, bytes) in (1..=u8::MAX).zip(parts) {
+            self.batch
+                .insert(key::record_key(&record.topic, sequence, part), bytes);
+        }
+    }
+
+    fn delete(&mut self, topic: &TopicId, sequence: u64) -> Result<bool, StorageError> {
+        let first = key::record_key(topic, sequence, 0);
+        let Some(value) = self.db.get(&first).map_err(engine)? else {
+            return Ok(false);
+        };
+        let (header, _) = Header::decode(&value)?;
+        for part in 0..header.parts() {
+            self.batch.remove(key::record_key(topic, sequence, part));
+        }
+        self.batch.remove(key::hash_key(topic, &header.hash));
+        let expiry = key::expiry_key(header.class, header.received_ms, topic, sequence);
+        self.batch.remove(expiry);
+        let bytes = u64::from(header.length);
+        let mut stat = self.stat(topic)?;
+        stat.records = stat.records.saturating_sub(1);
+        stat.bytes = stat.bytes.saturating_sub(bytes);
+        self.watermark.remove(topic, sequence, &header.hash, bytes);
+        self.keep_stat(topic, stat);
+        Ok(true)
+    }
+
+    fn keep_stat(&mut self, topic: &TopicId, stat: TopicStat) {
+        self.batch
+            .insert(key::topic_key(topic), key::encode_stat(stat));
+        self.stats.insert(*topic, stat);
+    }
+
+    fn finish(self) -> (sled::Batch, Watermark) {
+        (self.batch, self.watermark)
+    }
+}
+
+fn read_stat(db: &sled::Db, topic: &TopicId) -> Result<TopicStat, StorageError> {
+    let found = db.get(key::topic_key(topic)).map_err(engine)?;
+    found.map_or(Ok(TopicStat::default()), |bytes| key::decode_stat(&bytes))
+}
+
+/// Reads the records of a key range, putting their parts together.
+fn read_range(
+    db: &sled::Db,
+    topic: &TopicId,
+    after: u64,
+    upto: u64,
+    limit: RangeLimit,
+) -> Result<Vec<StoredRecord>, StorageError> {
+    let first = key::record_key(topic, after.saturating_add(1), 0);
+    let last = key::record_key(topic, upto, u8::MAX);
+    let mut records: Vec<StoredRecord> = Vec::new();
+    let mut missing = 0_usize;
+    let mut bytes = 0_usize;
+    for item in db.range(first..=last) {
+        let (name, value) = item.map_err(engine)?;
+        let (_, sequence, part) = key::decode_record_key(&name)?;
+        let piece = if part == 0 {
+            let (header, piece) = Header::decode(&value)?;
+            let length = header.length as usize;
+            bytes = bytes.saturating_add(length);
+            let full = bytes > limit.bytes_max || records.len() >= limit.records_max;
+            if missing != 0 || (full && !records.is_empty()) {
+                break;
+            }
+            missing = length;
+            records.push(StoredRecord {
+                sequence,
+                class: header.class,
+                received_ms: header.received_ms,
+                bytes: Vec::with_capacity(length),
+            });
+            piece
+        } else {
+            &value
+        };
+        let record = records
+            .last_mut()
+            .filter(|record| record.sequence == sequence)
+            .ok_or(StorageError::Damaged("a record has lost its beginning"))?;
+        record.bytes.extend_from_slice(piece);
+        missing = missing
+            .checked_sub(piece.len())
+            .ok_or(StorageError::Damaged("a record is longer than it was"))?;
+    }
+    if missing != 0 {
+        return Err(StorageError::Damaged("a record has lost its end"));
+    }
+    Ok(records)
+}
+
+impl Storage for DiskStorage {
+    fn log(&self) -> LogId {
+        self.log
+    }
+
+    fn append(&self, records: &[NewRecord]) -> Result<Vec<Appended>, StorageError> {
+        let mut writer = self.writer();
+        let db = self.ready(&mut writer)?;
+        self.check_room()?;
+        let mut draft = Draft::new(&db, writer.watermark);
+        let results: Result<Vec<_>, _> = records
+            .iter()
+            .map(|record| draft.append(self.options.quota, record))
+            .collect();
+        let (batch, watermark) = draft.finish();
+        let results = results.inspect_err(|error| self.fail(&mut writer, error))?;
+        if results
+            .iter()
+            .any(|result| matches!(result, Appended::New(_)))
+        {
+            self.commit(&mut writer, &db, batch, watermark, true)?;
+        }
+        Ok(results)
+    }
+
+    fn range(
+        &self,
+        topic: &TopicId,
+        after: u64,
+        upto: u64,
+        limit: RangeLimit,
+    ) -> Result<Vec<StoredRecord>, StorageError> {
+        if after >= upto {
+            return Ok(Vec::new());
+        }
+        read_range(&self.db()?, topic, after, upto, limit)
+    }
+
+    fn trim(&self, topic: &TopicId, upto: u64, records_max: usize) -> Result<usize, StorageError> {
+        let mut writer = self.writer();
+        let db = self.ready(&mut writer)?;
+        let mut doomed = Vec::new();
+        let all = key::record_key(topic, 0, 0)..=key::record_key(topic, upto, u8::MAX);
+        for item in db.range(all) {
+            let (name, value) = item.map_err(engine)?;
+            let (_, sequence, part) = key::decode_record_key(&name)?;
+            if part == 0 && Header::decode(&value)?.0.class == Class::Inbox {
+                doomed.push((*topic, sequence));
+            }
+            if doomed.len() >= records_max {
+                break;
+            }
+        }
+        self.delete(&mut writer, &db, &doomed)
+    }
+
+    fn expire(
+        &self,
+        class: Class,
+        before_ms: u64,
+        records_max: usize,
+    ) -> Result<usize, StorageError> {
+        let mut writer = self.writer();
+        let db = self.ready(&mut writer)?;
+        let mut doomed = Vec::new();
+        let all = key::expiry_bound(class, 0)..key::expiry_bound(class, before_ms);
+        for item in db.range(all).take(records_max) {
+            let (name, _) = item.map_err(engine)?;
+            doomed.push(key::decode_expiry_key(&name)?);
+        }
+        self.delete(&mut writer, &db, &doomed)
+    }
+
+    fn stat(&self, topic: &TopicId) -> Result<TopicStat, StorageError> {
+        read_stat(&self.db()?, topic)
+    }
+
+    fn totals(&self) -> Totals {
+        let Watermark { records, bytes, .. } = self.writer().watermark;
+        Totals { records, bytes }
+    }
+
+    fn probe(&self) -> Result<(), StorageError> {
+        let mut writer = self.writer();
+        self.ready(&mut writer)?;
+        self.check_room()
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        let mut writer = self.writer();
+        let db = self.ready(&mut writer)?;
+        db.flush().map_err(engine)?;
+        let batches = writer.watermark.batches;
+        let (sync, witness) = writer.open.as_mut().ok_or(StorageError::Closed)?;
+        sync.sync_data().map_err(StorageError::File)?;
+        witness.write(batches).map_err(StorageError::File)
+    }
+}
+
+#[cfg(test)]
+mod tests;
