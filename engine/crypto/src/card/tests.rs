@@ -30,7 +30,7 @@ fn a_card_reads_back() {
 fn every_cut_and_foreign_text_is_refused() {
     let text = card().to_text().unwrap();
     for length in 0..text.len() {
-        assert!(Card::parse(&text[..length]).is_err());
+        assert!(Card::parse(text.get(..length).unwrap()).is_err());
     }
     for foreign in ["", "sheaf:", "sheaf-link:AAAA", "sheaf:!!", "hello"] {
         assert!(Card::parse(foreign).is_err());

@@ -46,10 +46,10 @@ fn a_certificate_holds_together() {
 fn certificates_that_do_not_hold_together_are_refused() {
     let certificate = device(1).certificate("laptop").unwrap();
     let other = device(2).certificate("phone").unwrap();
-    let mut altered = vec![certificate.clone(); 6];
+    let mut altered = vec![certificate; 6];
     altered[0].device = other.device;
     altered[1].signing = other.signing;
-    altered[2].kem = other.kem.clone();
+    altered[2].kem = other.kem;
     altered[3].kem.counter += 1;
     altered[4].kem.public[0] ^= 1;
     altered[5].label = "x".repeat(limits::LABEL_BYTES_MAX + 1);
@@ -87,7 +87,7 @@ fn possession_binds_user_and_certificate() {
     certificate.verify_possession(&user, &proof).unwrap();
     assert!(certificate.verify_possession(&stranger, &proof).is_err());
     assert!(other.prove_possession(&user, &certificate).is_err());
-    let mut renamed = certificate.clone();
+    let mut renamed = certificate;
     renamed.label.push('x');
     assert_eq!(
         renamed.verify_possession(&user, &proof).unwrap_err(),

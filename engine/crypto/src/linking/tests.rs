@@ -42,7 +42,8 @@ fn two_honest_sides_link() {
     assert_eq!(pair.shown.existing.device, pair.existing.device());
     let ready = pair.waiting.receive_reveal(&pair.reveal).unwrap();
     assert_eq!(ready.certificate().label, "phone");
-    let typed = format!("{} {}", &pair.shown.digits[..3], &pair.shown.digits[3..]);
+    let (left, right) = pair.shown.digits.split_at(3);
+    let typed = format!("{left} {right}");
     let approved = ready.approve(&typed).unwrap();
     let (certificate, possession) = approved.device();
     assert_eq!(certificate.device, pair.new.device());
@@ -257,7 +258,16 @@ fn codes_carry_the_relay_and_are_strict() {
     let (join, _) = Join::start(&mut rng(11), &code, NOW_MS, &device(2), "x").unwrap();
     assert_eq!(join.relay(), Some(relay));
     for length in 0..code.len() {
-        assert!(Join::start(&mut rng(1), &code[..length], NOW_MS, &device(2), "x").is_err());
+        assert!(
+            Join::start(
+                &mut rng(1),
+                code.get(..length).unwrap(),
+                NOW_MS,
+                &device(2),
+                "x"
+            )
+            .is_err()
+        );
     }
     let refused = Join::start(&mut rng(1), &format!("{code}AAAA"), NOW_MS, &device(2), "x");
     assert_eq!(refused.unwrap_err(), LinkError::Code);
