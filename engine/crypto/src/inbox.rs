@@ -27,6 +27,8 @@ const HEADER_BYTES: usize = 2 + ID_BYTES + 2;
 const DIGEST_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 const SIGNATURE_BYTES: usize = 64;
+/// Two ids and the body's length.
+const CONTENT_OVERHEAD_BYTES_MAX: usize = 2 * 32 + 5;
 
 /// Why an inbox message could not be sealed, opened, joined or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +96,8 @@ pub fn seal_inbox(
         device: sender.device(),
         body: body.to_vec(),
     };
-    let mut whole = Zeroizing::new(codec::encode(&content).map_err(|_| InboxError::Malformed)?);
+    let bytes_max = padded_len(CONTENT_OVERHEAD_BYTES_MAX + body.len() + SIGNATURE_BYTES);
+    let mut whole = codec::encode_secret(&content, bytes_max).map_err(|_| InboxError::Malformed)?;
     let padded = padded_len(whole.len() + SIGNATURE_BYTES);
     whole.resize(padded - SIGNATURE_BYTES, 0);
     let signature = sender.sign(

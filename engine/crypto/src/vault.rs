@@ -23,6 +23,7 @@ const SCHEMA: u8 = 1;
 /// that can be destroyed one by one.
 const MASTER_KEY_ID: u8 = 0;
 const NONCE_BYTES: usize = 24;
+const HMAC_BLOCK_BYTES: usize = 64;
 
 /// Why a vault or a record of it does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +56,7 @@ pub struct Vault {
 }
 
 /// The two keys of one kind of record.
+#[derive(Clone)]
 struct KindKeys {
     value: Zeroizing<[u8; 32]>,
     name: Zeroizing<[u8; 32]>,
@@ -98,7 +100,7 @@ impl Vault {
     ) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE_BYTES];
         rng.fill_bytes(&mut nonce);
-        let keys = self.keys(kind)?;
+        let keys = self.keys(kind);
         let payload = Payload {
             msg: value,
             aad: &aad(kind, name),
@@ -133,7 +135,7 @@ impl Vault {
             msg: ciphertext,
             aad: &aad(kind, name),
         };
-        let keys = self.keys(kind)?;
+        let keys = self.keys(kind);
         XChaCha20Poly1305::new((&*keys.value).into())
             .decrypt(&XNonce::from(*nonce), payload)
             .map(Zeroizing::new)
@@ -142,27 +144,29 @@ impl Vault {
 
     /// The name under which a key is stored, so that the store shows no key:
     /// `HMAC-SHA256(name key of the kind, key)[0..16]`.
-    ///
-    /// # Errors
-    /// Never in practice: every kind has its keys, and HMAC takes every length of key.
-    pub fn name(&self, kind: u8, key: &[u8]) -> Result<[u8; 16], VaultError> {
-        let keys = self.keys(kind)?;
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(keys.name.as_slice()).map_err(|_| VaultError::Record)?;
+    #[must_use]
+    pub fn name(&self, kind: u8, key: &[u8]) -> [u8; 16] {
+        // HMAC fills a short key up with zeroes to the hash's block: the fixed size cannot fail.
+        let mut block = Zeroizing::new([0; HMAC_BLOCK_BYTES]);
+        for (to, from) in block.iter_mut().zip(self.keys(kind).name.iter()) {
+            *to = *from;
+        }
+        let mut mac = Hmac::<Sha256>::new((&*block).into());
         mac.update(key);
         let tag: [u8; 32] = mac.finalize().into_bytes().into();
-        tag.first_chunk().copied().ok_or(VaultError::Record)
+        let [name @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = tag;
+        name
     }
 
-    fn keys(&self, kind: u8) -> Result<&KindKeys, VaultError> {
-        let slot = self
-            .kinds
-            .get(usize::from(kind))
-            .ok_or(VaultError::Record)?;
-        Ok(slot.get_or_init(|| KindKeys {
+    /// The keys of a kind, derived once.
+    fn keys(&self, kind: u8) -> KindKeys {
+        let derive = || KindKeys {
             value: kdf(self.master.as_slice(), &[kind], label::key::STORE_VALUE),
             name: kdf(self.master.as_slice(), &[kind], label::key::STORE_NAME),
-        }))
+        };
+        self.kinds
+            .get(usize::from(kind))
+            .map_or_else(derive, |slot| slot.get_or_init(derive).clone())
     }
 }
 

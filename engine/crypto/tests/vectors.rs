@@ -305,7 +305,7 @@ fn vaults() {
             "name": hex(b"name"),
             "value": hex(b"value"),
             "record": hex(sealed),
-            "record_name": hex(vault.name(3, b"key").unwrap()),
+            "record_name": hex(vault.name(3, b"key")),
         }),
     );
 }

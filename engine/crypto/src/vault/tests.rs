@@ -37,9 +37,9 @@ fn slots_come_and_go_but_never_the_last() {
     header
         .add(&mut rng(3), &vault, &Unlock::KeyFile(&KEY), QUICK)
         .unwrap();
-    let name = vault.name(1, b"key").unwrap();
+    let name = vault.name(1, b"key");
     let opened = header.open(&Unlock::KeyFile(&KEY)).unwrap();
-    assert_eq!(opened.name(1, b"key").unwrap(), name);
+    assert_eq!(opened.name(1, b"key"), name);
     let refused = header.open(&Unlock::KeyFile(&[6; 32]));
     assert_eq!(refused.unwrap_err(), VaultError::WrongKey);
     header.remove(&Unlock::Passphrase("correct horse")).unwrap();
@@ -106,8 +106,8 @@ fn a_record_is_bound_to_its_place() {
 #[test]
 fn names_are_per_kind_and_nothing_is_printed() {
     let (_, vault) = vault();
-    assert_ne!(vault.name(1, b"a").unwrap(), vault.name(2, b"a").unwrap());
-    assert_ne!(vault.name(1, b"a").unwrap(), vault.name(1, b"b").unwrap());
+    assert_ne!(vault.name(1, b"a"), vault.name(2, b"a"));
+    assert_ne!(vault.name(1, b"a"), vault.name(1, b"b"));
     assert_eq!(format!("{vault:?}"), "Vault { .. }");
     assert_eq!(format!("{:?}", Unlock::Passphrase("secret")), "Passphrase");
 }
