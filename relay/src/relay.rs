@@ -22,7 +22,7 @@ use crate::misbehaviour::CloseCode;
 use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::store::{DiskOptions, DiskStorage, OpenError, Quota, RangeLimit, Storage, StorageError};
-use crate::writer::{self, Command, WriterQueue};
+use crate::writer::{self, Command, Deletion, WriterQueue};
 use crate::{http, listen, tls};
 
 /// How long connections have to finish what is under way.
@@ -325,11 +325,11 @@ async fn expire(shared: &Shared, class: Class, days: u32) {
     let before_ms = u64::try_from(before.as_millis()).unwrap_or(0);
     loop {
         let (done, expired) = oneshot::channel();
-        let command = Command::Expire {
+        let command = Command::Delete(Deletion::Expire {
             class,
             before_ms,
             done,
-        };
+        });
         if shared.writer.send(command).await.is_err() {
             return;
         }

@@ -179,9 +179,10 @@ pub trait Storage: std::fmt::Debug + Send + Sync + 'static {
     /// The reason why not.
     fn probe(&self) -> Result<(), StorageError>;
 
-    /// Makes everything durable, deletions included.
+    /// Makes everything durable, deletions included, and lets go of what the store holds. Every
+    /// later call fails.
     ///
     /// # Errors
-    /// [`StorageError`] when that failed.
-    fn flush(&self) -> Result<(), StorageError>;
+    /// [`StorageError`] when the last of it could not be made durable.
+    fn close(&self) -> Result<(), StorageError>;
 }

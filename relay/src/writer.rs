@@ -84,11 +84,15 @@ pub(crate) struct SubscribeCommand {
 #[derive(Debug)]
 pub(crate) enum Command {
     Append(AppendCommand),
-    Subscribe(SubscribeCommand),
-    Unsubscribe {
-        topic: TopicId,
-        outbox: Arc<Outbox>,
-    },
+    Delete(Deletion),
+    Change(Change),
+    /// Ends the thread after what was queued before it.
+    Stop,
+}
+
+/// Records to delete.
+#[derive(Debug)]
+pub(crate) enum Deletion {
     Trim {
         topic: TopicId,
         upto: u64,
@@ -99,8 +103,44 @@ pub(crate) enum Command {
         before_ms: u64,
         done: oneshot::Sender<usize>,
     },
-    /// Ends the thread after what was queued before it.
-    Stop,
+}
+
+/// A change of who is subscribed.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Subscribe(SubscribeCommand),
+    Unsubscribe { topic: TopicId, outbox: Arc<Outbox> },
+}
+
+/// Commands taken together. Deletions go first, since they name what was durable before; then the
+/// appends in one sync; then the subscriptions, which see a head that is durable.
+#[derive(Debug, Default)]
+struct Batch {
+    deletions: Vec<Deletion>,
+    appends: Vec<AppendCommand>,
+    changes: Vec<Change>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Takes a command; `false` when it is the last one.
+    fn take(&mut self, command: Command) -> bool {
+        match command {
+            Command::Append(append) => {
+                self.bytes = self.bytes.saturating_add(append.record.bytes.len());
+                self.appends.push(append);
+            }
+            Command::Delete(deletion) => self.deletions.push(deletion),
+            Command::Change(change) => self.changes.push(change),
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        let commands = self.deletions.len() + self.appends.len() + self.changes.len();
+        commands >= BATCH_COMMANDS_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
 }
 
 /// The connections' end of the writer's queue.
@@ -126,6 +166,7 @@ pub(crate) fn start(
         .name("store-writer".to_owned())
         .spawn(move || {
             writer.run(commands);
+            drop(writer);
             // Nobody may be waiting any more.
             let _closed = ended.send(());
         })?;
@@ -142,40 +183,27 @@ impl Writer {
     fn run(&self, mut commands: mpsc::Receiver<Command>) {
         self.gauge();
         let mut going = true;
-        while going {
-            let Some(first) = commands.blocking_recv() else {
-                break;
-            };
-            let mut appends = Vec::new();
-            let mut others = Vec::new();
-            let mut bytes = 0_usize;
-            let mut next = Some(first);
-            while let Some(command) = next.take() {
-                match command {
-                    Command::Append(append) => {
-                        bytes = bytes.saturating_add(append.record.bytes.len());
-                        appends.push(append);
-                    }
-                    Command::Stop => going = false,
-                    other @ (Command::Subscribe(_)
-                    | Command::Unsubscribe { .. }
-                    | Command::Trim { .. }
-                    | Command::Expire { .. }) => others.push(other),
-                }
-                let taken = appends.len() + others.len();
-                if going && taken < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES_MAX {
-                    next = commands.try_recv().ok();
-                }
+        while going && let Some(first) = commands.blocking_recv() {
+            let mut batch = Batch::default();
+            going = batch.take(first);
+            while going
+                && !batch.is_full()
+                && let Ok(next) = commands.try_recv()
+            {
+                going = batch.take(next);
             }
-            if !appends.is_empty() {
-                self.append(appends);
+            for deletion in batch.deletions {
+                self.delete(deletion);
             }
-            for command in others {
-                self.other(command);
+            if !batch.appends.is_empty() {
+                self.append(batch.appends);
+            }
+            for change in batch.changes {
+                self.change(change);
             }
         }
-        if let Err(error) = self.storage.flush() {
-            tracing::error!(%error, "the last flush of the store failed");
+        if let Err(error) = self.storage.close() {
+            tracing::error!(%error, "the store did not close well");
         }
     }
 
@@ -274,12 +302,17 @@ impl Writer {
         }
     }
 
-    fn other(&self, command: Command) {
-        match command {
-            Command::Subscribe(command) => self.subscribe(command),
-            Command::Unsubscribe { topic, outbox } => self.hub.unsubscribe(&outbox, &topic),
-            Command::Trim { topic, upto } => self.trim(&topic, upto),
-            Command::Expire {
+    fn change(&self, change: Change) {
+        match change {
+            Change::Subscribe(command) => self.subscribe(command),
+            Change::Unsubscribe { topic, outbox } => self.hub.unsubscribe(&outbox, &topic),
+        }
+    }
+
+    fn delete(&self, deletion: Deletion) {
+        match deletion {
+            Deletion::Trim { topic, upto } => self.trim(&topic, upto),
+            Deletion::Expire {
                 class,
                 before_ms,
                 done,
@@ -291,7 +324,6 @@ impl Writer {
                 // The sweeper may have been stopped meanwhile.
                 let _gone = done.send(expired);
             }
-            Command::Append(_) | Command::Stop => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Runs a relay as a program: logging, signals, exit codes.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,7 +48,9 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 
 fn start_logging(voice: Voice) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(voice.level));
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let subscriber = tracing_subscriber::fmt()
+        .with_ansi(colour)
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     // Only a second call in one process fails; then the first one's logging stays.

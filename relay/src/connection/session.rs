@@ -17,7 +17,7 @@ use crate::misbehaviour::{CloseCode, Misbehaviour};
 use crate::rate::RetryAfterMs;
 use crate::store::NewRecord;
 use crate::tls::DeviceKey;
-use crate::writer::{Answer, AppendCommand, Command, ReplyTo, SubscribeCommand};
+use crate::writer::{Answer, AppendCommand, Change, Command, Deletion, ReplyTo, SubscribeCommand};
 
 /// Misbehaviours after which a connection is closed.
 const STRIKES_MAX: u32 = 16;
@@ -225,7 +225,7 @@ impl Session {
             outbox: Arc::clone(&self.outbox),
             reply: self.reply(request).await?,
         };
-        self.send(Command::Subscribe(command)).await
+        self.send(Command::Change(Change::Subscribe(command))).await
     }
 
     async fn unsubscribe(&mut self, topic: TopicId) -> Result<(), End> {
@@ -234,7 +234,8 @@ impl Session {
         };
         proved.subscribed = false;
         let outbox = Arc::clone(&self.outbox);
-        self.send(Command::Unsubscribe { topic, outbox }).await
+        self.send(Command::Change(Change::Unsubscribe { topic, outbox }))
+            .await
     }
 
     /// The checks that every append passes; `Ok(false)` when it was refused.
@@ -338,7 +339,8 @@ impl Session {
             return Ok(());
         }
         let upto = upto.sequence;
-        self.send(Command::Trim { topic, upto }).await
+        self.send(Command::Delete(Deletion::Trim { topic, upto }))
+            .await
     }
 
     /// Takes a place among the requests under way; until there is one, the device is not read.

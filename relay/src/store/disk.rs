@@ -50,7 +50,6 @@ pub struct DiskStorage {
     /// `None` while the store is closed after a failure. Readers copy the handle and let go.
     db: RwLock<Option<sled::Db>>,
     writer: Mutex<Writer>,
-    _lock: File,
 }
 
 #[derive(Debug)]
@@ -58,6 +57,8 @@ struct Writer {
     watermark: Watermark,
     open: Option<(File, Witness)>,
     failed_at: Option<Instant>,
+    /// Keeps other processes away; `None` once the store was closed for good.
+    lock: Option<File>,
 }
 
 /// Changes of one batch, seen by the records that follow in it.
@@ -94,8 +95,8 @@ impl DiskStorage {
                 watermark,
                 open: Some((sync, witness)),
                 failed_at: None,
+                lock: Some(lock),
             }),
-            _lock: lock,
         })
     }
 
@@ -118,6 +119,9 @@ impl DiskStorage {
     fn ready(&self, writer: &mut Writer) -> Result<sled::Db, StorageError> {
         if let Ok(db) = self.db() {
             return Ok(db);
+        }
+        if writer.lock.is_none() {
+            return Err(StorageError::Closed);
         }
         if writer
             .failed_at
@@ -465,15 +469,24 @@ impl Storage for DiskStorage {
         self.check_room()
     }
 
-    fn flush(&self) -> Result<(), StorageError> {
+    fn close(&self) -> Result<(), StorageError> {
         let mut writer = self.writer();
         let db = self.ready(&mut writer)?;
-        db.flush().map_err(engine)?;
-        let batches = writer.watermark.batches;
-        let (sync, witness) = writer.open.as_mut().ok_or(StorageError::Closed)?;
-        sync.sync_data().map_err(StorageError::File)?;
-        witness.write(batches).map_err(StorageError::File)
+        let result = flush(&mut writer, &db);
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(db);
+        writer.open = None;
+        writer.lock = None;
+        result
     }
+}
+
+fn flush(writer: &mut Writer, db: &sled::Db) -> Result<(), StorageError> {
+    db.flush().map_err(engine)?;
+    let batches = writer.watermark.batches;
+    let (sync, witness) = writer.open.as_mut().ok_or(StorageError::Closed)?;
+    sync.sync_data().map_err(StorageError::File)?;
+    witness.write(batches).map_err(StorageError::File)
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), StorageError> {
+    fn close(&self) -> Result<(), StorageError> {
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Opening a store: lock, check, and moving a damaged one aside.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sheaf_protocol::LogId;
 
@@ -11,6 +12,10 @@ use super::key::{self, Watermark};
 use super::witness::Witness;
 use super::{DiskOptions, key::FORMAT_KEY, key::TOTALS_KEY};
 use crate::store::StorageError;
+
+/// How long sled's own threads may hold a store that was closed.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+const RELEASE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +53,13 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         let path = path.to_owned();
         |source| OpenError::File { path, source }
     };
-    std::fs::create_dir_all(directory).map_err(fail(directory))?;
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .recursive(true)
+        .create(directory)
+        .map_err(fail(directory))?;
     let path = directory.join("lock");
     let file = File::options()
         .create(true)
@@ -133,12 +144,28 @@ pub(super) fn open(options: &DiskOptions, fresh_log: LogId) -> Result<Opened, St
     })
 }
 
-/// sled panics on some damaged files; that is damage too, and must not end the process.
+/// Opens sled. Its threads may hold the file for a moment after the store was closed within this
+/// process; other processes are kept away by our own lock, so waiting for them is never right.
 fn open_sled(path: &Path, cache_bytes: u64) -> Result<sled::Db, StorageError> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
         .flush_every_ms(None);
+    let begun = Instant::now();
+    loop {
+        match try_open_sled(&config) {
+            Err(StorageError::Engine(sled::Error::Io(error)))
+                if error.kind() == ErrorKind::Other && begun.elapsed() < RELEASE_MAX =>
+            {
+                std::thread::sleep(RELEASE_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// sled panics on some damaged files; that is damage too, and must not end the process.
+fn try_open_sled(config: &sled::Config) -> Result<sled::Db, StorageError> {
     // Nothing of a failed opening is used afterwards.
     match std::panic::catch_unwind(AssertUnwindSafe(|| config.open())) {
         Ok(Ok(db)) => Ok(db),
