@@ -3,21 +3,24 @@
 //! sled's `flush` on Linux is `sync_file_range`, which does not reach the disk's own cache, so every
 //! batch ends with an fdatasync of sled's file through a handle of our own.
 
+mod draft;
 mod key;
 mod open;
+mod read;
 mod witness;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+use sheaf_protocol::{Class, LogId, TopicId};
 
-use self::key::{Header, PART_BYTES, TOTALS_KEY, Watermark};
+use self::draft::Draft;
+use self::key::{Header, TOTALS_KEY, Watermark};
 pub use self::open::OpenError;
 use self::open::{Opened, engine};
+use self::read::{read_range, read_stat};
 use self::witness::Witness;
 use super::{
     Appended, NewRecord, Quota, RangeLimit, Storage, StorageError, StoredRecord, TopicStat, Totals,
@@ -59,15 +62,6 @@ struct Writer {
     failed_at: Option<Instant>,
     /// Keeps other processes away; `None` once the store was closed for good.
     lock: Option<File>,
-}
-
-/// Changes of one batch, seen by the records that follow in it.
-struct Draft<'a> {
-    db: &'a sled::Db,
-    batch: sled::Batch,
-    watermark: Watermark,
-    stats: HashMap<TopicId, TopicStat>,
-    places: HashMap<(TopicId, RecordHash), u64>,
 }
 
 impl DiskStorage {
@@ -220,165 +214,6 @@ fn apply(
         witness.write(batches).map_err(StorageError::File)?;
     }
     Ok(())
-}
-
-impl<'a> Draft<'a> {
-    fn new(db: &'a sled::Db, watermark: Watermark) -> Self {
-        Self {
-            db,
-            batch: sled::Batch::default(),
-            watermark,
-            stats: HashMap::new(),
-            places: HashMap::new(),
-        }
-    }
-
-    fn stat(&self, topic: &TopicId) -> Result<TopicStat, StorageError> {
-        match self.stats.get(topic) {
-            Some(stat) => Ok(*stat),
-            None => read_stat(self.db, topic),
-        }
-    }
-
-    fn place(&self, topic: &TopicId, hash: &RecordHash) -> Result<Option<u64>, StorageError> {
-        if let Some(sequence) = self.places.get(&(*topic, *hash)) {
-            return Ok(Some(*sequence));
-        }
-        let found = self.db.get(key::hash_key(topic, hash)).map_err(engine)?;
-        found.map(|bytes| key::decode_sequence(&bytes)).transpose()
-    }
-
-    fn append(&mut self, quota: Quota, record: &NewRecord) -> Result<Appended, StorageError> {
-        let topic = &record.topic;
-        if let Some(sequence) = self.place(topic, &record.hash)? {
-            return Ok(Appended::Duplicate(sequence));
-        }
-        let bytes = record.bytes.len() as u64;
-        let mut stat = self.stat(topic)?;
-        if stat.bytes.saturating_add(bytes) > quota.topic_bytes_max {
-            return Ok(Appended::TopicFull);
-        }
-        if self.watermark.bytes.saturating_add(bytes) > quota.store_bytes_max {
-            return Ok(Appended::StoreFull);
-        }
-        stat.head += 1;
-        stat.records += 1;
-        stat.bytes += bytes;
-        let sequence = stat.head;
-        self.insert_parts(record, sequence);
-        self.batch
-            .insert(key::hash_key(topic, &record.hash), &sequence.to_be_bytes());
-        let expiry = key::expiry_key(record.class, record.received_ms, topic, sequence);
-        self.batch.insert(expiry, &[]);
-        self.watermark.add(topic, sequence, &record.hash, bytes);
-        self.places.insert((*topic, record.hash), sequence);
-        self.keep_stat(topic, stat);
-        Ok(Appended::New(sequence))
-    }
-
-    fn insert_parts(&mut self, record: &NewRecord, sequence: u64) {
-        let header = Header {
-            class: record.class,
-            received_ms: record.received_ms,
-            hash: record.hash,
-            length: u32::try_from(record.bytes.len()).unwrap_or(u32::MAX),
-        };
-        let mut parts = record.bytes.chunks(PART_BYTES);
-        let mut value = header.encode();
-        value.extend_from_slice(parts.next().unwrap_or_default());
-        self.batch
-            .insert(key::record_key(&record.topic, sequence, 0), value);
-        for (part, bytes) in (1..=u8::MAX).zip(parts) {
-            self.batch
-                .insert(key::record_key(&record.topic, sequence, part), bytes);
-        }
-    }
-
-    fn delete(&mut self, topic: &TopicId, sequence: u64) -> Result<bool, StorageError> {
-        let first = key::record_key(topic, sequence, 0);
-        let Some(value) = self.db.get(&first).map_err(engine)? else {
-            return Ok(false);
-        };
-        let (header, _) = Header::decode(&value)?;
-        for part in 0..header.parts() {
-            self.batch.remove(key::record_key(topic, sequence, part));
-        }
-        self.batch.remove(key::hash_key(topic, &header.hash));
-        let expiry = key::expiry_key(header.class, header.received_ms, topic, sequence);
-        self.batch.remove(expiry);
-        let bytes = u64::from(header.length);
-        let mut stat = self.stat(topic)?;
-        stat.records = stat.records.saturating_sub(1);
-        stat.bytes = stat.bytes.saturating_sub(bytes);
-        self.watermark.remove(topic, sequence, &header.hash, bytes);
-        self.keep_stat(topic, stat);
-        Ok(true)
-    }
-
-    fn keep_stat(&mut self, topic: &TopicId, stat: TopicStat) {
-        self.batch
-            .insert(key::topic_key(topic), key::encode_stat(stat));
-        self.stats.insert(*topic, stat);
-    }
-
-    fn finish(self) -> (sled::Batch, Watermark) {
-        (self.batch, self.watermark)
-    }
-}
-
-fn read_stat(db: &sled::Db, topic: &TopicId) -> Result<TopicStat, StorageError> {
-    let found = db.get(key::topic_key(topic)).map_err(engine)?;
-    found.map_or(Ok(TopicStat::default()), |bytes| key::decode_stat(&bytes))
-}
-
-/// Reads the records of a key range, putting their parts together.
-fn read_range(
-    db: &sled::Db,
-    topic: &TopicId,
-    after: u64,
-    upto: u64,
-    limit: RangeLimit,
-) -> Result<Vec<StoredRecord>, StorageError> {
-    let first = key::record_key(topic, after.saturating_add(1), 0);
-    let last = key::record_key(topic, upto, u8::MAX);
-    let mut records: Vec<StoredRecord> = Vec::new();
-    let mut missing = 0_usize;
-    let mut bytes = 0_usize;
-    for item in db.range(first..=last) {
-        let (name, value) = item.map_err(engine)?;
-        let (_, sequence, part) = key::decode_record_key(&name)?;
-        let piece = if part == 0 {
-            let (header, piece) = Header::decode(&value)?;
-            let length = header.length as usize;
-            bytes = bytes.saturating_add(length);
-            let full = bytes > limit.bytes_max || records.len() >= limit.records_max;
-            if missing != 0 || (full && !records.is_empty()) {
-                break;
-            }
-            missing = length;
-            records.push(StoredRecord {
-                sequence,
-                class: header.class,
-                received_ms: header.received_ms,
-                bytes: Vec::with_capacity(length),
-            });
-            piece
-        } else {
-            &value
-        };
-        let record = records
-            .last_mut()
-            .filter(|record| record.sequence == sequence)
-            .ok_or(StorageError::Damaged("a record has lost its beginning"))?;
-        record.bytes.extend_from_slice(piece);
-        missing = missing
-            .checked_sub(piece.len())
-            .ok_or(StorageError::Damaged("a record is longer than it was"))?;
-    }
-    if missing != 0 {
-        return Err(StorageError::Damaged("a record has lost its end"));
-    }
-    Ok(records)
 }
 
 impl Storage for DiskStorage {

@@ -1,7 +1,7 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use sheaf_protocol::hash_record;
+use sheaf_protocol::{RecordHash, hash_record};
 
 use super::*;
 

@@ -1,0 +1,62 @@
+//! Reading records and topics.
+
+use sheaf_protocol::TopicId;
+
+use super::key::{self, Header};
+use super::open::engine;
+use crate::store::{RangeLimit, StorageError, StoredRecord, TopicStat};
+
+pub(super) fn read_stat(db: &sled::Db, topic: &TopicId) -> Result<TopicStat, StorageError> {
+    let found = db.get(key::topic_key(topic)).map_err(engine)?;
+    found.map_or(Ok(TopicStat::default()), |bytes| key::decode_stat(&bytes))
+}
+
+/// Reads the records of a key range, putting their parts together.
+pub(super) fn read_range(
+    db: &sled::Db,
+    topic: &TopicId,
+    after: u64,
+    upto: u64,
+    limit: RangeLimit,
+) -> Result<Vec<StoredRecord>, StorageError> {
+    let first = key::record_key(topic, after.saturating_add(1), 0);
+    let last = key::record_key(topic, upto, u8::MAX);
+    let mut records: Vec<StoredRecord> = Vec::new();
+    let mut missing = 0_usize;
+    let mut bytes = 0_usize;
+    for item in db.range(first..=last) {
+        let (name, value) = item.map_err(engine)?;
+        let (_, sequence, part) = key::decode_record_key(&name)?;
+        let piece = if part == 0 {
+            let (header, piece) = Header::decode(&value)?;
+            let length = header.length as usize;
+            bytes = bytes.saturating_add(length);
+            let full = bytes > limit.bytes_max || records.len() >= limit.records_max;
+            if missing != 0 || (full && !records.is_empty()) {
+                break;
+            }
+            missing = length;
+            records.push(StoredRecord {
+                sequence,
+                class: header.class,
+                received_ms: header.received_ms,
+                bytes: Vec::with_capacity(length),
+            });
+            piece
+        } else {
+            &value
+        };
+        let record = records
+            .last_mut()
+            .filter(|record| record.sequence == sequence)
+            .ok_or(StorageError::Damaged("a record has lost its beginning"))?;
+        record.bytes.extend_from_slice(piece);
+        missing = missing
+            .checked_sub(piece.len())
+            .ok_or(StorageError::Damaged("a record is longer than it was"))?;
+    }
+    if missing != 0 {
+        return Err(StorageError::Damaged("a record has lost its end"));
+    }
+    Ok(records)
+}
