@@ -243,6 +243,12 @@ impl Capability {
         Self(SigningKey::from_bytes(&[number ^ 0xa5; 32]))
     }
 
+    pub fn numbered(number: u32) -> Self {
+        let mut seed = [0x5a; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        Self(SigningKey::from_bytes(&seed))
+    }
+
     pub fn topic(&self) -> TopicId {
         topic_of_capability(&self.0.verifying_key().to_bytes())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sheaf_protocol::Class;
+use sheaf_protocol::{Class, ClientFrame, RequestId, ServerFrame};
 
 use crate::client::{Capability, Device, Reassembly};
 use crate::start;
@@ -46,7 +46,7 @@ async fn one_record_at_a_time_from_device_to_device() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "prints figures; they mean something on a quiet machine only"]
 async fn records_a_second() {
-    for (bytes, count) in [(512_usize, 20_000_usize), (60_000, 2_000)] {
+    for (bytes, count) in [(512_usize, 100_000_usize), (60_000, 2_000)] {
         let home = tempfile::tempdir().unwrap();
         let relay = start(home.path()).await;
         let capability = Capability::new(1);
@@ -77,5 +77,39 @@ async fn records_a_second() {
             begin.elapsed().as_secs_f64(),
         );
         relay.shutdown().await;
+        let begin = Instant::now();
+        let relay = start(home.path()).await;
+        println!("started again in {} ms", begin.elapsed().as_millis());
+        relay.shutdown().await;
     }
+}
+
+/// A device that comes back to a thousand topics where nothing happened.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures; they mean something on a quiet machine only"]
+async fn a_thousand_idle_topics() {
+    let home = tempfile::tempdir().unwrap();
+    let relay = start(home.path()).await;
+    let capabilities: Vec<_> = (0..1_000).map(Capability::numbered).collect();
+    let begin = Instant::now();
+    let mut alice = Device::new(1).connect(relay.address()).await.unwrap();
+    let connected = begin.elapsed().as_micros();
+    alice.listen();
+    for (number, capability) in (0..).zip(&capabilities) {
+        alice.prove(capability).await;
+        let subscribe = ClientFrame::Subscribe {
+            request: RequestId(number),
+            topic: capability.topic(),
+            after: None,
+        };
+        alice.write(&subscribe).await;
+    }
+    let mut caught_up = 0;
+    while caught_up < capabilities.len() {
+        let (_, frame) = alice.next().await;
+        caught_up += usize::from(matches!(frame, ServerFrame::CaughtUp { .. }));
+    }
+    let all = begin.elapsed().as_millis();
+    println!("connected in {connected} us, a thousand topics caught up in {all} ms");
+    relay.shutdown().await;
 }

@@ -13,6 +13,7 @@
 )]
 
 mod client;
+mod disk;
 mod figures;
 mod keep;
 mod process;

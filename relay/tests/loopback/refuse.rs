@@ -313,6 +313,38 @@ async fn one_connection_too_many_replaces_the_devices_oldest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_takes_nothing_is_cut() {
+    let home = tempfile::tempdir().unwrap();
+    let mut config = config(home.path());
+    config.limits.stall_seconds = 1;
+    let relay = Relay::start(config).await.unwrap();
+    let capability = Capability::new(1);
+    let topic = capability.topic();
+    let mut writer = Device::new(1).connect(relay.address()).await.unwrap();
+    writer.prove(&capability).await;
+    for number in 0..10 {
+        writer.keep(topic, Class::Log, &[number; 50_000]).await;
+    }
+    let mut device = Device::new(2);
+    device.window = 16 * 1024;
+    let mut idle = device.connect(relay.address()).await.unwrap();
+    idle.prove(&capability).await;
+    let subscribe = ClientFrame::Subscribe {
+        request: RequestId(1),
+        topic,
+        after: None,
+    };
+    idle.write(&subscribe).await;
+    assert_eq!(idle.close_code().await, closed(CloseCode::Stalled));
+    assert!(metric(
+        &relay,
+        "sheaf_relay_misbehaviour_total{kind=\"stalled\"} 1"
+    ));
+    writer.keep(topic, Class::Log, b"others go on").await;
+    relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_answers_what_is_under_way_and_says_go_away() {
     let home = tempfile::tempdir().unwrap();
     let relay = start(home.path()).await;
