@@ -133,7 +133,7 @@ pub enum SyncError {
     /// The message does not decode or is out of bounds.
     #[error("sync message is malformed")]
     Malformed,
-    /// Automerge failed or panicked on it; the state was reset.
+    /// Automerge failed or panicked on it; the state is as before, and a fresh one will do.
     #[error("sync message could not be taken")]
     NotApplicable,
 }

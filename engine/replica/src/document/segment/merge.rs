@@ -1,5 +1,7 @@
 //! Changes from other devices.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use automerge::{Automerge, Change, ReadDoc};
 
 use super::Segment;
@@ -42,6 +44,7 @@ pub enum Outcome {
 #[derive(Default)]
 struct Stage {
     changes: Vec<Change>,
+    hashes: Vec<[u8; 32]>,
     has_marks: bool,
 }
 
@@ -83,39 +86,35 @@ impl Segment {
         self.merge_singly(batch, outcomes, &order)
     }
 
-    /// Stages what can be staged, going over what waits as long as that helps. Also returns the
-    /// order in which envelopes were staged.
+    /// Stages what can be staged; what waits for another envelope of the batch is tried again when
+    /// that one is in. Also returns the order in which envelopes were staged.
     fn stage_all(&mut self, batch: &[Incoming], stage: &mut Stage) -> (Vec<Outcome>, Vec<usize>) {
-        let mut outcomes = vec![Outcome::Missing(Vec::new()); batch.len()];
+        let mut outcomes = vec![Outcome::Duplicate; batch.len()];
         let mut order = Vec::with_capacity(batch.len());
-        loop {
-            let mut progress = false;
-            let mut waits = false;
-            for (number, (incoming, outcome)) in batch.iter().zip(&mut outcomes).enumerate() {
-                match outcome {
-                    Outcome::Missing(deps) => {
-                        let ready = deps.iter().all(|dep| self.index.contains(dep));
-                        if !ready {
-                            waits = true;
-                            continue;
-                        }
+        let mut waiting: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
+        let mut queue: VecDeque<usize> = (0..batch.len()).collect();
+        while let Some(number) = queue.pop_front() {
+            let (Some(incoming), Some(slot)) = (batch.get(number), outcomes.get_mut(number)) else {
+                continue;
+            };
+            let staged = stage.hashes.len();
+            *slot = self.stage(incoming, stage);
+            match slot {
+                Outcome::Applied { .. } => {
+                    order.push(number);
+                    for hash in stage.hashes.iter().skip(staged) {
+                        queue.extend(waiting.remove(hash).unwrap_or_default());
                     }
-                    Outcome::Applied { .. } | Outcome::Duplicate | Outcome::Refused(_) => continue,
                 }
-                *outcome = self.stage(incoming, stage);
-                match outcome {
-                    Outcome::Applied { .. } => {
-                        order.push(number);
-                        progress = true;
+                Outcome::Missing(deps) => {
+                    if let Some(first) = deps.first() {
+                        waiting.entry(*first).or_default().push(number);
                     }
-                    Outcome::Missing(_) => waits = true,
-                    Outcome::Duplicate | Outcome::Refused(_) => {}
                 }
-            }
-            if !progress || !waits {
-                return (outcomes, order);
+                Outcome::Duplicate | Outcome::Refused(_) => {}
             }
         }
+        (outcomes, order)
     }
 
     /// Passes one envelope through the gate and enters it into the index.
@@ -127,6 +126,7 @@ impl Segment {
         if !matches!(outcome, Outcome::Applied { .. }) {
             self.index.take_back(mark);
             stage.changes.truncate(staged);
+            stage.hashes.truncate(staged);
             stage.has_marks = had_marks;
         }
         outcome
@@ -173,6 +173,7 @@ impl Segment {
     }
 
     fn enter(&mut self, passed: Passed, stage: &mut Stage) -> Vec<NewMessage> {
+        stage.hashes.push(passed.entry.hash);
         let ids = self.index.enter(passed.entry);
         stage.changes.extend(passed.change);
         stage.has_marks |= passed.has_marks;

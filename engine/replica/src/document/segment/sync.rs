@@ -17,7 +17,6 @@ use automerge::sync::{ChunkList, Message, MessageVersion, State, SyncDoc};
 
 use super::{Incoming, Outcome, Segment};
 use crate::document::bound;
-use crate::document::chunk::Chunk;
 use crate::document::codec::{decode_payload, encode_payload};
 use crate::document::error::{Refusal, SyncError};
 use crate::document::gate::guarded;
@@ -118,10 +117,11 @@ impl Segment {
     }
 
     /// Takes a message of the other replica. `authors` says which device's tag an actor's messages
-    /// bear. Returns what became of each change in the message, in causal order.
+    /// bear. Returns what became of each change in the message.
     ///
     /// # Errors
-    /// [`SyncError`] if the message is malformed; the segment and the state are as before then.
+    /// [`SyncError::Malformed`] if the message does not decode; nothing of it was taken then.
+    /// [`SyncError::NotApplicable`] if its changes were judged but the state could not follow.
     pub fn receive_sync_message(
         &mut self,
         state: &mut SyncState,
@@ -144,7 +144,6 @@ impl Segment {
                 });
             }
         }
-        self.sort_causally(&mut incoming);
         outcomes.extend(self.merge(&incoming));
         let mut next = state.0.clone();
         let taken = guarded(|| {
@@ -185,55 +184,6 @@ impl Segment {
             chains.push((actor, changes));
         }
         reader.is_empty().then_some((message, chains))
-    }
-
-    /// Puts what comes first, first, so that one pass over the changes is enough.
-    fn sort_causally(&self, incoming: &mut Vec<Incoming>) {
-        let mut waiting: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
-        let mut known: Vec<Option<([u8; 32], usize)>> = Vec::with_capacity(incoming.len());
-        let heads: Vec<_> = incoming
-            .iter()
-            .map(|one| one.changes.first().and_then(|bytes| Chunk::read(bytes)))
-            .collect();
-        let here: std::collections::BTreeSet<[u8; 32]> =
-            heads.iter().flatten().map(|(_, hash)| *hash).collect();
-        for (number, head) in heads.iter().enumerate() {
-            known.push(head.as_ref().map(|(chunk, hash)| {
-                let mut open = 0;
-                for dep in chunk.deps.iter().filter(|dep| here.contains(*dep)) {
-                    waiting.entry(*dep).or_default().push(number);
-                    open += 1;
-                }
-                (*hash, open)
-            }));
-        }
-        let mut ready: std::collections::VecDeque<usize> = (0..known.len())
-            .filter(|number| !matches!(known.get(*number), Some(Some((_, 1..)))))
-            .collect();
-        let mut rank = vec![usize::MAX; incoming.len()];
-        let mut next = 0;
-        while let Some(number) = ready.pop_front() {
-            if let Some(place) = rank.get_mut(number) {
-                *place = next;
-                next += 1;
-            }
-            let Some(Some((hash, _))) = known.get(number) else {
-                continue;
-            };
-            for later in waiting.remove(hash).unwrap_or_default() {
-                if let Some(Some((_, open))) = known.get_mut(later) {
-                    *open -= 1;
-                    if *open == 0 {
-                        ready.push_back(later);
-                    }
-                }
-            }
-        }
-        drop(heads);
-        let mut ranked: Vec<(usize, Incoming)> =
-            rank.into_iter().zip(std::mem::take(incoming)).collect();
-        ranked.sort_by_key(|(rank, _)| *rank);
-        incoming.extend(ranked.into_iter().map(|(_, one)| one));
     }
 }
 

@@ -205,3 +205,24 @@ fn an_author_has_a_share_and_no_more() {
         .append(actor(2), &[text(2, 1, "there is room for others")])
         .unwrap();
 }
+
+#[test]
+fn a_batch_in_reverse_costs_no_more_than_a_batch() {
+    let mut here = fresh();
+    let mut batch: Vec<_> = (1..3_000)
+        .map(|ms| {
+            from(
+                (ms % 3) as u8,
+                &[&here
+                    .append(actor((ms % 3) as u8), &[text((ms % 3) as u8, ms, "m")])
+                    .unwrap()],
+            )
+        })
+        .collect();
+    batch.reverse();
+    let mut there = fresh();
+    let started = std::time::Instant::now();
+    assert!(applied(&there.merge(&batch)));
+    assert!(started.elapsed().as_secs() < 5);
+    assert_eq!(there.heads(), here.heads());
+}
