@@ -1,3 +1,40 @@
 //! One device's mind, without input or output, clock or entropy.
+//!
+//! A [`Replica`] is driven through two doors: [`Replica::handle`] takes an [`Input`] and never
+//! fails, [`Replica::poll_output`] gives what is to be done, and is drained after every input. Time
+//! and randomness are arguments, so that a run can be repeated bit by bit.
+//!
+//! Bad bytes from outside are an outcome, a named [`Misbehaviour`], never an error or a panic.
 
 pub mod document;
+
+mod account;
+mod chain;
+mod command;
+mod context;
+mod control;
+mod conversation;
+mod epoch;
+mod inbox;
+mod io;
+pub mod limits;
+mod linking;
+mod misbehaviour;
+mod outbox;
+pub mod record;
+mod replica;
+mod stage;
+mod time;
+mod topic;
+mod user;
+
+pub use command::{
+    Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceInfo, DocumentChange,
+    Draft, ImportDraft, RecoveryWords, Reply,
+};
+pub use document::{MessageId, Origin};
+pub use io::{BatchId, Event, Input, LoadId, Output};
+pub use misbehaviour::{Act, Misbehaviour, Suspect};
+pub use record::{MessageRecord, RecordError};
+pub use replica::{Overview, Replica};
+pub use time::Timestamp;

@@ -2,6 +2,7 @@
 #![allow(
     clippy::string_slice,
     clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
     let_underscore_drop,
     reason = "a test may stop at its first error"
 )]

@@ -1,0 +1,159 @@
+//! Who this device is, and whom it knows.
+
+use std::collections::BTreeMap;
+
+use sheaf_crypto::{Card, DeviceId, DeviceSecrets, UserId, UserLog};
+
+use crate::record::{AccountRecord, ContactRecord, Kind, RecordError, Write};
+use crate::time::Timestamp;
+use crate::user::Devices;
+
+/// This device's account.
+pub(crate) struct Account {
+    pub(crate) secrets: DeviceSecrets,
+    pub(crate) name: String,
+    pub(crate) device_name: String,
+    pub(crate) devices: Devices,
+    pub(crate) relay: Option<String>,
+}
+
+impl Account {
+    pub(crate) fn restore(record: &AccountRecord) -> Result<Self, RecordError> {
+        let damaged = RecordError(Kind::Account);
+        let secrets = DeviceSecrets::from_bytes(&record.secrets).map_err(|_| damaged)?;
+        let log = UserLog {
+            genesis: record.genesis.clone(),
+            operations: record.operations.clone(),
+        };
+        Ok(Self {
+            secrets,
+            name: record.name.clone(),
+            device_name: record.device_name.clone(),
+            devices: Devices::verify(&log).map_err(|_| damaged)?,
+            relay: record.relay_hint.clone(),
+        })
+    }
+
+    pub(crate) fn user(&self) -> UserId {
+        self.devices.user
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        self.secrets.device()
+    }
+
+    pub(crate) fn card(&self) -> Card {
+        Card {
+            log: self.devices.log().clone(),
+            relay: self.relay.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    pub(crate) fn write(&self) -> Write {
+        let secrets = self
+            .secrets
+            .to_bytes()
+            .map(|bytes| bytes.to_vec())
+            .unwrap_or_default();
+        let record = AccountRecord {
+            secrets,
+            name: self.name.clone(),
+            device_name: self.device_name.clone(),
+            genesis: self.devices.log().genesis.clone(),
+            operations: self.devices.log().operations.clone(),
+            relay_hint: self.relay.clone(),
+        };
+        Write::put(Kind::Account, &[], &[], &record)
+    }
+}
+
+/// Another user.
+pub(crate) struct Contact {
+    pub(crate) name: String,
+    pub(crate) alias: Option<String>,
+    pub(crate) devices: Devices,
+    pub(crate) relay: Option<String>,
+    pub(crate) added: Timestamp,
+}
+
+impl Contact {
+    pub(crate) fn shown(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.name)
+    }
+
+    fn write(&self) -> Write {
+        let record = ContactRecord {
+            user: self.devices.user,
+            name: self.name.clone(),
+            alias: self.alias.clone(),
+            log: self.devices.encode(),
+            relay: self.relay.clone(),
+            added: self.added,
+        };
+        Write::put(Kind::Contact, &self.devices.user.0, &[], &record)
+    }
+
+    pub(crate) fn card(&self) -> Card {
+        Card {
+            log: self.devices.log().clone(),
+            relay: self.relay.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// Everybody this device knows.
+#[derive(Default)]
+pub(crate) struct Contacts {
+    known: BTreeMap<UserId, Contact>,
+}
+
+impl Contacts {
+    pub(crate) fn restore(&mut self, record: ContactRecord) -> Result<(), RecordError> {
+        let devices = Devices::decode(&record.log).map_err(|_| RecordError(Kind::Contact))?;
+        let contact = Contact {
+            name: record.name,
+            alias: record.alias,
+            devices,
+            relay: record.relay,
+            added: record.added,
+        };
+        self.known.insert(record.user, contact);
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, user: &UserId) -> Option<&Contact> {
+        self.known.get(user)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&UserId, &Contact)> {
+        self.known.iter()
+    }
+
+    /// Takes a verified card in: a known contact's devices grow, names are replaced. Gives the
+    /// write, and whether the person is new.
+    pub(crate) fn learn(
+        &mut self,
+        devices: Devices,
+        name: &str,
+        alias: Option<String>,
+        relay: Option<String>,
+        now: Timestamp,
+    ) -> (Write, bool) {
+        let user = devices.user;
+        let new = !self.known.contains_key(&user);
+        let contact = self.known.entry(user).or_insert_with(|| Contact {
+            name: name.to_owned(),
+            alias: None,
+            devices: devices.clone(),
+            relay: None,
+            added: now,
+        });
+        contact.devices.merge(&devices);
+        name.clone_into(&mut contact.name);
+        contact.alias = alias.or_else(|| contact.alias.take());
+        contact.relay = relay.or_else(|| contact.relay.take());
+        (contact.write(), new)
+    }
+}

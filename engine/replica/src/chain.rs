@@ -1,0 +1,221 @@
+//! Author chains: the items of one device and run, in their order.
+//!
+//! `seq` and `previous` run over content and control items alike (research/keys.md 2.3). A new run
+//! starts from the last item of an earlier one (2.7).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sheaf_crypto::{Dependency, DeviceId, ItemId, RunId};
+
+use crate::time::Timestamp;
+
+/// Items of a chain whose ids are remembered, to tell a replay from an equivocation.
+const ITEMS_REMEMBERED: usize = 8_192;
+
+/// One chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    /// Short name within the conversation, as the store orders chains.
+    pub(crate) index: u32,
+    pub(crate) first: u64,
+    pub(crate) head: u64,
+    pub(crate) item: ItemId,
+    pub(crate) last_seen: Timestamp,
+    /// Content of this device was refused: what follows is kept and not applied.
+    pub(crate) quarantined: bool,
+    /// Ids of the newest items, the last of them `item`.
+    recent: VecDeque<ItemId>,
+}
+
+/// How an item stands to what is known of its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is the next one.
+    Next,
+    /// It is known, or too old to tell.
+    Known,
+    /// Another item is known at its place.
+    Conflict,
+    /// It names another item before it than the one that is known.
+    Broken,
+    /// Something before it is missing.
+    Gap,
+}
+
+/// All chains of a conversation.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chains {
+    chains: BTreeMap<(DeviceId, RunId), Chain>,
+    next_index: u32,
+}
+
+impl Chain {
+    fn item_at(&self, seq: u64) -> Option<ItemId> {
+        let back = usize::try_from(self.head.checked_sub(seq)?).ok()?;
+        let place = self.recent.len().checked_sub(back.checked_add(1)?)?;
+        self.recent.get(place).copied()
+    }
+}
+
+impl Chains {
+    pub(crate) fn restore(&mut self, device: DeviceId, run: RunId, chain: RestoredChain) {
+        let RestoredChain {
+            index,
+            first,
+            head,
+            item,
+            last_seen,
+            quarantined,
+        } = chain;
+        let recent = VecDeque::from([item]);
+        let chain = Chain {
+            index,
+            first,
+            head,
+            item,
+            last_seen,
+            quarantined,
+            recent,
+        };
+        self.next_index = self.next_index.max(index.saturating_add(1));
+        self.chains.insert((device, run), chain);
+    }
+
+    pub(crate) fn get(&self, device: &DeviceId, run: &RunId) -> Option<&Chain> {
+        self.chains.get(&(*device, *run))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&(DeviceId, RunId), &Chain)> {
+        self.chains.iter()
+    }
+
+    /// Chains of one device.
+    pub(crate) fn of_device(&self, device: &DeviceId) -> impl Iterator<Item = (&RunId, &Chain)> {
+        let from = (*device, RunId([0; 16]));
+        let to = (*device, RunId([255; 16]));
+        self.chains
+            .range(from..=to)
+            .map(|((_, run), chain)| (run, chain))
+    }
+
+    /// Where an item stands.
+    pub(crate) fn place(
+        &self,
+        (device, run): (&DeviceId, &RunId),
+        seq: u64,
+        previous: Option<&ItemId>,
+        item: &ItemId,
+    ) -> Place {
+        match self.get(device, run) {
+            Some(chain) if seq <= chain.head => match chain.item_at(seq) {
+                Some(known) if known != *item => Place::Conflict,
+                Some(_) | None => Place::Known,
+            },
+            Some(chain) if Some(seq) == chain.head.checked_add(1) => {
+                if previous == Some(&chain.item) {
+                    Place::Next
+                } else {
+                    Place::Broken
+                }
+            }
+            Some(_) => Place::Gap,
+            None => self.place_of_run(device, seq, previous),
+        }
+    }
+
+    /// A run that is not known yet starts after an item of an earlier run, or at the beginning.
+    fn place_of_run(&self, device: &DeviceId, seq: u64, previous: Option<&ItemId>) -> Place {
+        let Some(previous) = previous else {
+            return if seq == 1 { Place::Next } else { Place::Broken };
+        };
+        let Some(before) = seq.checked_sub(1).filter(|before| *before > 0) else {
+            return Place::Broken;
+        };
+        let mut broken = false;
+        for (_, chain) in self.of_device(device) {
+            if chain.first <= before && before <= chain.head {
+                match chain.item_at(before) {
+                    Some(item) if item == *previous => return Place::Next,
+                    // Too old to tell: the chain reaches there, and no item is known against it.
+                    None => return Place::Next,
+                    Some(_) => broken = true,
+                }
+            }
+        }
+        if broken { Place::Broken } else { Place::Gap }
+    }
+
+    /// Takes the next item in and gives its chain.
+    pub(crate) fn accept(
+        &mut self,
+        device: DeviceId,
+        run: RunId,
+        seq: u64,
+        item: ItemId,
+        now: Timestamp,
+    ) -> &mut Chain {
+        let next_index = &mut self.next_index;
+        let chain = self.chains.entry((device, run)).or_insert_with(|| {
+            let index = *next_index;
+            *next_index = index.saturating_add(1);
+            let recent = VecDeque::new();
+            Chain {
+                index,
+                first: seq,
+                head: seq,
+                item,
+                last_seen: now,
+                quarantined: false,
+                recent,
+            }
+        });
+        chain.head = seq;
+        chain.item = item;
+        chain.last_seen = now;
+        chain.recent.push_back(item);
+        if chain.recent.len() > ITEMS_REMEMBERED {
+            chain.recent.pop_front();
+        }
+        chain
+    }
+
+    /// Keeps what follows from a device from being applied.
+    pub(crate) fn quarantine(&mut self, device: &DeviceId) {
+        for ((author, _), chain) in &mut self.chains {
+            if author == device {
+                chain.quarantined = true;
+            }
+        }
+    }
+
+    pub(crate) fn is_quarantined(&self, device: &DeviceId) -> bool {
+        self.of_device(device).any(|(_, chain)| chain.quarantined)
+    }
+
+    /// Whether everything that an item names as seen has been accepted here.
+    pub(crate) fn satisfies(&self, dependency: &Dependency) -> bool {
+        self.get(&dependency.device, &dependency.run)
+            .is_some_and(|chain| chain.head >= dependency.seq)
+    }
+
+    /// The newest item of a device over all its runs: what a new run goes on from.
+    pub(crate) fn newest_of(&self, device: &DeviceId) -> Option<(u64, ItemId)> {
+        self.of_device(device)
+            .map(|(_, chain)| (chain.head, chain.item))
+            .max_by_key(|(seq, _)| *seq)
+    }
+}
+
+/// A chain as the store has it.
+#[derive(Debug, Clone)]
+pub(crate) struct RestoredChain {
+    pub(crate) index: u32,
+    pub(crate) first: u64,
+    pub(crate) head: u64,
+    pub(crate) item: ItemId,
+    pub(crate) last_seen: Timestamp,
+    pub(crate) quarantined: bool,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! What an app asks of a replica, and what it gets back.
+
+use sheaf_crypto::{ConversationId, DeviceId, Role, UserId};
+
+use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
+use crate::time::Timestamp;
+
+/// Number of a command, chosen by the driver; the completion names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// A change of a conversation's shared document, applied inside one transaction.
+pub type DocumentChange =
+    Box<dyn FnOnce(&mut DocumentTransaction<'_, '_>) -> Result<(), DocumentError> + Send>;
+
+/// Text to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The text.
+    pub text: String,
+    /// The message it answers.
+    pub reply_to: Option<MessageId>,
+    /// A notice, not something said.
+    pub system: bool,
+    /// Where it was imported from.
+    pub origin: Option<Origin>,
+}
+
+impl Draft {
+    /// A plain text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            reply_to: None,
+            system: false,
+            origin: None,
+        }
+    }
+}
+
+/// What an app asks for.
+#[allow(
+    missing_debug_implementations,
+    reason = "a document change is a closure"
+)]
+#[non_exhaustive]
+pub enum Command {
+    /// Create an account with this device as its first.
+    CreateAccount {
+        /// The person's name.
+        name: String,
+        /// The device's name.
+        device: String,
+        /// Where the account's inboxes are read.
+        relay: Option<String>,
+    },
+    /// Join an existing account by a link code.
+    JoinAccount {
+        /// The code shown by the existing device.
+        code: String,
+        /// This device's name.
+        device: String,
+    },
+    /// Remember which relay the card names.
+    SetRelayHint(Option<String>),
+    /// Add a contact by card.
+    AddContact {
+        /// The card's text.
+        card: String,
+        /// A name to use instead of the card's.
+        alias: Option<String>,
+    },
+    /// Show a link code and wait for a new device.
+    StartLink,
+    /// Approve the new device by the digits that it shows.
+    ApproveLink {
+        /// The six digits.
+        digits: String,
+    },
+    /// Give up linking.
+    CancelLink,
+    /// Create a conversation.
+    CreateConversation {
+        /// Its name.
+        name: String,
+        /// Contacts to invite at once.
+        members: Vec<UserId>,
+        /// Messages of a segment; `None` for the default.
+        segment_messages: Option<u32>,
+    },
+    /// Add a contact to a conversation.
+    AddMember {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The contact.
+        user: UserId,
+        /// The role given.
+        role: Role,
+    },
+    /// Send one message.
+    Send {
+        /// The conversation.
+        conversation: ConversationId,
+        /// What to send.
+        draft: Draft,
+        /// Sending again with the same token gives the first message back.
+        token: Option<String>,
+    },
+    /// Send many messages as few changes.
+    Import {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The messages, at most [`BULK_MESSAGES_MAX`](crate::limits::BULK_MESSAGES_MAX).
+        drafts: Vec<ImportDraft>,
+    },
+    /// Change the conversation's shared document.
+    Change {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The change.
+        change: DocumentChange,
+    },
+    /// Save what is worth saving and end the run in order.
+    Close,
+}
+
+/// One message of an import. A reply names the place of its target in the same import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportDraft {
+    /// The message.
+    pub draft: Draft,
+    /// Index, in this very batch, of the message answered; for targets imported by earlier batches
+    /// set `draft.reply_to`.
+    pub reply_in_batch: Option<usize>,
+}
+
+/// What a command gives back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// Nothing but success.
+    Done,
+    /// An account was created.
+    AccountCreated {
+        /// The person.
+        user: UserId,
+        /// This device.
+        device: DeviceId,
+        /// The recovery phrase, shown once and kept nowhere.
+        phrase: RecoveryWords,
+    },
+    /// A contact was added.
+    ContactAdded(UserId),
+    /// The code to show.
+    LinkStarted {
+        /// The code.
+        code: String,
+    },
+    /// A device was approved.
+    LinkApproved {
+        /// The new device.
+        device: DeviceId,
+    },
+    /// A conversation was created.
+    ConversationCreated(ConversationId),
+    /// Messages are durable on this device.
+    Sent(Vec<MessageId>),
+}
+
+/// Twenty-four words that give total power over an account. Wiped from memory when dropped; the
+/// debug form hides them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecoveryWords(pub zeroize::Zeroizing<String>);
+
+impl std::fmt::Debug for RecoveryWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecoveryWords(hidden)")
+    }
+}
+
+/// Why a command was refused. It changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// There is an account already.
+    #[error("this store already holds an account")]
+    AccountExists,
+    /// There is no account yet.
+    #[error("there is no account here; create one or link this device first")]
+    NoAccount,
+    /// A name is empty, too long or holds control characters.
+    #[error("{what} must have 1 to {max} bytes and no control characters", max = crate::limits::NAME_BYTES_MAX)]
+    BadName {
+        /// Which name.
+        what: &'static str,
+    },
+    /// The card does not decode or its signatures are wrong.
+    #[error("the card is not valid: {0}")]
+    BadCard(String),
+    /// The user is not a contact.
+    #[error("{0} is not a contact; add the person's card first")]
+    UnknownContact(UserId),
+    /// The card is one's own.
+    #[error("this card is your own")]
+    OwnCard,
+    /// There is no such conversation.
+    #[error("there is no conversation {0} on this device")]
+    UnknownConversation(ConversationId),
+    /// The person is a member already.
+    #[error("{0} is a member already")]
+    AlreadyMember(UserId),
+    /// The role does not allow it.
+    #[error("your role in this conversation does not allow this")]
+    NotAllowed,
+    /// The text is empty or too long.
+    #[error("a message needs 1 to {max} bytes of text", max = crate::limits::TEXT_BYTES_MAX)]
+    BadText,
+    /// The message answered is not known or lies out of range.
+    #[error("the message to answer is not known here")]
+    BadReply,
+    /// The token is empty or too long.
+    #[error("a token needs 1 to {max} bytes", max = crate::limits::TOKEN_BYTES_MAX)]
+    BadToken,
+    /// A bulk command holds too many messages.
+    #[error("a bulk change holds at most {max} messages", max = crate::limits::BULK_MESSAGES_MAX)]
+    TooMany,
+    /// The segment size is out of range.
+    #[error("a segment holds 1 to {max} messages", max = crate::limits::SEGMENT_MESSAGES_MAX)]
+    BadSegmentSize,
+    /// A queue of this device is full.
+    #[error("{what} is full; connect to a relay and try again")]
+    QueueFull {
+        /// Which queue.
+        what: &'static str,
+    },
+    /// The relay cannot be reached.
+    #[error("the relay cannot be reached; linking needs both devices online")]
+    RelayUnreachable,
+    /// Linking failed.
+    #[error("linking failed: {0}")]
+    Link(String),
+    /// The account has as many devices as it may.
+    #[error("the account already has {max} devices", max = crate::limits::DEVICES_PER_USER_MAX)]
+    TooManyDevices,
+    /// The app's own change of the document failed.
+    #[error("the change was not made: {0}")]
+    ChangeFailed(String),
+    /// A stored record is damaged.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The store could not write.
+    #[error("the store could not write: {0}")]
+    StoreFailed(String),
+    /// A fault of our own; the conversation is reloaded from the store.
+    #[error("internal fault: {0}")]
+    Fault(String),
+}
+
+/// A device of a user, as shown to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// It is this very device.
+    pub this: bool,
+    /// It is the user's primary device.
+    pub primary: bool,
+    /// When something it wrote was last seen; `None` if never.
+    pub last_seen: Option<Timestamp>,
+}
+
+/// A contact, as shown to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactInfo {
+    /// The person.
+    pub user: UserId,
+    /// The name used here.
+    pub name: String,
+    /// Number of devices known.
+    pub devices: usize,
+    /// When the contact was added.
+    pub added: Timestamp,
+}
+
+/// A conversation, as shown to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversationInfo {
+    /// Its id.
+    pub conversation: ConversationId,
+    /// Its name.
+    pub name: String,
+    /// Its members: person, name used here, role, number of devices.
+    pub members: Vec<(UserId, String, Role, usize)>,
+    /// Messages that this device holds.
+    pub messages: u64,
+    /// Changes written here and not yet sealed, plus sealed ones without a receipt.
+    pub pending: u64,
+    /// Records that wait for what they depend on.
+    pub parked: u64,
+    /// Document heads by segment.
+    pub heads: Vec<(u32, Vec<[u8; 32]>)>,
+    /// Epochs known: id and whether the secret is held.
+    pub epochs: Vec<(sheaf_crypto::EpochId, bool)>,
+    /// All topics of the conversation have been read to their end on the present connection.
+    pub caught_up: bool,
+}

@@ -1,0 +1,32 @@
+//! What a conversation is lent while it works: everything of the replica that is not its own.
+
+use rand_core::CryptoRng;
+
+use sheaf_crypto::RunId;
+
+use crate::account::{Account, Contacts};
+use crate::outbox::Outbox;
+use crate::stage::Stage;
+use crate::time::Timestamp;
+use crate::topic::Topics;
+
+/// Lent for the length of one input.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) rng: &'a mut (dyn CryptoRng + Send),
+    pub(crate) stage: &'a mut Stage,
+    pub(crate) account: &'a Account,
+    pub(crate) contacts: &'a Contacts,
+    /// The run that this process writes under.
+    pub(crate) run: RunId,
+    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) topics: &'a mut Topics,
+    /// Changes that are not yet sealed, over all conversations.
+    pub(crate) pending: &'a mut usize,
+}
+
+impl Context<'_> {
+    pub(crate) fn link_is_up(&self) -> bool {
+        self.topics.connection.is_some()
+    }
+}

@@ -1,0 +1,245 @@
+//! One conversation on this device: its control log, author chains, epochs and documents.
+//!
+//! **Invariant:** a conversation owns its documents and touches no other, so conversations can run
+//! on several threads.
+
+mod control;
+mod found;
+mod inbound;
+mod outbound;
+mod parked;
+mod restore;
+mod segments;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use sheaf_crypto::{ConversationId, DeviceId, EpochId, ItemId, RunId};
+use sheaf_protocol::{Cursor, RecordHash, TopicId};
+
+use crate::chain::{Chain, Chains};
+use crate::command::{Command, CommandId, ConversationInfo};
+use crate::context::Context;
+use crate::control::ControlLog;
+use crate::document::{HybridTime, MessageId};
+use crate::epoch::Epochs;
+use crate::record::{ChainRecord, Kind, Write};
+use crate::time::Timestamp;
+
+pub(crate) use control::recipients_of;
+pub(crate) use found::{Invite, send_inbox};
+pub(crate) use restore::Restored;
+
+use parked::Parked;
+use segments::Segments;
+
+/// What a content envelope carries.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ContentBody {
+    pub(crate) segment: u32,
+    #[serde(with = "serde_bytes")]
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A change written here and not yet sealed.
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    segment: u32,
+    run: RunId,
+    messages: Vec<MessageId>,
+    change: Vec<u8>,
+    stored: bool,
+}
+
+/// What waits for a document to be read from the store.
+#[allow(missing_debug_implementations, reason = "a command may hold a closure")]
+enum Work {
+    /// Something to write.
+    Command(CommandId, Command),
+    /// Records of one topic to take in; the cursor moves once all are.
+    Records(Records),
+    /// Parked records whose needs are met.
+    Retry,
+}
+
+/// Records of one topic to take in; the cursor moves once all are.
+pub(crate) struct Records {
+    pub(crate) epoch: EpochId,
+    pub(crate) topic: TopicId,
+    pub(crate) records: VecDeque<Vec<u8>>,
+    pub(crate) before: Option<Cursor>,
+    pub(crate) cursor: Cursor,
+}
+
+/// One conversation.
+pub(crate) struct Conversation {
+    pub(crate) id: ConversationId,
+    created: Timestamp,
+    control: ControlLog,
+    /// Operations written to the store.
+    operations: u64,
+    chains: Chains,
+    epochs: Epochs,
+    segments: Segments,
+    /// Heads of others' chains since this device's last item: what the next item names as seen.
+    seen: BTreeMap<(DeviceId, RunId), (u64, ItemId)>,
+    pending: VecDeque<Pending>,
+    pending_next: u64,
+    /// Envelopes of this device that the relay will echo.
+    echoes: BTreeSet<RecordHash>,
+    parked: Parked,
+    arrivals: u64,
+    /// Highest time of a message here.
+    clock: HybridTime,
+    work: VecDeque<Work>,
+}
+
+impl Conversation {
+    fn new(control: ControlLog, created: Timestamp, segment_messages: u32) -> Self {
+        Self {
+            id: control.conversation(),
+            created,
+            control,
+            operations: 0,
+            chains: Chains::default(),
+            epochs: Epochs::default(),
+            segments: Segments::new(segment_messages),
+            seen: BTreeMap::new(),
+            pending: VecDeque::new(),
+            pending_next: 0,
+            echoes: BTreeSet::new(),
+            parked: Parked::default(),
+            arrivals: 0,
+            clock: HybridTime::default(),
+            work: VecDeque::new(),
+        }
+    }
+
+    /// Does a command, now or once the document is read.
+    pub(crate) fn command(&mut self, id: CommandId, command: Command, context: &mut Context<'_>) {
+        self.work.push_back(Work::Command(id, command));
+        self.run(context);
+    }
+
+    /// Takes records of one of its topics in, now or once the documents are read.
+    pub(crate) fn receive(&mut self, records: Records, context: &mut Context<'_>) {
+        self.work.push_back(Work::Records(records));
+        self.run(context);
+    }
+
+    /// Works until there is nothing to do or a document has to be read first.
+    pub(crate) fn run(&mut self, context: &mut Context<'_>) {
+        while !self.segments.is_loading() {
+            let Some(work) = self.work.pop_front() else {
+                break;
+            };
+            let unfinished = match work {
+                Work::Command(id, command) => self.write(id, command, context),
+                Work::Records(records) => self.take(records, context),
+                Work::Retry => self.retry(context),
+            };
+            if let Some(work) = unfinished {
+                self.work.push_front(work);
+            }
+        }
+        self.flush(context);
+        self.evict(context);
+    }
+
+    /// Writes the head of a chain.
+    fn write_chain(&self, device: DeviceId, run: RunId, context: &mut Context<'_>) {
+        if let Some(chain) = self.chains.get(&device, &run) {
+            let record = chain_record(self.id, device, run, chain);
+            let order = chain.index.to_be_bytes();
+            context
+                .stage
+                .write(Write::put(Kind::Chain, &self.id.0, &order, &record));
+        }
+    }
+
+    /// Latest time at which an item of each device was taken in.
+    pub(crate) fn last_seen(&self) -> impl Iterator<Item = (DeviceId, Timestamp)> {
+        self.chains
+            .iter()
+            .map(|((device, _), chain)| (*device, chain.last_seen))
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Work that waits for a document.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.segments.is_loading() || !self.work.is_empty()
+    }
+
+    /// When something was last taken in or written.
+    pub(crate) fn last_used(&self) -> Timestamp {
+        self.last_seen()
+            .map(|(_, time)| time)
+            .max()
+            .unwrap_or(self.created)
+    }
+
+    pub(crate) fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    pub(crate) fn info(
+        &self,
+        name_of: impl Fn(&sheaf_crypto::UserId) -> String,
+        outbox: usize,
+        caught_up: bool,
+    ) -> ConversationInfo {
+        let view = self.control.current();
+        let members = view
+            .members
+            .iter()
+            .map(|(user, member)| (*user, name_of(user), member.role, member.devices.len()));
+        let epochs = view
+            .epochs
+            .keys()
+            .map(|epoch| (*epoch, self.epochs.holds(epoch)));
+        ConversationInfo {
+            conversation: self.id,
+            name: view.name.clone(),
+            members: members.collect(),
+            messages: self.segments.messages(),
+            pending: u64::try_from(self.pending.len().saturating_add(outbox)).unwrap_or(u64::MAX),
+            parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
+            heads: self.segments.heads(),
+            epochs: epochs.collect(),
+            caught_up: caught_up && self.parked.len() == 0 && !self.is_busy(),
+        }
+    }
+}
+
+fn chain_record(
+    conversation: ConversationId,
+    device: DeviceId,
+    run: RunId,
+    chain: &Chain,
+) -> ChainRecord {
+    ChainRecord {
+        conversation,
+        index: chain.index,
+        device,
+        run,
+        first: chain.first,
+        head: chain.head,
+        item: chain.item,
+        last_seen: chain.last_seen,
+        quarantined: chain.quarantined,
+    }
+}
+
+/// First half of a message id's tag: which device may write it.
+fn author_tag(device: &DeviceId) -> [u8; 8] {
+    device.0.first_chunk().copied().unwrap_or_default()
+}

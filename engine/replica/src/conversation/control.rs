@@ -1,0 +1,438 @@
+//! Operations of the control log: taken in, and written here.
+
+use std::collections::BTreeSet;
+
+use sheaf_crypto::{
+    Body, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation, Recipient,
+    Role, SignedOperation, UserId, open_chain, open_forward, open_rekey,
+};
+use sheaf_protocol::{Class, TopicId, hash_record};
+
+use super::Conversation;
+use crate::command::CommandError;
+use crate::context::Context;
+use crate::control::OperationError;
+use crate::io::Event;
+use crate::limits;
+use crate::misbehaviour::{Act, Suspect};
+use crate::outbox::Outgoing;
+use crate::record::{EpochRecord, Kind, OperationRecord, Write};
+use crate::topic::{Capability, Owner};
+use crate::user::Devices;
+
+impl Conversation {
+    /// Takes an operation in, whoever wrote it.
+    pub(super) fn accept_operation(
+        &mut self,
+        signed: &SignedOperation,
+        context: &mut Context<'_>,
+    ) -> Result<bool, OperationError> {
+        if !self.control.insert(signed)? {
+            return Ok(false);
+        }
+        self.store_operation(signed, context);
+        let Some(entry) = self.control.entry(&signed.id()) else {
+            return Ok(true);
+        };
+        let operation = entry.operation.clone();
+        self.learn_secrets(&operation, context);
+        self.tell_operation(&operation, context);
+        Ok(true)
+    }
+
+    pub(super) fn store_operation(&mut self, signed: &SignedOperation, context: &mut Context<'_>) {
+        let number = self.operations;
+        self.operations = number.saturating_add(1);
+        let record = OperationRecord {
+            conversation: self.id,
+            number,
+            operation: signed.clone(),
+        };
+        let order = number.to_be_bytes();
+        context
+            .stage
+            .write(Write::put(Kind::Operation, &self.id.0, &order, &record));
+    }
+
+    fn tell_operation(&self, operation: &Operation, context: &mut Context<'_>) {
+        let conversation = self.id;
+        match &operation.body {
+            Body::Add { user, .. } => {
+                context.stage.notify(Event::MemberAdded {
+                    conversation,
+                    user: *user,
+                });
+            }
+            Body::AttachDevice { device, .. } => context.stage.notify(Event::DeviceAttached {
+                conversation,
+                user: operation.user,
+                device: *device,
+            }),
+            _ => {}
+        }
+    }
+
+    /// Learns every epoch secret that an operation holds for this device, and what the chains of
+    /// the epochs learned hold in turn.
+    fn learn_secrets(&mut self, operation: &Operation, context: &mut Context<'_>) {
+        let me = context.account.device();
+        match &operation.body {
+            Body::Rekey(rekey) => {
+                let opened = open_rekey(
+                    rekey,
+                    &self.id,
+                    operation.author,
+                    operation.seq,
+                    &operation.parents,
+                    &context.account.secrets,
+                );
+                match opened {
+                    Ok((epoch, secret)) => self.learn(epoch, secret, context),
+                    Err(sheaf_crypto::SealError::NotARecipient) => {}
+                    Err(error) => {
+                        let act = Act::RefusedOperation(error.to_string());
+                        context
+                            .stage
+                            .report(Suspect::Device(operation.author), act, Some(self.id));
+                    }
+                }
+            }
+            Body::Add { forwards, .. } | Body::AttachDevice { forwards, .. } => {
+                for forward in forwards.iter().filter(|forward| forward.device == me) {
+                    self.learn_forward(forward, operation, context);
+                }
+            }
+            Body::Forward(forward) if forward.device == me => {
+                self.learn_forward(forward, operation, context);
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_forward(
+        &mut self,
+        forward: &Forward,
+        operation: &Operation,
+        context: &mut Context<'_>,
+    ) {
+        let secrets = &context.account.secrets;
+        match open_forward(forward, &self.id, &operation.parents, secrets) {
+            Ok(secret) => self.learn(forward.epoch, secret, context),
+            Err(error) => {
+                let act = Act::RefusedOperation(error.to_string());
+                context
+                    .stage
+                    .report(Suspect::Device(operation.author), act, Some(self.id));
+            }
+        }
+    }
+
+    /// Learns an epoch, and those that its chain holds, down to the first.
+    fn learn(&mut self, epoch: EpochId, secret: EpochSecret, context: &mut Context<'_>) {
+        let mut open = vec![(epoch, secret)];
+        while let Some((epoch, secret)) = open.pop() {
+            let view = self.control.current();
+            let Some(facts) = view
+                .epochs
+                .get(&epoch)
+                .filter(|_| !self.epochs.holds(&epoch))
+            else {
+                continue;
+            };
+            if facts.commitment != secret.commitment(&self.id) {
+                continue;
+            }
+            let rekey = self
+                .control
+                .entry(&facts.operation)
+                .map(|entry| &entry.operation.body);
+            if let Some(Body::Rekey(rekey)) = rekey
+                && let Some(chain) = &rekey.chain
+            {
+                open.extend(open_chain(&secret, epoch, &self.id, chain).unwrap_or_default());
+            }
+            let record = EpochRecord {
+                conversation: self.id,
+                epoch,
+                secret: secret.to_bytes().to_vec(),
+                learned: context.now,
+            };
+            context
+                .stage
+                .write(Write::put(Kind::Epoch, &self.id.0, &epoch.0, &record));
+            self.epochs.learn(&self.id, epoch, secret, context.now);
+        }
+        self.follow_all(context);
+    }
+
+    /// Follows the topic of every epoch whose secret is held; each is read after those that it is
+    /// chained to.
+    pub(super) fn follow_all(&mut self, context: &mut Context<'_>) {
+        let view = self.control.current();
+        for (epoch, held) in self.epochs.iter() {
+            let parents = view.epochs.get(epoch).map(|facts| facts.parents.as_slice());
+            let after: BTreeSet<TopicId> = parents
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|parent| self.epochs.get(parent).map(|held| held.keys.topic()))
+                .collect();
+            let keys = std::sync::Arc::clone(&held.keys);
+            let owner = Owner::Epoch(self.id, *epoch);
+            let topic = keys.topic();
+            context
+                .topics
+                .follow(topic, owner, Capability::Epoch(keys), after, context.stage);
+        }
+    }
+
+    /// Seals to every given device the secret of every newest epoch.
+    fn forwards(
+        &self,
+        recipients: &[Recipient],
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Forward>, CommandError> {
+        let parents = self.control.heads();
+        let mut forwards = Vec::new();
+        for epoch in &self.control.current().newest {
+            let held = self.epochs.get(epoch).ok_or_else(|| {
+                CommandError::Fault(
+                    "the newest key has not arrived here yet; sync first".to_owned(),
+                )
+            })?;
+            let commitment = held.keys.commitment();
+            for to in recipients {
+                let forward = sheaf_crypto::forward(
+                    &mut *context.rng,
+                    &self.id,
+                    *epoch,
+                    commitment,
+                    &held.secret,
+                    &parents,
+                    to,
+                )
+                .map_err(|error| CommandError::Fault(error.to_string()))?;
+                forwards.push(forward);
+            }
+        }
+        Ok(forwards)
+    }
+
+    /// Adds a user with all known devices, and sends them their invites.
+    pub(crate) fn add_member(
+        &mut self,
+        user: UserId,
+        role: Role,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let contact = context
+            .contacts
+            .get(&user)
+            .ok_or(CommandError::UnknownContact(user))?;
+        let view = self.control.current();
+        if view.members.contains_key(&user) {
+            return Err(CommandError::AlreadyMember(user));
+        }
+        if view
+            .role(&context.account.user())
+            .is_none_or(|own| own < Role::Admin)
+        {
+            return Err(CommandError::NotAllowed);
+        }
+        let recipients = recipients_of(&contact.devices);
+        let log = contact.devices.encode();
+        let forwards = self.forwards(&recipients, context)?;
+        self.write_operation(
+            Body::Add {
+                user,
+                role,
+                log,
+                forwards,
+            },
+            context,
+        )?;
+        for device in recipients {
+            self.invite(&device, context)?;
+        }
+        Ok(())
+    }
+
+    /// Attaches every own device that is not part of the conversation yet, and invites it.
+    pub(crate) fn attach_own_devices(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let view = self.control.current();
+        let Some(member) = view.members.get(&context.account.user()) else {
+            return Ok(());
+        };
+        let missing: Vec<Recipient> = recipients_of(&context.account.devices)
+            .into_iter()
+            .filter(|recipient| !member.devices.contains_key(&recipient.device))
+            .collect();
+        for recipient in missing {
+            let log = context.account.devices.encode();
+            let forwards = self.forwards(std::slice::from_ref(&recipient), context)?;
+            let device = recipient.device;
+            self.write_operation(
+                Body::AttachDevice {
+                    device,
+                    log,
+                    forwards,
+                },
+                context,
+            )?;
+            self.invite(&recipient, context)?;
+        }
+        Ok(())
+    }
+
+    /// Draws a new epoch for every member device, chained to the newest ones.
+    pub(super) fn rekey(&mut self, context: &mut Context<'_>) -> Result<EpochId, CommandError> {
+        let fault = |error: String| CommandError::Fault(error);
+        let view = std::sync::Arc::clone(self.control.current());
+        let held: Vec<(EpochId, &EpochSecret)> = view
+            .newest
+            .iter()
+            .filter_map(|epoch| self.epochs.get(epoch).map(|held| (*epoch, &held.secret)))
+            .collect();
+        let (seq, _) = self.next_place(context);
+        let (epoch, secret, rekey) = sheaf_crypto::rekey(
+            &mut *context.rng,
+            &self.id,
+            context.account.device(),
+            seq,
+            &self.control.heads(),
+            &view.recipients(),
+            &held,
+        )
+        .map_err(|error| fault(error.to_string()))?;
+        drop(secret);
+        self.write_operation(Body::Rekey(rekey), context)?;
+        Ok(epoch)
+    }
+
+    /// Sequence and predecessor of this device's next item.
+    pub(super) fn next_place(&self, context: &Context<'_>) -> (u64, Option<ItemId>) {
+        let device = context.account.device();
+        let last = match self.chains.get(&device, &context.run) {
+            Some(chain) => Some((chain.head, chain.item)),
+            None => self.chains.newest_of(&device),
+        };
+        last.map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item)))
+    }
+
+    /// Signs, takes in and publishes an operation of this device, under every newest epoch that is
+    /// held: before the operation, so that everybody who does not know it yet can read it, and
+    /// after it, so that a newcomer finds it.
+    pub(super) fn write_operation(
+        &mut self,
+        body: Body,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let device = context.account.device();
+        let user = context.account.user();
+        let (seq, previous) = self.next_place(context);
+        let view = std::sync::Arc::clone(self.control.current());
+        let member = view.members.get(&user).ok_or(CommandError::NotAllowed)?;
+        let incarnation = member
+            .incarnations
+            .first()
+            .ok_or(CommandError::NotAllowed)?;
+        let operation = Operation {
+            conversation: self.id,
+            author: device,
+            user,
+            incarnation: *incarnation,
+            run: context.run,
+            seq,
+            previous,
+            parents: self.control.heads(),
+            body,
+        };
+        let signed = SignedOperation::sign(&operation, &context.account.secrets)
+            .map_err(|error| fault(&error))?;
+        let item = ItemId::from(signed.id());
+        let inner = Inner {
+            kind: Purpose::Control,
+            user,
+            device,
+            run: context.run,
+            incarnation: *incarnation,
+            seq,
+            previous,
+            control_heads: operation.parents.clone(),
+            dependencies: self.take_dependencies(),
+            body: signed.to_bytes().map_err(|error| fault(&error))?,
+        };
+        let mut epochs = view.newest.clone();
+        self.accept_operation(&signed, context)
+            .map_err(|error| fault(&error))?;
+        epochs.extend(self.control.current().newest.iter().copied());
+        self.chains
+            .accept(device, context.run, seq, item, context.now);
+        self.write_chain(device, context.run, context);
+        for epoch in epochs {
+            self.publish(&inner, epoch, context)?;
+        }
+        context
+            .outbox
+            .pump(context.topics, context.now, context.stage);
+        Ok(())
+    }
+
+    /// Seals a control item under one epoch and queues it.
+    fn publish(
+        &mut self,
+        inner: &Inner,
+        epoch: EpochId,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let Some(held) = self.epochs.get(&epoch) else {
+            return Ok(());
+        };
+        let record = sheaf_crypto::seal(
+            &held.keys,
+            inner,
+            &context.account.secrets,
+            &mut *context.rng,
+        )
+        .map_err(|error| CommandError::Fault(error.to_string()))?;
+        let topic = held.keys.topic();
+        self.echoes.insert(hash_record(&record));
+        self.epochs.count(&epoch);
+        let outgoing = Outgoing {
+            topic,
+            inbox_seed: None,
+            class: Class::Log,
+            conversation: None,
+            messages: Vec::new(),
+            record,
+        };
+        context.outbox.push(outgoing, context.stage);
+        Ok(())
+    }
+
+    /// Others' newest items since this device's last one, and no longer new after it.
+    pub(super) fn take_dependencies(&mut self) -> Vec<sheaf_crypto::Dependency> {
+        let seen = std::mem::take(&mut self.seen);
+        seen.into_iter()
+            .take(limits::DEPENDENCIES_MAX)
+            .map(|((device, run), (seq, item))| sheaf_crypto::Dependency {
+                device,
+                run,
+                seq,
+                item,
+            })
+            .collect()
+    }
+}
+
+/// Every device of a user log as a recipient.
+pub(crate) fn recipients_of(devices: &Devices) -> Vec<Recipient> {
+    let recipients = devices.iter().map(|(device, known)| Recipient {
+        device: *device,
+        kem: known.certificate.kem.clone(),
+    });
+    recipients.collect()
+}

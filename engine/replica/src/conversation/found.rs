@@ -1,0 +1,206 @@
+//! How a conversation begins on this device: created here, or joined by an invite.
+
+use serde::{Deserialize, Serialize};
+
+use sheaf_crypto::{
+    Body, ConversationId, Genesis, History, ItemId, Operation, OperationId, Recipient,
+    SignedOperation, UserId, inbox_capability, seal_inbox,
+};
+use sheaf_protocol::{Class, hash_record};
+
+use super::Conversation;
+use crate::command::CommandError;
+use crate::context::Context;
+use crate::control::{ControlLog, OperationError};
+use crate::inbox::InboxBody;
+use crate::io::Event;
+use crate::outbox::Outgoing;
+use crate::record::{ConversationRecord, Kind, Write};
+
+/// What a newcomer's device needs to begin: the control log so far, in causal order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Invite {
+    pub(crate) operations: Vec<SignedOperation>,
+    /// Names of members, as the inviter has them.
+    pub(crate) names: Vec<(UserId, String)>,
+}
+
+impl Conversation {
+    /// Founds a conversation: genesis, then the first epoch, in one batch.
+    pub(crate) fn create(
+        name: &str,
+        segment_messages: u32,
+        context: &mut Context<'_>,
+    ) -> Result<Self, CommandError> {
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let mut random = [0; 32];
+        context.rng.fill_bytes(&mut random);
+        let genesis = Genesis {
+            creator: context.account.user(),
+            creator_log: context.account.devices.encode(),
+            name: name.to_owned(),
+            history: History::Full,
+            segment_messages,
+            random,
+        };
+        let operation = Operation {
+            conversation: ConversationId::default(),
+            author: context.account.device(),
+            user: context.account.user(),
+            incarnation: OperationId::default(),
+            run: context.run,
+            seq: 1,
+            previous: None,
+            parents: Vec::new(),
+            body: Body::Genesis(genesis),
+        };
+        let signed = SignedOperation::sign(&operation, &context.account.secrets)
+            .map_err(|error| fault(&error))?;
+        let mut conversation = Self::found(&signed, context).map_err(|error| fault(&error))?;
+        conversation.rekey(context)?;
+        let own = context.account.device();
+        let devices = super::control::recipients_of(&context.account.devices);
+        for device in devices.iter().filter(|device| device.device != own) {
+            conversation.invite(device, context)?;
+        }
+        Ok(conversation)
+    }
+
+    /// Takes a founding operation in.
+    fn found(signed: &SignedOperation, context: &mut Context<'_>) -> Result<Self, OperationError> {
+        let control = ControlLog::found(signed)?;
+        let operation = signed.decode()?;
+        let Body::Genesis(genesis) = &operation.body else {
+            return Err(OperationError::NotGenesis);
+        };
+        let size = genesis
+            .segment_messages
+            .clamp(1, crate::limits::SEGMENT_MESSAGES_MAX);
+        let mut conversation = Self::new(control, context.now, size);
+        let record = ConversationRecord {
+            conversation: conversation.id,
+            created: context.now,
+        };
+        context.stage.write(Write::put(
+            Kind::Conversation,
+            &conversation.id.0,
+            &[],
+            &record,
+        ));
+        conversation.store_operation(signed, context);
+        let item = ItemId::from(signed.id());
+        let (author, run) = (operation.author, operation.run);
+        conversation
+            .chains
+            .accept(author, run, operation.seq, item, context.now);
+        conversation.write_chain(author, run, context);
+        Ok(conversation)
+    }
+
+    /// Joins by an invite. Every operation is verified; what does not verify ends the joining.
+    pub(crate) fn join(
+        invite: &Invite,
+        by: UserId,
+        context: &mut Context<'_>,
+    ) -> Result<Self, OperationError> {
+        let (founding, rest) = invite
+            .operations
+            .split_first()
+            .ok_or(OperationError::NotGenesis)?;
+        let mut conversation = Self::found(founding, context)?;
+        for operation in rest {
+            conversation.accept_operation(operation, context)?;
+        }
+        let own = context.account.device();
+        if conversation.control.current().device(&own).is_none() {
+            return Err(OperationError::NotAMember);
+        }
+        context.stage.notify(Event::ConversationAdded {
+            conversation: conversation.id,
+            by: Some(by),
+        });
+        Ok(conversation)
+    }
+
+    /// Takes further operations from an invite to a conversation that is known already.
+    pub(crate) fn extend(&mut self, invite: &Invite, context: &mut Context<'_>) {
+        for operation in invite.operations.iter().skip(1) {
+            if self.accept_operation(operation, context).is_err() {
+                break;
+            }
+        }
+        self.work.push_back(super::Work::Retry);
+        self.run(context);
+    }
+
+    /// Sends a member device what it needs to begin, to its inbox.
+    pub(super) fn invite(
+        &mut self,
+        to: &Recipient,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let view = self.control.current();
+        let Some((_, attached)) = view.device(&to.device) else {
+            return Ok(());
+        };
+        let seed = attached.inbox_seed;
+        let names = view.members.keys().filter_map(|user| {
+            let known = context
+                .contacts
+                .get(user)
+                .map(|contact| contact.name.clone());
+            let own = (*user == context.account.user()).then(|| context.account.name.clone());
+            Some((*user, known.or(own)?))
+        });
+        let invite = Invite {
+            names: names.collect(),
+            operations: self
+                .control
+                .entries()
+                .map(|(_, entry)| entry.signed.clone())
+                .collect(),
+        };
+        let body = InboxBody::Invite {
+            card: context.account.card(),
+            invite,
+        };
+        send_inbox(to, seed, &body, context)
+    }
+}
+
+/// Seals a message to one device's inbox and queues it.
+pub(crate) fn send_inbox(
+    to: &Recipient,
+    inbox_seed: [u8; 32],
+    body: &InboxBody,
+    context: &mut Context<'_>,
+) -> Result<(), CommandError> {
+    let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+    let bytes = body.encode().map_err(|error| fault(&error))?;
+    let secrets = &context.account.secrets;
+    let parts = seal_inbox(
+        &mut *context.rng,
+        to,
+        secrets,
+        context.account.user(),
+        &bytes,
+    )
+    .map_err(|error| fault(&error))?;
+    let topic = inbox_capability(&inbox_seed).topic();
+    for record in parts {
+        tracing::debug!(record = ?hash_record(&record), "inbox part queued");
+        let outgoing = Outgoing {
+            topic,
+            inbox_seed: Some(inbox_seed),
+            class: Class::Inbox,
+            conversation: None,
+            messages: Vec::new(),
+            record,
+        };
+        context.outbox.push(outgoing, context.stage);
+    }
+    context
+        .outbox
+        .pump(context.topics, context.now, context.stage);
+    Ok(())
+}

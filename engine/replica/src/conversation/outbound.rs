@@ -1,0 +1,410 @@
+//! What is written here: into the document at once, into envelopes as the relay keeps up.
+//!
+//! Batching is that of a group commit: with nothing in flight a change leaves at once; while an
+//! envelope is in flight what accumulates becomes the next one. No timer adds delay.
+
+use sheaf_crypto::{Inner, Kind as Purpose, Role, actor_bytes, item_of_record};
+use sheaf_protocol::{Class, hash_record, limits::RECORD_BYTES_MAX};
+
+use super::inbound::message_record;
+use super::{ContentBody, Conversation, Pending, Work, author_tag};
+use crate::command::{Command, CommandError, CommandId, Draft, ImportDraft, Reply};
+use crate::context::Context;
+use crate::document::{
+    Genesis, HybridTime, LocalChange, MessageId, MessageKind, NewMessage, encode_payload,
+};
+use crate::limits;
+use crate::misbehaviour::{Act, Suspect};
+use crate::outbox::Outgoing;
+use crate::record::{Kind, PendingRecord, TokenRecord, Write};
+
+impl Conversation {
+    /// Does a command that writes; gives it back when the document has to be read first.
+    pub(super) fn write(
+        &mut self,
+        id: CommandId,
+        command: Command,
+        context: &mut Context<'_>,
+    ) -> Option<Work> {
+        let segment = self.segments.writing();
+        if !self.segments.is_ready(segment) {
+            self.load(segment, context);
+            return Some(Work::Command(id, command));
+        }
+        let result = self.write_now(segment, command, context);
+        context.stage.complete(id, result);
+        None
+    }
+
+    fn write_now(
+        &mut self,
+        segment: u32,
+        command: Command,
+        context: &mut Context<'_>,
+    ) -> Result<Reply, CommandError> {
+        let role = self.control.current().role(&context.account.user());
+        if role.is_none_or(|role| role < Role::Writer) {
+            return Err(CommandError::NotAllowed);
+        }
+        if *context.pending >= limits::PENDING_CHANGES_MAX {
+            return Err(CommandError::QueueFull {
+                what: "the queue of unsent changes",
+            });
+        }
+        match command {
+            Command::Send { draft, token, .. } => {
+                let drafts = vec![ImportDraft {
+                    draft,
+                    reply_in_batch: None,
+                }];
+                let ids = self.write_messages(segment, drafts, context)?;
+                if let (Some(token), Some(message)) = (token, ids.first()) {
+                    let record = TokenRecord {
+                        message: *message,
+                        used: context.now,
+                    };
+                    let scope = token_scope(&self.id, &token);
+                    context
+                        .stage
+                        .write(Write::put(Kind::Token, &scope, &[], &record));
+                }
+                Ok(Reply::Sent(ids))
+            }
+            Command::Import { drafts, .. } => {
+                Ok(Reply::Sent(self.write_messages(segment, drafts, context)?))
+            }
+            Command::Change { change, .. } => {
+                let actor = self.actor(segment, context);
+                let document = self.segments.document(segment, &self.id);
+                let document = document.map_err(|error| CommandError::Fault(error.to_string()))?;
+                let document = document
+                    .ok_or_else(|| CommandError::Fault("document is not loaded".to_owned()))?;
+                let made = document
+                    .change(actor, |transaction| change(transaction))
+                    .map_err(|error| CommandError::ChangeFailed(error.to_string()))?;
+                if let Some(local) = made {
+                    self.queue(segment, local, context);
+                }
+                Ok(Reply::Done)
+            }
+            _ => Err(CommandError::Fault(
+                "not a command of a conversation".to_owned(),
+            )),
+        }
+    }
+
+    fn actor(&self, segment: u32, context: &Context<'_>) -> [u8; 16] {
+        actor_bytes(&context.account.device(), &self.id, segment, &context.run)
+    }
+
+    fn write_messages(
+        &mut self,
+        segment: u32,
+        drafts: Vec<ImportDraft>,
+        context: &mut Context<'_>,
+    ) -> Result<Vec<MessageId>, CommandError> {
+        if drafts.is_empty() || drafts.len() > limits::BULK_MESSAGES_MAX {
+            return Err(CommandError::TooMany);
+        }
+        let tag = author_tag(&context.account.device());
+        let mut clock = self.clock;
+        let mut messages: Vec<NewMessage> = Vec::with_capacity(drafts.len());
+        for ImportDraft {
+            draft,
+            reply_in_batch,
+        } in drafts
+        {
+            let reply_to = match reply_in_batch {
+                Some(place) => Some(
+                    messages
+                        .get(place)
+                        .map(|message| message.id)
+                        .ok_or(CommandError::BadReply)?,
+                ),
+                None => draft.reply_to,
+            };
+            let message = new_message(draft, reply_to, tag, &mut clock, context)?;
+            messages.push(message);
+        }
+        let actor = self.actor(segment, context);
+        let document = self
+            .segments
+            .document(segment, &self.id)
+            .map_err(|error| CommandError::Fault(error.to_string()))?
+            .ok_or_else(|| CommandError::Fault("document is not loaded".to_owned()))?;
+        let local = document
+            .append(actor, &messages)
+            .map_err(|error| CommandError::Fault(error.to_string()))?;
+        self.clock = clock;
+        let ids = messages.iter().map(|message| message.id).collect();
+        let (user, device) = (context.account.user(), context.account.device());
+        for message in messages {
+            let record = message_record(user, device, segment, message);
+            self.list(&record, context);
+        }
+        self.queue(segment, local, context);
+        Ok(ids)
+    }
+
+    /// Queues a change for sealing. It becomes durable with this input, sealed or not.
+    fn queue(&mut self, segment: u32, local: LocalChange, context: &mut Context<'_>) {
+        let number = self.pending_next;
+        self.pending_next = number.saturating_add(1);
+        *context.pending = context.pending.saturating_add(1);
+        self.pending.push_back(Pending {
+            number,
+            segment,
+            run: context.run,
+            messages: local.messages.iter().map(|message| message.id).collect(),
+            change: local.bytes,
+            stored: false,
+        });
+        self.segments.write(segment, self.id, context.stage);
+    }
+
+    /// Seals what may leave, and makes durable what may not yet.
+    pub(super) fn flush(&mut self, context: &mut Context<'_>) {
+        while self.may_seal(context) {
+            if let Err(error) = self.seal_batch(context) {
+                let act = Act::RefusedContent(format!("own changes could not be sealed: {error}"));
+                let own = Suspect::Device(context.account.device());
+                context.stage.report(own, act, Some(self.id));
+                break;
+            }
+        }
+        for pending in self.pending.iter_mut().filter(|pending| !pending.stored) {
+            pending.stored = true;
+            let record = PendingRecord {
+                conversation: self.id,
+                number: pending.number,
+                segment: pending.segment,
+                run: pending.run,
+                messages: pending.messages.clone(),
+                change: pending.change.clone(),
+            };
+            let order = pending.number.to_be_bytes();
+            context
+                .stage
+                .write(Write::put(Kind::Pending, &self.id.0, &order, &record));
+        }
+    }
+
+    fn may_seal(&self, context: &Context<'_>) -> bool {
+        if self.pending.is_empty() || !context.link_is_up() || context.outbox.is_full() {
+            return false;
+        }
+        match context.outbox.of_conversation(&self.id) {
+            0 => true,
+            flying if flying < limits::ENVELOPES_IN_FLIGHT_MAX => {
+                let waiting: usize = self
+                    .pending
+                    .iter()
+                    .map(|pending| pending.change.len())
+                    .sum();
+                waiting >= limits::BATCH_BYTES
+            }
+            _ => false,
+        }
+    }
+
+    fn seal_batch(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        let view = std::sync::Arc::clone(self.control.current());
+        let epoch = match self.epochs.usable(&view, context.now) {
+            Some(epoch) => epoch,
+            None => self.rekey(context)?,
+        };
+        let mut room = limits::BATCH_BYTES_MAX;
+        loop {
+            let count = self.batch(room);
+            match self.seal_pending(epoch, count, context)? {
+                true => return Ok(()),
+                // The record came out too large: fewer changes.
+                false if count > 1 => room /= 2,
+                false => {
+                    return Err(CommandError::Fault(
+                        "a change is larger than a record".to_owned(),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// How many of the first pending changes fit in one envelope: same segment, same run.
+    fn batch(&self, bytes_max: usize) -> usize {
+        let Some(first) = self.pending.front() else {
+            return 0;
+        };
+        let mut bytes = 0_usize;
+        let fits = |pending: &&Pending| {
+            bytes = bytes.saturating_add(pending.change.len());
+            let same = pending.segment == first.segment && pending.run == first.run;
+            same && (bytes <= bytes_max || pending.number == first.number)
+        };
+        self.pending.iter().take_while(fits).count()
+    }
+
+    /// Seals the first pending changes into one envelope; `false` if it came out too large.
+    fn seal_pending(
+        &mut self,
+        epoch: sheaf_crypto::EpochId,
+        count: usize,
+        context: &mut Context<'_>,
+    ) -> Result<bool, CommandError> {
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let Some((segment, run)) = self.pending.front().map(|first| (first.segment, first.run))
+        else {
+            return Ok(true);
+        };
+        let (user, device) = (context.account.user(), context.account.device());
+        let actor = actor_bytes(&device, &self.id, segment, &run);
+        let changes: Vec<&[u8]> = self
+            .pending
+            .iter()
+            .take(count)
+            .map(|pending| pending.change.as_slice())
+            .collect();
+        let genesis = Genesis::of(&self.id.0, segment);
+        let payload = encode_payload(&genesis, &actor, &changes).map_err(|error| fault(&error))?;
+        let body = postcard::to_allocvec(&ContentBody { segment, payload })
+            .map_err(|error| fault(&error))?;
+        let view = std::sync::Arc::clone(self.control.current());
+        let member = view.members.get(&user).ok_or(CommandError::NotAllowed)?;
+        let incarnation = *member
+            .incarnations
+            .first()
+            .ok_or(CommandError::NotAllowed)?;
+        let (seq, previous) = self.place_in(run, context);
+        let dependencies = self.take_dependencies();
+        let inner = Inner {
+            kind: Purpose::Content,
+            user,
+            device,
+            run,
+            incarnation,
+            seq,
+            previous,
+            control_heads: self.control.heads(),
+            dependencies: dependencies.clone(),
+            body,
+        };
+        let held = self
+            .epochs
+            .get(&epoch)
+            .ok_or_else(|| fault(&"the epoch is not held"))?;
+        let sealed = sheaf_crypto::seal(
+            &held.keys,
+            &inner,
+            &context.account.secrets,
+            &mut *context.rng,
+        );
+        let wire = match sealed {
+            Ok(wire) if wire.len() <= RECORD_BYTES_MAX => wire,
+            Ok(_) | Err(sheaf_crypto::EnvelopeError::TooLarge { .. }) => {
+                for dependency in dependencies {
+                    let place = (dependency.seq, dependency.item);
+                    self.seen.insert((dependency.device, dependency.run), place);
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(fault(&error)),
+        };
+        let topic = held.keys.topic();
+        self.commit(&inner, epoch, topic, segment, count, wire, context);
+        Ok(true)
+    }
+
+    /// An envelope of this device is made: into the chain, the store and the outbox, in one batch.
+    #[allow(clippy::too_many_arguments, reason = "one envelope's parts, used once")]
+    fn commit(
+        &mut self,
+        inner: &Inner,
+        epoch: sheaf_crypto::EpochId,
+        topic: sheaf_protocol::TopicId,
+        segment: u32,
+        count: usize,
+        wire: Vec<u8>,
+        context: &mut Context<'_>,
+    ) {
+        let item = item_of_record(&wire);
+        self.chains
+            .accept(inner.device, inner.run, inner.seq, item, context.now);
+        self.write_chain(inner.device, inner.run, context);
+        self.epochs.count(&epoch);
+        self.echoes.insert(hash_record(&wire));
+        let mut messages = Vec::new();
+        for pending in self.pending.drain(..count) {
+            if pending.stored {
+                let order = pending.number.to_be_bytes();
+                context
+                    .stage
+                    .write(Write::delete(Kind::Pending, &self.id.0, &order));
+            }
+            *context.pending = context.pending.saturating_sub(1);
+            messages.extend(pending.messages);
+        }
+        self.keep(inner, epoch, segment, wire.clone(), false, context);
+        self.segments.write(segment, self.id, context.stage);
+        let outgoing = Outgoing {
+            topic,
+            inbox_seed: None,
+            class: Class::Log,
+            conversation: Some(self.id),
+            messages,
+            record: wire,
+        };
+        context.outbox.push(outgoing, context.stage);
+        context
+            .outbox
+            .pump(context.topics, context.now, context.stage);
+    }
+
+    /// Place of this device's next item in a given run: an earlier run's own chain goes on for the
+    /// changes that were written, and not yet sealed, under it.
+    fn place_in(
+        &self,
+        run: sheaf_crypto::RunId,
+        context: &Context<'_>,
+    ) -> (u64, Option<sheaf_crypto::ItemId>) {
+        let device = context.account.device();
+        match self.chains.get(&device, &run) {
+            Some(chain) => (chain.head.saturating_add(1), Some(chain.item)),
+            None => self
+                .chains
+                .newest_of(&device)
+                .map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item))),
+        }
+    }
+}
+
+fn new_message(
+    draft: Draft,
+    reply_to: Option<MessageId>,
+    tag: [u8; 8],
+    clock: &mut HybridTime,
+    context: &Context<'_>,
+) -> Result<NewMessage, CommandError> {
+    if draft.text.is_empty() || draft.text.len() > limits::TEXT_BYTES_MAX {
+        return Err(CommandError::BadText);
+    }
+    // A reply sorts after what it answers, whatever the clocks say.
+    let after = reply_to.map_or(*clock, |target| target.time().max(*clock));
+    *clock = HybridTime::next_after(context.now.0, after);
+    let id = MessageId::new(*clock, tag);
+    let kind = if draft.system {
+        MessageKind::System
+    } else {
+        MessageKind::Text
+    };
+    Ok(NewMessage {
+        id,
+        text: draft.text,
+        reply_to,
+        kind,
+        origin: draft.origin,
+    })
+}
+
+/// A token belongs to one conversation.
+pub(crate) fn token_scope(conversation: &sheaf_crypto::ConversationId, token: &str) -> Vec<u8> {
+    [conversation.0.as_slice(), token.as_bytes()].concat()
+}

@@ -1,0 +1,125 @@
+//! Records that wait for what they depend on.
+
+use std::collections::BTreeMap;
+
+use sheaf_crypto::{ConversationId, Dependency, DeviceId, EpochId, OperationId};
+
+use crate::chain::Chains;
+use crate::control::ControlLog;
+use crate::limits;
+use crate::record::{Kind, ParkedRecord, Write};
+use crate::stage::Stage;
+
+/// What a record waits for.
+#[derive(Debug, Clone)]
+pub(super) enum Need {
+    /// An operation of the control log.
+    Operation(OperationId),
+    /// An item of another chain.
+    Dependency(Dependency),
+    /// The items before it in its device's chain.
+    Chain(DeviceId, u64),
+    /// Not examined since the store was opened.
+    Unknown,
+}
+
+struct Waiting {
+    epoch: EpochId,
+    wire: Vec<u8>,
+    need: Need,
+}
+
+/// All of them, in the order of arrival.
+#[derive(Default)]
+pub(super) struct Parked {
+    waiting: BTreeMap<u64, Waiting>,
+    bytes: usize,
+    next: u64,
+}
+
+impl Need {
+    fn is_met(&self, control: &ControlLog, chains: &Chains) -> bool {
+        match self {
+            Self::Operation(id) => control.contains(id),
+            Self::Dependency(dependency) => chains.satisfies(dependency),
+            Self::Chain(device, seq) => chains
+                .of_device(device)
+                .any(|(_, chain)| chain.head.saturating_add(1) >= *seq),
+            Self::Unknown => true,
+        }
+    }
+}
+
+impl Parked {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= limits::PARKED_RECORDS_MAX || self.bytes >= limits::PARKED_BYTES_MAX
+    }
+
+    /// Keeps a record, durably; `false` if it is here already.
+    pub(super) fn park(
+        &mut self,
+        conversation: ConversationId,
+        epoch: EpochId,
+        wire: Vec<u8>,
+        need: Need,
+        stage: &mut Stage,
+    ) -> bool {
+        if self.waiting.values().any(|waiting| waiting.wire == wire) {
+            return false;
+        }
+        let number = self.next;
+        let record = ParkedRecord {
+            conversation,
+            epoch,
+            number,
+            wire,
+        };
+        stage.write(Write::put(
+            Kind::Parked,
+            &conversation.0,
+            &number.to_be_bytes(),
+            &record,
+        ));
+        self.insert(record, need);
+        true
+    }
+
+    pub(super) fn restore(&mut self, record: ParkedRecord) {
+        self.insert(record, Need::Unknown);
+    }
+
+    fn insert(&mut self, record: ParkedRecord, need: Need) {
+        self.next = self.next.max(record.number.saturating_add(1));
+        self.bytes = self.bytes.saturating_add(record.wire.len());
+        let waiting = Waiting {
+            epoch: record.epoch,
+            wire: record.wire,
+            need,
+        };
+        self.waiting.insert(record.number, waiting);
+    }
+
+    /// The first record whose need is met, taken out.
+    pub(super) fn take_ready(
+        &mut self,
+        conversation: ConversationId,
+        control: &ControlLog,
+        chains: &Chains,
+        stage: &mut Stage,
+    ) -> Option<(EpochId, Vec<u8>)> {
+        let met = |(_, waiting): &(&u64, &Waiting)| waiting.need.is_met(control, chains);
+        let number = self.waiting.iter().find(met).map(|(number, _)| *number)?;
+        let waiting = self.waiting.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(waiting.wire.len());
+        stage.write(Write::delete(
+            Kind::Parked,
+            &conversation.0,
+            &number.to_be_bytes(),
+        ));
+        Some((waiting.epoch, waiting.wire))
+    }
+}

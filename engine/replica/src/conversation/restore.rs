@@ -1,0 +1,292 @@
+//! Reading a conversation back from the store.
+
+use std::collections::BTreeMap;
+
+use sheaf_crypto::{ConversationId, EpochSecret};
+
+use super::inbound::{decode_content, envelope_order};
+use super::segments::Loading;
+use super::{Conversation, Pending};
+use crate::chain::RestoredChain;
+use crate::context::Context;
+use crate::control::ControlLog;
+use crate::document::{Incoming, Outcome, Segment};
+use crate::io::LoadId;
+use crate::limits;
+use crate::misbehaviour::{Act, Suspect};
+use crate::record::{
+    self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, Kind, OperationRecord,
+    ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord, SnapshotRecord,
+};
+
+/// Everything of one conversation that is read when the store is opened.
+#[derive(Default)]
+pub(crate) struct Restored {
+    pub(crate) head: Option<ConversationRecord>,
+    pub(crate) operations: BTreeMap<u64, OperationRecord>,
+    pub(crate) epochs: Vec<EpochRecord>,
+    pub(crate) chains: Vec<ChainRecord>,
+    pub(crate) segments: Vec<SegmentRecord>,
+    pub(crate) pending: BTreeMap<u64, PendingRecord>,
+    pub(crate) parked: BTreeMap<u64, ParkedRecord>,
+}
+
+impl Conversation {
+    /// Rebuilds a conversation, without its documents.
+    pub(crate) fn restore(restored: Restored) -> Result<Self, RecordError> {
+        let head = restored.head.ok_or(RecordError(Kind::Conversation))?;
+        let damaged = RecordError(Kind::Operation);
+        let mut operations = restored.operations.into_values();
+        let founding = operations.next().ok_or(damaged)?;
+        let control = ControlLog::found(&founding.operation).map_err(|_| damaged)?;
+        let segment_messages = control.genesis().map(|genesis| genesis.segment_messages);
+        let mut conversation = Self::new(
+            control,
+            head.created,
+            segment_messages.unwrap_or(limits::SEGMENT_MESSAGES),
+        );
+        conversation.operations = 1;
+        for operation in operations {
+            conversation
+                .control
+                .insert(&operation.operation)
+                .map_err(|_| damaged)?;
+            conversation.operations = operation.number.saturating_add(1);
+        }
+        for epoch in restored.epochs {
+            let secret =
+                EpochSecret::from_bytes(&epoch.secret).map_err(|_| RecordError(Kind::Epoch))?;
+            conversation
+                .epochs
+                .learn(&conversation.id, epoch.epoch, secret, epoch.learned);
+        }
+        for chain in restored.chains {
+            conversation.restore_chain(&chain);
+        }
+        for segment in restored.segments {
+            conversation.segments.restore(segment);
+        }
+        for pending in restored.pending.into_values() {
+            conversation.restore_pending(pending);
+        }
+        for parked in restored.parked.into_values() {
+            conversation.parked.restore(parked);
+        }
+        Ok(conversation)
+    }
+
+    fn restore_chain(&mut self, record: &ChainRecord) {
+        let chain = RestoredChain {
+            index: record.index,
+            first: record.first,
+            head: record.head,
+            item: record.item,
+            last_seen: record.last_seen,
+            quarantined: record.quarantined,
+        };
+        self.chains.restore(record.device, record.run, chain);
+        // What was seen since the last own item is not stored: naming all heads again is true,
+        // and costs some bytes in the first envelope after a start.
+        self.seen
+            .insert((record.device, record.run), (record.head, record.item));
+        self.arrivals = self.arrivals.saturating_add(record.head);
+    }
+
+    fn restore_pending(&mut self, record: PendingRecord) {
+        self.pending_next = self.pending_next.max(record.number.saturating_add(1));
+        self.pending.push_back(Pending {
+            number: record.number,
+            segment: record.segment,
+            run: record.run,
+            messages: record.messages.clone(),
+            change: record.change,
+            stored: true,
+        });
+    }
+
+    /// Follows the topics of every epoch, and examines what waited.
+    pub(crate) fn start(&mut self, context: &mut Context<'_>) {
+        let own = context.account.device();
+        self.seen.retain(|(device, _), _| *device != own);
+        self.follow_all(context);
+        if self.parked.len() > 0 {
+            self.work.push_back(super::Work::Retry);
+        }
+    }
+
+    /// Asks for a segment's snapshot; the envelopes after it come next.
+    pub(super) fn load(&mut self, segment: u32, context: &mut Context<'_>) {
+        let order = segment.to_be_bytes().to_vec();
+        let range = Range {
+            kind: Kind::Snapshot,
+            scope: self.id.0.to_vec(),
+            from: order.clone(),
+            to: order,
+        };
+        let load = context.stage.load(vec![range]);
+        self.segments.loading = Some(Loading::Snapshot(load, segment));
+    }
+
+    /// A read was answered; `false` if it was not this conversation's.
+    pub(crate) fn loaded(
+        &mut self,
+        load: LoadId,
+        rows: &[Row],
+        context: &mut Context<'_>,
+    ) -> Result<bool, RecordError> {
+        match self.segments.loading.take() {
+            Some(Loading::Snapshot(id, segment)) if id == load => {
+                let snapshot = rows.first().map(|row| record::decode(row.kind, &row.value));
+                let snapshot: Option<SnapshotRecord> = snapshot.transpose()?;
+                let ranges = self.tail_ranges(segment, snapshot.as_ref());
+                let load = context.stage.load(ranges);
+                self.segments.loading = Some(Loading::Tail(load, segment, snapshot));
+                Ok(true)
+            }
+            Some(Loading::Tail(id, segment, snapshot)) if id == load => {
+                let document = self.rebuild(segment, snapshot, rows, context)?;
+                self.segments.insert(segment, document);
+                self.run(context);
+                Ok(true)
+            }
+            other => {
+                self.segments.loading = other;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Envelopes of a segment that its snapshot does not hold, chain by chain.
+    fn tail_ranges(&self, segment: u32, snapshot: Option<&SnapshotRecord>) -> Vec<Range> {
+        let covered: BTreeMap<u32, u64> = snapshot
+            .map(|snapshot| snapshot.covered.iter().copied().collect())
+            .unwrap_or_default();
+        self.chains
+            .iter()
+            .map(|(_, chain)| {
+                let after = covered.get(&chain.index).copied();
+                let from = after.map_or(0, |covered| covered.saturating_add(1));
+                Range {
+                    kind: Kind::Envelope,
+                    scope: self.id.0.to_vec(),
+                    from: envelope_order(segment, chain.index, from).to_vec(),
+                    to: envelope_order(segment, chain.index, u64::MAX).to_vec(),
+                }
+            })
+            .collect()
+    }
+
+    /// Rebuilds a document from its snapshot, the envelopes after it and the changes that are not
+    /// sealed yet.
+    fn rebuild(
+        &self,
+        segment: u32,
+        snapshot: Option<SnapshotRecord>,
+        rows: &[Row],
+        context: &mut Context<'_>,
+    ) -> Result<Segment, RecordError> {
+        let damaged = RecordError(Kind::Snapshot);
+        let mut document = match snapshot {
+            Some(snapshot) => Segment::load(&self.id.0, segment, &snapshot.document),
+            None => Segment::genesis(&self.id.0, segment),
+        }
+        .map_err(|_| damaged)?;
+        let mut envelopes: BTreeMap<u64, EnvelopeRecord> = BTreeMap::new();
+        for row in rows {
+            let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
+            envelopes.insert(envelope.arrival, envelope);
+        }
+        let batch: Vec<Incoming> = envelopes
+            .values()
+            .filter_map(|envelope| self.reopen(envelope))
+            .collect();
+        let mut outcomes = document.merge(&batch);
+        let own = self
+            .pending
+            .iter()
+            .filter(|pending| pending.segment == segment);
+        let own = own.map(|pending| {
+            let device = context.account.device();
+            Incoming {
+                actor: sheaf_crypto::actor_bytes(&device, &self.id, segment, &pending.run),
+                author_tag: super::author_tag(&device),
+                changes: vec![pending.change.clone()],
+            }
+        });
+        outcomes.extend(document.merge(&own.collect::<Vec<_>>()));
+        let refused = outcomes
+            .iter()
+            .find(|outcome| matches!(outcome, Outcome::Refused(_) | Outcome::Missing(_)));
+        if let Some(outcome) = refused {
+            let reason = format!("a stored change does not apply again: {outcome:?}");
+            let act = Act::RefusedContent(reason);
+            let suspect = Suspect::Device(context.account.device());
+            context.stage.report(suspect, act, Some(self.id));
+        }
+        Ok(document)
+    }
+
+    /// Opens a stored envelope again. It was verified when it was accepted, and the store's own
+    /// encryption vouches for it since.
+    fn reopen(&self, envelope: &EnvelopeRecord) -> Option<Incoming> {
+        if envelope.refused {
+            return None;
+        }
+        let held = self.epochs.get(&envelope.epoch)?;
+        let opened = sheaf_crypto::open(&held.keys, &envelope.wire).ok()?;
+        let signing = self.control.signing_key(&opened.device())?;
+        let inner = opened.verify(&signing).ok()?;
+        let (segment, changes) = decode_content(&inner, &self.id).ok()?;
+        Some(Incoming {
+            actor: sheaf_crypto::actor_bytes(&inner.device, &self.id, segment, &inner.run),
+            author_tag: super::author_tag(&inner.device),
+            changes,
+        })
+    }
+
+    /// Chains and how far a document that holds everything covers them.
+    fn covered(&self) -> Vec<(u32, u64)> {
+        self.chains
+            .iter()
+            .map(|(_, chain)| (chain.index, chain.head))
+            .collect()
+    }
+
+    /// Saves and drops documents beyond what is kept in memory.
+    pub(super) fn evict(&mut self, context: &mut Context<'_>) {
+        let loaded = self.segments.loaded();
+        let over = loaded
+            .len()
+            .saturating_sub(limits::DOCUMENTS_PER_CONVERSATION_MAX);
+        for segment in loaded.into_iter().take(over) {
+            self.shelve(segment, context);
+        }
+    }
+
+    /// Saves every document where it is worth it and drops it from memory.
+    pub(crate) fn shelve_all(&mut self, context: &mut Context<'_>) {
+        if self.is_busy() {
+            return;
+        }
+        for segment in self.segments.loaded() {
+            self.shelve(segment, context);
+        }
+    }
+
+    pub(crate) fn documents(&self) -> usize {
+        self.segments.loaded().len()
+    }
+
+    fn shelve(&mut self, segment: u32, context: &mut Context<'_>) {
+        // A change that is not sealed yet is in the document but in no envelope: a snapshot would
+        // still be right, since loading merges it again as a duplicate.
+        let tail = u64::try_from(limits::SNAPSHOT_TAIL_BYTES).unwrap_or(u64::MAX);
+        self.segments
+            .snapshot(segment, tail, self.covered(), self.id, context.stage);
+        self.segments.drop_document(segment);
+    }
+
+    pub(crate) fn id(&self) -> ConversationId {
+        self.id
+    }
+}

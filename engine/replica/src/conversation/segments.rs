@@ -1,0 +1,248 @@
+//! The chain of bounded documents of a conversation: which are in memory, which have to be read.
+
+use std::collections::BTreeMap;
+
+use sheaf_crypto::ConversationId;
+
+use crate::document::{DocumentError, Incoming, Outcome, Segment};
+use crate::io::LoadId;
+use crate::record::{Kind, SegmentRecord, SnapshotRecord, Write};
+use crate::stage::Stage;
+
+/// One segment.
+pub(super) struct State {
+    pub(super) messages: u32,
+    heads: Vec<[u8; 32]>,
+    pub(super) tail_bytes: u64,
+    pub(super) snapshot_bytes: u64,
+    document: Option<Segment>,
+    used: u64,
+}
+
+/// How far the reading of a segment has come.
+pub(super) enum Loading {
+    /// Its snapshot is asked for.
+    Snapshot(LoadId, u32),
+    /// The envelopes after the snapshot are asked for.
+    Tail(LoadId, u32, Option<SnapshotRecord>),
+}
+
+/// All segments.
+pub(super) struct Segments {
+    /// Messages after which the next segment is opened.
+    pub(super) segment_messages: u32,
+    states: BTreeMap<u32, State>,
+    /// Segments before this one are full.
+    writing: u32,
+    pub(super) loading: Option<Loading>,
+    uses: u64,
+}
+
+impl State {
+    fn empty(document: Option<Segment>) -> Self {
+        Self {
+            messages: 0,
+            heads: Vec::new(),
+            tail_bytes: 0,
+            snapshot_bytes: 0,
+            document,
+            used: 0,
+        }
+    }
+}
+
+impl Segments {
+    pub(super) fn new(segment_messages: u32) -> Self {
+        let states = BTreeMap::new();
+        Self {
+            segment_messages,
+            states,
+            writing: 0,
+            loading: None,
+            uses: 0,
+        }
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
+    pub(super) fn restore(&mut self, record: SegmentRecord) {
+        let state = State {
+            messages: record.messages,
+            heads: record.heads,
+            tail_bytes: record.tail_bytes,
+            snapshot_bytes: record.snapshot_bytes,
+            document: None,
+            used: 0,
+        };
+        self.states.insert(record.segment, state);
+    }
+
+    /// The segment that a new message goes to: the first that is not full.
+    pub(super) fn writing(&mut self) -> u32 {
+        while self
+            .states
+            .get(&self.writing)
+            .is_some_and(|state| state.messages >= self.segment_messages)
+        {
+            self.writing = self.writing.saturating_add(1);
+        }
+        self.writing
+    }
+
+    /// The document is in memory, or there is nothing of it to read.
+    pub(super) fn is_ready(&self, segment: u32) -> bool {
+        self.states
+            .get(&segment)
+            .is_none_or(|state| state.document.is_some())
+    }
+
+    /// The document, made if the segment is new; `None` if it has to be read first.
+    pub(super) fn document(
+        &mut self,
+        segment: u32,
+        conversation: &ConversationId,
+    ) -> Result<Option<&mut Segment>, DocumentError> {
+        if !self.states.contains_key(&segment) {
+            let document = Segment::genesis(&conversation.0, segment)?;
+            self.states.insert(segment, State::empty(Some(document)));
+        }
+        self.uses = self.uses.saturating_add(1);
+        let uses = self.uses;
+        Ok(self.states.get_mut(&segment).and_then(|state| {
+            state.used = uses;
+            state.document.as_mut()
+        }))
+    }
+
+    /// Puts a document that was read in its place.
+    pub(super) fn insert(&mut self, segment: u32, document: Segment) {
+        self.uses = self.uses.saturating_add(1);
+        let uses = self.uses;
+        let state = self
+            .states
+            .entry(segment)
+            .or_insert_with(|| State::empty(None));
+        state.used = uses;
+        state.messages = document.message_count();
+        state.heads = document.heads();
+        state.document = Some(document);
+    }
+
+    /// Merges a batch into one document.
+    pub(super) fn merge(
+        &mut self,
+        segment: u32,
+        conversation: &ConversationId,
+        batch: &[Incoming],
+    ) -> Result<Vec<Outcome>, DocumentError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.document(segment, conversation)? {
+            Some(document) => Ok(document.merge(batch)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn grew(&mut self, segment: u32, bytes: usize) {
+        if let Some(state) = self.states.get_mut(&segment) {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            state.tail_bytes = state.tail_bytes.saturating_add(bytes);
+        }
+    }
+
+    /// Writes a segment's figures.
+    pub(super) fn write(&mut self, segment: u32, conversation: ConversationId, stage: &mut Stage) {
+        let Some(state) = self.states.get_mut(&segment) else {
+            return;
+        };
+        if let Some(document) = &state.document {
+            state.messages = document.message_count();
+            state.heads = document.heads();
+        }
+        let record = SegmentRecord {
+            conversation,
+            segment,
+            messages: state.messages,
+            heads: state.heads.clone(),
+            tail_bytes: state.tail_bytes,
+            snapshot_bytes: state.snapshot_bytes,
+        };
+        stage.write(Write::put(
+            Kind::Segment,
+            &conversation.0,
+            &segment.to_be_bytes(),
+            &record,
+        ));
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.states
+            .values()
+            .map(|state| u64::from(state.messages))
+            .sum()
+    }
+
+    pub(super) fn heads(&self) -> Vec<(u32, Vec<[u8; 32]>)> {
+        self.states
+            .iter()
+            .map(|(segment, state)| (*segment, state.heads.clone()))
+            .collect()
+    }
+
+    /// Documents in memory, the least recently used first.
+    pub(super) fn loaded(&self) -> Vec<u32> {
+        let mut loaded: Vec<(u64, u32)> = self
+            .states
+            .iter()
+            .filter(|(_, state)| state.document.is_some())
+            .map(|(segment, state)| (state.used, *segment))
+            .collect();
+        loaded.sort_unstable();
+        loaded.into_iter().map(|(_, segment)| segment).collect()
+    }
+
+    /// Saves a document where a new snapshot is worth it; a save that does not load again is never
+    /// kept, and the envelopes stay in any case.
+    pub(super) fn snapshot(
+        &mut self,
+        segment: u32,
+        tail_bytes_min: u64,
+        covered: Vec<(u32, u64)>,
+        conversation: ConversationId,
+        stage: &mut Stage,
+    ) {
+        let Some(state) = self.states.get_mut(&segment) else {
+            return;
+        };
+        let worth = state.tail_bytes > tail_bytes_min.max(state.snapshot_bytes / 2);
+        let Some(document) = state.document.as_ref().filter(|_| worth) else {
+            return;
+        };
+        match document.save() {
+            Ok(saved) => {
+                state.tail_bytes = 0;
+                state.snapshot_bytes = u64::try_from(saved.len()).unwrap_or(u64::MAX);
+                let record = SnapshotRecord {
+                    covered,
+                    document: saved,
+                };
+                let order = segment.to_be_bytes();
+                stage.write(Write::put(Kind::Snapshot, &conversation.0, &order, &record));
+                self.write(segment, conversation, stage);
+            }
+            Err(error) => {
+                tracing::warn!(segment, %error, "snapshot does not load again; keeping the envelopes");
+            }
+        }
+    }
+
+    /// Drops a document from memory.
+    pub(super) fn drop_document(&mut self, segment: u32) {
+        if let Some(state) = self.states.get_mut(&segment) {
+            state.document = None;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Messages to this device alone: invites, and news of one's own account.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use sheaf_crypto::{
+    Card, InboxPart, JoinedInbox, SignedUserOperation, join_inbox_parts, open_inbox_part,
+};
+
+use crate::account::Account;
+use crate::conversation::Invite;
+use crate::limits;
+
+/// Version byte of a body.
+const VERSION: u8 = 1;
+
+/// What an inbox message says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum InboxBody {
+    /// The sender added this device to a conversation.
+    Invite {
+        /// Who the sender is.
+        card: Card,
+        /// The conversation.
+        invite: Invite,
+    },
+    /// News from another device of the same user.
+    Own {
+        /// The user log as it stands there.
+        operations: Vec<SignedUserOperation>,
+        /// Contacts, with the names given to them.
+        contacts: Vec<(Card, Option<String>)>,
+    },
+}
+
+/// Bytes that are no inbox body.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("inbox body does not decode")]
+pub(crate) struct BodyError;
+
+impl InboxBody {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, BodyError> {
+        postcard::to_extend(self, vec![VERSION]).map_err(|_| BodyError)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
+        match bytes.split_first() {
+            Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
+                Ok((value, [])) => Ok(value),
+                Ok(_) | Err(_) => Err(BodyError),
+            },
+            Some(_) | None => Err(BodyError),
+        }
+    }
+
+    /// The sender's user log, by which its signature is verified.
+    pub(crate) fn card(&self) -> Option<&Card> {
+        match self {
+            Self::Invite { card, .. } => Some(card),
+            Self::Own { .. } => None,
+        }
+    }
+}
+
+/// Parts that have come of messages that are not whole yet.
+///
+/// The inbox's cursor is made durable only while nothing is unfinished, so a restart reads the parts
+/// of an unfinished message again.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    partial: BTreeMap<[u8; 32], Vec<InboxPart>>,
+    order: Vec<[u8; 32]>,
+}
+
+impl Inbox {
+    /// Takes a record in; gives the message that it completes.
+    pub(crate) fn take(
+        &mut self,
+        record: &[u8],
+        account: &Account,
+    ) -> Result<Option<JoinedInbox>, String> {
+        let part = open_inbox_part(&account.secrets, record).map_err(|error| error.to_string())?;
+        let (group, count) = (part.group(), usize::from(part.count()));
+        let parts = self.partial.entry(group).or_default();
+        if parts.iter().any(|known| known.index() == part.index()) {
+            return Ok(None);
+        }
+        if parts.is_empty() {
+            self.order.push(group);
+        }
+        parts.push(part);
+        if parts.len() < count {
+            self.bound();
+            return Ok(None);
+        }
+        self.order.retain(|known| *known != group);
+        let parts = self.partial.remove(&group).unwrap_or_default();
+        join_inbox_parts(parts)
+            .map(Some)
+            .map_err(|error| error.to_string())
+    }
+
+    fn bound(&mut self) {
+        if self.order.len() > limits::INBOX_PARTIAL_MAX {
+            let oldest = self.order.remove(0);
+            self.partial.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.partial.is_empty()
+    }
+}

@@ -1,0 +1,173 @@
+//! The two doors of a replica: what goes in, what comes out.
+
+use sheaf_crypto::{ConversationId, DeviceId, UserId};
+use sheaf_protocol::{ClientFrame, LogId, RelayId, ServerFrame};
+
+use crate::command::{Command, CommandError, CommandId, Reply};
+use crate::document::MessageId;
+use crate::misbehaviour::Misbehaviour;
+use crate::record::{MessageRecord, Range, Row, Write};
+use crate::time::Timestamp;
+
+/// Number of a batch of writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
+
+/// Number of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoadId(pub u64);
+
+/// What happens to a replica.
+#[allow(missing_debug_implementations, reason = "a command may hold a closure")]
+#[non_exhaustive]
+pub enum Input {
+    /// The app asks for something.
+    Command(CommandId, Command),
+    /// A relay said something.
+    Received(ServerFrame),
+    /// A batch is durable.
+    Persisted(BatchId),
+    /// A batch could not be written: the store is full or broken. Everything that waits for it
+    /// fails; the driver stops and the store is opened again later.
+    PersistFailed(BatchId, String),
+    /// A read is answered.
+    Loaded(LoadId, Vec<Row>),
+    /// A relay's hello was received.
+    LinkUp {
+        /// The relay's proven key.
+        relay: RelayId,
+        /// TLS exporter of the connection, for proofs of access.
+        exporter: [u8; 32],
+        /// Incarnation of the relay's store.
+        log: LogId,
+    },
+    /// The connection is gone.
+    LinkDown,
+    /// The time asked for by [`Output::Wait`] has come.
+    Elapsed,
+}
+
+/// What a replica wants done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Output {
+    /// Write a batch, durably and atomically, then say [`Input::Persisted`].
+    Persist(BatchId, Vec<Write>),
+    /// Read ranges, then say [`Input::Loaded`].
+    Load(LoadId, Vec<Range>),
+    /// Send a frame to the relay.
+    Transmit(ClientFrame),
+    /// Tell the app.
+    Notify(Event),
+    /// Answer a command.
+    Complete(CommandId, Result<Reply, CommandError>),
+    /// Say [`Input::Elapsed`] at this time; a later wait replaces an earlier one.
+    Wait(Timestamp),
+}
+
+/// What has happened, for the app.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Messages of others (or of own other devices) are here and durable.
+    MessagesReceived {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The messages, in the order of acceptance.
+        messages: Vec<MessageRecord>,
+    },
+    /// Messages written here are durable at the relay.
+    MessagesSent {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The messages.
+        messages: Vec<MessageId>,
+    },
+    /// The conversation's shared document changed.
+    DocumentChanged {
+        /// The conversation.
+        conversation: ConversationId,
+    },
+    /// A conversation is on this device for the first time.
+    ConversationAdded {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Who created the invite; `None` if this device created it.
+        by: Option<UserId>,
+    },
+    /// A person was added to a conversation.
+    MemberAdded {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The person.
+        user: UserId,
+    },
+    /// A device was attached to a conversation.
+    DeviceAttached {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Whose device.
+        user: UserId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// A device was added to one's own account.
+    DeviceAdded {
+        /// The device.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
+    /// A contact was added, here or on another own device.
+    ContactAdded {
+        /// The person.
+        user: UserId,
+    },
+    /// A new device asks to be linked and waits for its digits to be typed here.
+    LinkRequested {
+        /// The name that it gives itself.
+        name: String,
+    },
+    /// The digits to type on the existing device.
+    LinkDigits {
+        /// Six digits.
+        digits: String,
+        /// Fingerprint of the account joined.
+        fingerprint: String,
+    },
+    /// This device was approved and belongs to an account now.
+    LinkCompleted {
+        /// The account.
+        user: UserId,
+        /// This device.
+        device: DeviceId,
+    },
+    /// Linking ended without a new device.
+    LinkFailed {
+        /// Why.
+        reason: String,
+    },
+    /// The relay's hello was received.
+    Connected {
+        /// The relay.
+        relay: RelayId,
+    },
+    /// The connection is gone.
+    Disconnected,
+    /// All topics were read to their end.
+    CaughtUp,
+    /// Somebody did what nobody should.
+    Misbehaved(Misbehaviour),
+    /// The relay refused something.
+    RelayRefused {
+        /// What the relay says.
+        message: String,
+        /// When it may be tried again, in milliseconds; zero for never.
+        retry_after_ms: u32,
+    },
+    /// Events were dropped because nobody read them in time; start again from views.
+    EventsLost {
+        /// How many.
+        count: u64,
+    },
+}

@@ -1,0 +1,64 @@
+//! Two devices of one person meet: research/keys.md 2.2, over a rendezvous topic of the relay.
+
+use serde::{Deserialize, Serialize};
+
+use sheaf_crypto::{
+    Card, DeviceSecrets, Join, JoinShown, LinkStep, Offer, OfferReady, OfferWaiting, UserLog,
+};
+use sheaf_protocol::RelayAddress;
+
+/// What the existing device hands over: who the user is and whom the user knows. Conversations
+/// follow as invites to the new device's inbox, and their history from the relay.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Handover {
+    pub(crate) name: String,
+    pub(crate) log: UserLog,
+    pub(crate) relay: Option<String>,
+    pub(crate) contacts: Vec<(Card, Option<String>)>,
+}
+
+/// Where linking stands, named by what is waited for.
+pub(crate) enum Linking {
+    /// Existing device: a new device's request.
+    ExpectRequest(Offer),
+    /// Existing device: what the new device committed to.
+    ExpectReveal(OfferWaiting),
+    /// Existing device: the digits, typed by a person.
+    ExpectDigits(Box<OfferReady>),
+    /// New device: the existing device's answer.
+    ExpectReply(Box<Joining>),
+    /// New device: the account, once the digits were typed.
+    ExpectAccount(Box<Joined>),
+}
+
+/// A new device that has asked.
+pub(crate) struct Joining {
+    pub(crate) join: Join,
+    pub(crate) secrets: DeviceSecrets,
+    pub(crate) name: String,
+}
+
+/// A new device that shows its digits.
+pub(crate) struct Joined {
+    pub(crate) shown: JoinShown,
+    pub(crate) secrets: DeviceSecrets,
+    pub(crate) name: String,
+    pub(crate) relay: Option<RelayAddress>,
+    /// Messages of the account that have come.
+    pub(crate) messages: Vec<Vec<u8>>,
+}
+
+impl Linking {
+    /// Whether a message of the rendezvous topic is for this side and step. Both sides read the
+    /// same topic, their own messages included.
+    pub(crate) fn expects(&self, message: &[u8]) -> bool {
+        let step = LinkStep::of(message);
+        match self {
+            Self::ExpectRequest(_) => step == Some(LinkStep::Request),
+            Self::ExpectReveal(_) => step == Some(LinkStep::Reveal),
+            Self::ExpectDigits(_) => false,
+            Self::ExpectReply(_) => step == Some(LinkStep::Reply),
+            Self::ExpectAccount(_) => matches!(step, Some(LinkStep::Account { .. })),
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! What the replica asks the store to keep.
+//!
+//! A record is named by its [`Kind`], a scope and an order. The store hides the scope (it keeps a
+//! keyed hash) and keeps the order as it is, so that a range of one scope can be read in order.
+//! Every value starts with a version byte and names what it belongs to, because the store cannot
+//! give a scope back.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use sheaf_crypto::{
+    ConversationId, DeviceId, EpochId, ItemId, RunId, SignedOperation, SignedUserGenesis,
+    SignedUserOperation, UserId,
+};
+use sheaf_protocol::{Class, Cursor, TopicId};
+
+use crate::document::MessageId;
+use crate::time::Timestamp;
+
+/// Version byte of every value here.
+const VERSION: u8 = 1;
+
+/// Kind of a record. The number is part of the store's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// This device's account.
+    Account = 1,
+    /// What is known of another user.
+    Contact = 2,
+    /// A conversation's head data.
+    Conversation = 3,
+    /// One signed operation of a control log, in the order of acceptance.
+    Operation = 4,
+    /// One epoch with its secret.
+    Epoch = 5,
+    /// The head of one author chain.
+    Chain = 6,
+    /// One accepted envelope, by segment, chain and sequence.
+    Envelope = 7,
+    /// One change written here and not yet sealed.
+    Pending = 8,
+    /// A segment's saved document.
+    Snapshot = 9,
+    /// A segment's figures.
+    Segment = 10,
+    /// One message, by time.
+    Message = 11,
+    /// A client token and the message it stands for.
+    Token = 12,
+    /// A sealed record without a receipt.
+    Outbox = 13,
+    /// A topic's cursor.
+    Cursor = 14,
+    /// A record that waits for what it depends on.
+    Parked = 15,
+    /// The run of this store and how it was closed.
+    Run = 16,
+    /// A report of misbehaviour.
+    Report = 17,
+}
+
+/// Kinds that are read whole when a store is opened.
+pub const RESTORED: [Kind; 12] = [
+    Kind::Account,
+    Kind::Contact,
+    Kind::Conversation,
+    Kind::Operation,
+    Kind::Epoch,
+    Kind::Chain,
+    Kind::Segment,
+    Kind::Pending,
+    Kind::Outbox,
+    Kind::Cursor,
+    Kind::Parked,
+    Kind::Run,
+];
+
+/// Name of a record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// What it is.
+    pub kind: Kind,
+    /// What it belongs to; hidden by the store.
+    pub scope: Vec<u8>,
+    /// Where it stands within its scope; kept readable and in order by the store.
+    pub order: Vec<u8>,
+}
+
+/// One change of the store; a batch of them is atomic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The record.
+    pub key: Key,
+    /// The new value; `None` deletes.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A range of records of one scope, ends included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// What is read.
+    pub kind: Kind,
+    /// What it belongs to.
+    pub scope: Vec<u8>,
+    /// First order.
+    pub from: Vec<u8>,
+    /// Last order.
+    pub to: Vec<u8>,
+}
+
+/// A record that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it stands within its scope.
+    pub order: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// Bytes that are not a value of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a stored record of kind {0:?} does not decode; restore the store from a backup")]
+#[non_exhaustive]
+pub struct RecordError(pub Kind);
+
+/// Encodes a value with its version.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // Serialising plain data into memory has no way to fail; an empty value is refused at decoding.
+    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
+}
+
+/// Decodes a value of this version.
+pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, RecordError> {
+    match bytes.split_first() {
+        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
+            Ok((value, [])) => Ok(value),
+            Ok(_) | Err(_) => Err(RecordError(kind)),
+        },
+        Some(_) | None => Err(RecordError(kind)),
+    }
+}
+
+impl Write {
+    /// Puts an encoded value.
+    pub(crate) fn put<T: Serialize>(kind: Kind, scope: &[u8], order: &[u8], value: &T) -> Self {
+        let key = Key {
+            kind,
+            scope: scope.to_vec(),
+            order: order.to_vec(),
+        };
+        Self {
+            key,
+            value: Some(encode(value)),
+        }
+    }
+
+    /// Deletes a record.
+    pub(crate) fn delete(kind: Kind, scope: &[u8], order: &[u8]) -> Self {
+        Self {
+            key: Key {
+                kind,
+                scope: scope.to_vec(),
+                order: order.to_vec(),
+            },
+            value: None,
+        }
+    }
+}
+
+/// This device's account.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AccountRecord {
+    #[serde(with = "serde_bytes")]
+    pub(crate) secrets: Vec<u8>,
+    pub(crate) name: String,
+    pub(crate) device_name: String,
+    pub(crate) genesis: SignedUserGenesis,
+    pub(crate) operations: Vec<SignedUserOperation>,
+    pub(crate) relay_hint: Option<String>,
+}
+
+impl Drop for AccountRecord {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secrets);
+    }
+}
+
+/// Reads the value of a [`Kind::Token`] record: the message sent with the token, and when.
+///
+/// # Errors
+/// [`RecordError`] if the bytes are not such a value.
+pub fn decode_token(bytes: &[u8]) -> Result<(MessageId, Timestamp), RecordError> {
+    let record: TokenRecord = decode(Kind::Token, bytes)?;
+    Ok((record.message, record.used))
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_bytes().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = <[u8; 16]>::deserialize(deserializer)?;
+        Self::from_bytes(bytes).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is known of another user.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ContactRecord {
+    pub(crate) user: UserId,
+    pub(crate) name: String,
+    /// Name that this person chose, over the one the contact gives.
+    pub(crate) alias: Option<String>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) log: Vec<u8>,
+    pub(crate) relay: Option<String>,
+    pub(crate) added: Timestamp,
+}
+
+/// A conversation's head data.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ConversationRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) created: Timestamp,
+}
+
+/// One signed operation.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OperationRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) number: u64,
+    pub(crate) operation: SignedOperation,
+}
+
+/// One epoch.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EpochRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) epoch: EpochId,
+    #[serde(with = "serde_bytes")]
+    pub(crate) secret: Vec<u8>,
+    pub(crate) learned: Timestamp,
+}
+
+impl Drop for EpochRecord {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// The head of one author chain.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ChainRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) index: u32,
+    pub(crate) device: DeviceId,
+    pub(crate) run: RunId,
+    pub(crate) first: u64,
+    pub(crate) head: u64,
+    pub(crate) item: ItemId,
+    pub(crate) last_seen: Timestamp,
+    pub(crate) quarantined: bool,
+}
+
+/// One accepted envelope.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EnvelopeRecord {
+    pub(crate) epoch: EpochId,
+    /// Position in the order of acceptance within the conversation.
+    pub(crate) arrival: u64,
+    /// The content was refused and is not part of the document.
+    pub(crate) refused: bool,
+    #[serde(with = "serde_bytes")]
+    pub(crate) wire: Vec<u8>,
+}
+
+/// One change written here and not yet sealed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PendingRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) number: u64,
+    pub(crate) segment: u32,
+    pub(crate) run: RunId,
+    pub(crate) messages: Vec<MessageId>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) change: Vec<u8>,
+}
+
+/// A segment's saved document.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SnapshotRecord {
+    /// Highest sequence that the snapshot holds, by chain index.
+    pub(crate) covered: Vec<(u32, u64)>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) document: Vec<u8>,
+}
+
+/// A segment's figures.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SegmentRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) segment: u32,
+    pub(crate) messages: u32,
+    pub(crate) heads: Vec<[u8; 32]>,
+    /// Bytes of envelopes after the last snapshot.
+    pub(crate) tail_bytes: u64,
+    pub(crate) snapshot_bytes: u64,
+}
+
+/// One message as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRecord {
+    /// Id; its first half is the time that orders messages.
+    pub message: MessageId,
+    /// Who wrote it.
+    pub author: UserId,
+    /// On which device.
+    pub device: DeviceId,
+    /// Which segment holds it.
+    pub segment: u32,
+    /// The text.
+    pub text: String,
+    /// The message it answers.
+    pub reply_to: Option<MessageId>,
+    /// It is a notice, not something said.
+    pub system: bool,
+    /// Where it was imported from: author and time in milliseconds.
+    pub origin: Option<(String, i64)>,
+}
+
+impl MessageRecord {
+    /// Decodes the value of a [`Kind::Message`] record.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the bytes are not such a value.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        decode(Kind::Message, bytes)
+    }
+}
+
+/// A client token.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TokenRecord {
+    pub(crate) message: MessageId,
+    pub(crate) used: Timestamp,
+}
+
+/// A sealed record without a receipt.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OutboxRecord {
+    pub(crate) number: u64,
+    pub(crate) topic: TopicId,
+    /// Seed of the capability, for topics that this device does not follow itself.
+    #[serde(with = "serde_bytes")]
+    pub(crate) inbox_seed: Vec<u8>,
+    pub(crate) class: Class,
+    pub(crate) conversation: Option<ConversationId>,
+    pub(crate) messages: Vec<MessageId>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) record: Vec<u8>,
+}
+
+/// A topic's cursor.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct CursorRecord {
+    pub(crate) topic: TopicId,
+    pub(crate) cursor: Cursor,
+    pub(crate) caught_up: bool,
+}
+
+/// A record that waits.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ParkedRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) epoch: EpochId,
+    pub(crate) number: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) wire: Vec<u8>,
+}
+
+/// The run of this store.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    pub(crate) run: RunId,
+    /// The store was closed in order; the run may go on.
+    pub(crate) clean: bool,
+    /// Which store this was written to: a copy has another.
+    pub(crate) fingerprint: [u8; 32],
+}

@@ -1,0 +1,259 @@
+//! The coordinator: routes inputs to what they are about.
+
+mod account;
+mod frame;
+mod inbox;
+mod link;
+mod open;
+mod view;
+
+use std::collections::BTreeMap;
+
+use rand_core::CryptoRng;
+
+use sheaf_crypto::{ConversationId, RunId};
+use sheaf_protocol::TopicId;
+
+use crate::account::{Account, Contacts};
+use crate::command::{Command, CommandError, CommandId, Reply};
+use crate::context::Context;
+use crate::conversation::Conversation;
+use crate::inbox::Inbox;
+use crate::io::{Event, Input, LoadId, Output};
+use crate::limits;
+use crate::linking::Linking;
+use crate::outbox::Outbox;
+use crate::record::Row;
+use crate::stage::Stage;
+use crate::time::Timestamp;
+use crate::topic::{Connection, Topics};
+
+pub use view::Overview;
+
+/// One device's mind.
+pub struct Replica {
+    rng: Box<dyn CryptoRng + Send>,
+    stage: Stage,
+    account: Option<Account>,
+    contacts: Contacts,
+    conversations: BTreeMap<ConversationId, Conversation>,
+    topics: Topics,
+    outbox: Outbox,
+    inbox: Inbox,
+    linking: Option<(TopicId, Linking)>,
+    link_sent: link::LinkSent,
+    run: RunId,
+    fingerprint: [u8; 32],
+    pending: usize,
+    now: Timestamp,
+    was_caught_up: bool,
+    failed: Option<String>,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("conversations", &self.conversations.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Splits a replica into one conversation's context and the rest.
+macro_rules! context {
+    ($replica:expr, $account:expr) => {
+        $crate::context::Context {
+            now: $replica.now,
+            rng: &mut *$replica.rng,
+            stage: &mut $replica.stage,
+            account: $account,
+            contacts: &$replica.contacts,
+            run: $replica.run,
+            outbox: &mut $replica.outbox,
+            topics: &mut $replica.topics,
+            pending: &mut $replica.pending,
+        }
+    };
+}
+pub(crate) use context;
+
+impl Replica {
+    /// Takes an input in. Never fails: bad bytes are an outcome.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Command(id, command) => self.command(id, command),
+            Input::Received(frame) => self.receive(frame),
+            Input::Persisted(batch) => self.stage.persisted(batch),
+            Input::PersistFailed(_, reason) => {
+                self.stage.failed(&reason);
+                self.failed = Some(reason);
+            }
+            Input::Loaded(load, rows) => self.loaded(load, &rows),
+            Input::LinkUp {
+                relay,
+                exporter,
+                log,
+            } => {
+                self.stage.notify(Event::Connected { relay });
+                self.link_up(Connection {
+                    relay,
+                    exporter,
+                    log,
+                });
+            }
+            Input::LinkDown => self.link_down(),
+            Input::Elapsed => self
+                .outbox
+                .pump(&mut self.topics, self.now, &mut self.stage),
+        }
+        self.note_caught_up();
+        self.stage.close();
+    }
+
+    /// The next thing to do; drained after every [`Self::handle`].
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.stage.poll()
+    }
+
+    fn command(&mut self, id: CommandId, command: Command) {
+        if let Some(reason) = &self.failed {
+            self.stage
+                .complete(id, Err(CommandError::StoreFailed(reason.clone())));
+            return;
+        }
+        let conversation = match &command {
+            Command::Send { conversation, .. }
+            | Command::Import { conversation, .. }
+            | Command::Change { conversation, .. } => *conversation,
+            Command::ApproveLink { digits } => {
+                self.approve_link(id, digits);
+                return;
+            }
+            _ => {
+                let result = self.account_command(command);
+                self.stage.complete(id, result);
+                return;
+            }
+        };
+        let checked = check_write(&command);
+        let Some(account) = &self.account else {
+            self.stage.complete(id, Err(CommandError::NoAccount));
+            return;
+        };
+        match (checked, self.conversations.get_mut(&conversation)) {
+            (Err(error), _) => self.stage.complete(id, Err(error)),
+            (Ok(()), None) => {
+                let error = CommandError::UnknownConversation(conversation);
+                self.stage.complete(id, Err(error));
+            }
+            (Ok(()), Some(known)) => known.command(id, command, &mut context!(self, account)),
+        }
+        self.bound_documents();
+    }
+
+    /// Runs something on one conversation, with everything else lent to it.
+    fn on_conversation<T>(
+        &mut self,
+        id: &ConversationId,
+        work: impl FnOnce(&mut Conversation, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let account = self.account.as_ref()?;
+        let conversation = self.conversations.get_mut(id)?;
+        Some(work(conversation, &mut context!(self, account)))
+    }
+
+    fn loaded(&mut self, load: LoadId, rows: &[Row]) {
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        for id in ids {
+            let taken =
+                self.on_conversation(&id, |known, context| known.loaded(load, rows, context));
+            match taken {
+                Some(Ok(true)) => break,
+                Some(Ok(false)) | None => {}
+                Some(Err(error)) => {
+                    // The store is damaged: nothing more is read or written on top of it.
+                    self.failed = Some(error.to_string());
+                    self.stage.failed(&error.to_string());
+                    break;
+                }
+            }
+        }
+        self.bound_documents();
+    }
+
+    /// Keeps the number of documents in memory within its bound.
+    fn bound_documents(&mut self) {
+        let count: usize = self
+            .conversations
+            .values()
+            .map(Conversation::documents)
+            .sum();
+        if count <= limits::DOCUMENTS_LOADED_MAX {
+            return;
+        }
+        let mut idle: Vec<(Timestamp, ConversationId)> = self
+            .conversations
+            .values()
+            .filter(|known| known.documents() > 0 && !known.is_busy())
+            .map(|known| (known.last_used(), known.id()))
+            .collect();
+        idle.sort_unstable();
+        let over = count.saturating_sub(limits::DOCUMENTS_LOADED_MAX);
+        for (_, id) in idle.into_iter().take(over) {
+            self.on_conversation(&id, |known, context| known.shelve_all(context));
+        }
+    }
+
+    fn link_up(&mut self, connection: Connection) {
+        self.was_caught_up = false;
+        self.topics.link_up(connection, &mut self.stage);
+        self.outbox.link_down();
+        self.outbox
+            .pump(&mut self.topics, self.now, &mut self.stage);
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        for id in ids {
+            self.on_conversation(&id, Conversation::run);
+        }
+        self.resume_linking();
+    }
+
+    fn link_down(&mut self) {
+        if self.topics.connection.is_some() {
+            self.stage.notify(Event::Disconnected);
+        }
+        self.topics.link_down();
+        self.outbox.link_down();
+    }
+
+    fn note_caught_up(&mut self) {
+        let caught_up =
+            self.topics.all_live() && self.conversations.values().all(|known| !known.is_busy());
+        if caught_up && !self.was_caught_up {
+            self.stage.notify(Event::CaughtUp);
+        }
+        self.was_caught_up = caught_up;
+    }
+
+    fn close(&mut self) -> Result<Reply, CommandError> {
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        for id in ids {
+            self.on_conversation(&id, |known, context| known.shelve_all(context));
+        }
+        self.write_run(true);
+        Ok(Reply::Done)
+    }
+}
+
+fn check_write(command: &Command) -> Result<(), CommandError> {
+    match command {
+        Command::Send {
+            token: Some(token), ..
+        } if token.is_empty() || token.len() > limits::TOKEN_BYTES_MAX => {
+            Err(CommandError::BadToken)
+        }
+        Command::Import { drafts, .. } if drafts.len() > limits::BULK_MESSAGES_MAX => {
+            Err(CommandError::TooMany)
+        }
+        _ => Ok(()),
+    }
+}

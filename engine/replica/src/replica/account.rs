@@ -1,0 +1,224 @@
+//! Commands about the account, contacts and conversations as a whole.
+
+use zeroize::Zeroizing;
+
+use sheaf_crypto::{
+    Card, ConversationId, DeviceSecrets, RecoveryPhrase, Role, Suite, UserGenesis, UserId, UserLog,
+};
+
+use super::{Replica, context};
+use crate::account::Account;
+use crate::command::{Command, CommandError, RecoveryWords, Reply};
+use crate::context::Context;
+use crate::conversation::{Conversation, recipients_of, send_inbox};
+use crate::inbox::InboxBody;
+use crate::io::Event;
+use crate::limits;
+use crate::user::Devices;
+
+impl Replica {
+    pub(super) fn account_command(&mut self, command: Command) -> Result<Reply, CommandError> {
+        match command {
+            Command::CreateAccount {
+                name,
+                device,
+                relay,
+            } => self.create_account(name, device, relay),
+            Command::JoinAccount { code, device } => self.start_join(&code, device),
+            Command::SetRelayHint(relay) => self.set_relay_hint(relay),
+            Command::AddContact { card, alias } => self.add_contact(&card, alias),
+            Command::StartLink => self.start_link(),
+            Command::CancelLink => self.cancel_link(),
+            Command::CreateConversation {
+                name,
+                members,
+                segment_messages,
+            } => self.create_conversation(&name, &members, segment_messages),
+            Command::AddMember {
+                conversation,
+                user,
+                role,
+            } => self.add_member(&conversation, user, role),
+            Command::Close => self.close(),
+            Command::ApproveLink { .. }
+            | Command::Send { .. }
+            | Command::Import { .. }
+            | Command::Change { .. } => Err(CommandError::Fault(
+                "command came to the wrong place".to_owned(),
+            )),
+        }
+    }
+
+    fn create_account(
+        &mut self,
+        name: String,
+        device: String,
+        relay: Option<String>,
+    ) -> Result<Reply, CommandError> {
+        if self.account.is_some() {
+            return Err(CommandError::AccountExists);
+        }
+        check_name("the person's name", &name)?;
+        check_name("the device's name", &device)?;
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let phrase = RecoveryPhrase::generate(&mut *self.rng);
+        let secrets = DeviceSecrets::generate(&mut *self.rng, Suite::default());
+        let genesis = UserGenesis::create(&mut *self.rng, &phrase, &secrets, &device)
+            .map_err(|error| fault(&error))?;
+        let devices = Devices::verify(&UserLog {
+            genesis,
+            operations: Vec::new(),
+        })
+        .map_err(|error| fault(&error))?;
+        let account = Account {
+            secrets,
+            name,
+            device_name: device,
+            devices,
+            relay,
+        };
+        self.stage.write(account.write());
+        let reply = Reply::AccountCreated {
+            user: account.user(),
+            device: account.device(),
+            phrase: RecoveryWords(Zeroizing::new(phrase.words().to_string())),
+        };
+        self.account = Some(account);
+        self.follow_inbox();
+        Ok(reply)
+    }
+
+    fn set_relay_hint(&mut self, relay: Option<String>) -> Result<Reply, CommandError> {
+        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
+        if account.relay != relay {
+            account.relay = relay;
+            self.stage.write(account.write());
+        }
+        Ok(Reply::Done)
+    }
+
+    fn add_contact(&mut self, text: &str, alias: Option<String>) -> Result<Reply, CommandError> {
+        let account = self.account.as_ref().ok_or(CommandError::NoAccount)?;
+        let bad = |error: &dyn std::fmt::Display| CommandError::BadCard(error.to_string());
+        let card = Card::parse(text).map_err(|error| bad(&error))?;
+        if card.user() == account.user() {
+            return Err(CommandError::OwnCard);
+        }
+        if let Some(alias) = &alias {
+            check_name("the contact's name", alias)?;
+        }
+        let user = self
+            .learn_card(&card, alias)
+            .map_err(|error| CommandError::BadCard(error.to_string()))?;
+        self.tell_own_devices();
+        Ok(Reply::ContactAdded(user))
+    }
+
+    /// Takes a verified card in.
+    pub(super) fn learn_card(
+        &mut self,
+        card: &Card,
+        alias: Option<String>,
+    ) -> Result<UserId, crate::user::UserLogError> {
+        let devices = Devices::verify(&card.log)?;
+        let user = devices.user;
+        let relay = card.relay.clone();
+        let (write, new) = self
+            .contacts
+            .learn(devices, &card.name, alias, relay, self.now);
+        self.stage.write(write);
+        if new {
+            self.stage.notify(Event::ContactAdded { user });
+        }
+        Ok(user)
+    }
+
+    /// Tells one's own other devices what this one knows of the account and of contacts.
+    pub(super) fn tell_own_devices(&mut self) {
+        let contacts = self.cards_of_contacts();
+        let Some(account) = &self.account else { return };
+        let body = InboxBody::Own {
+            operations: account.devices.log().operations.clone(),
+            contacts,
+        };
+        for recipient in recipients_of(&account.devices) {
+            let known = account.devices.device(&recipient.device);
+            let seed = known.map(|device| device.certificate.inbox_seed);
+            let Some(seed) = seed.filter(|_| recipient.device != account.device()) else {
+                continue;
+            };
+            if let Err(error) = send_inbox(&recipient, seed, &body, &mut context!(self, account)) {
+                tracing::warn!(%error, "own device not told");
+            }
+        }
+    }
+
+    pub(super) fn cards_of_contacts(&self) -> Vec<(Card, Option<String>)> {
+        self.contacts
+            .iter()
+            .map(|(_, contact)| (contact.card(), contact.alias.clone()))
+            .collect()
+    }
+
+    fn create_conversation(
+        &mut self,
+        name: &str,
+        members: &[UserId],
+        segment_messages: Option<u32>,
+    ) -> Result<Reply, CommandError> {
+        check_name("the conversation's name", name)?;
+        let size = segment_messages.unwrap_or(limits::SEGMENT_MESSAGES);
+        if size == 0 || size > limits::SEGMENT_MESSAGES_MAX {
+            return Err(CommandError::BadSegmentSize);
+        }
+        if self.conversations.len() >= limits::CONVERSATIONS_MAX {
+            return Err(CommandError::QueueFull {
+                what: "the list of conversations",
+            });
+        }
+        let account = self.account.as_ref().ok_or(CommandError::NoAccount)?;
+        let unknown = members
+            .iter()
+            .find(|user| self.contacts.get(user).is_none());
+        if let Some(user) = unknown {
+            return Err(CommandError::UnknownContact(*user));
+        }
+        let conversation = Conversation::create(name, size, &mut context!(self, account))?;
+        let id = conversation.id();
+        self.conversations.insert(id, conversation);
+        self.stage.notify(Event::ConversationAdded {
+            conversation: id,
+            by: None,
+        });
+        for user in members {
+            self.add_member(&id, *user, Role::Writer)?;
+        }
+        Ok(Reply::ConversationCreated(id))
+    }
+
+    fn add_member(
+        &mut self,
+        conversation: &ConversationId,
+        user: UserId,
+        role: Role,
+    ) -> Result<Reply, CommandError> {
+        if self.account.is_none() {
+            return Err(CommandError::NoAccount);
+        }
+        let added = self.on_conversation(conversation, |known, context: &mut Context<'_>| {
+            known.add_member(user, role, context)
+        });
+        added.ok_or(CommandError::UnknownConversation(*conversation))??;
+        Ok(Reply::Done)
+    }
+}
+
+/// Names are shown to people: short, and without control characters.
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), CommandError> {
+    let fits = !name.trim().is_empty() && name.len() <= limits::NAME_BYTES_MAX;
+    if fits && !name.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(CommandError::BadName { what })
+    }
+}

@@ -1,0 +1,177 @@
+//! Messages that come to this device's inbox.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sheaf_crypto::{JoinedInbox, inbox_capability};
+use sheaf_protocol::ClientFrame;
+
+use super::{Replica, context};
+use crate::conversation::{Conversation, Invite};
+use crate::inbox::InboxBody;
+use crate::io::Event;
+use crate::misbehaviour::{Act, Suspect};
+use crate::topic::{Batch, Capability, Owner};
+use crate::user::Devices;
+
+impl Replica {
+    /// Follows this device's inbox.
+    pub(super) fn follow_inbox(&mut self) {
+        let Some(account) = &self.account else { return };
+        let key = inbox_capability(account.secrets.inbox_seed());
+        let topic = key.topic();
+        let capability = Capability::Key(Arc::new(key));
+        self.topics.follow(
+            topic,
+            Owner::Inbox,
+            capability,
+            BTreeSet::new(),
+            &mut self.stage,
+        );
+    }
+
+    pub(super) fn take_inbox(&mut self, batch: &Batch) {
+        for record in &batch.records {
+            let Some(account) = &self.account else { return };
+            match self.inbox.take(record, account) {
+                Ok(None) => {}
+                Ok(Some(joined)) => {
+                    if let Err(reason) = self.take_message(joined) {
+                        let act = Act::RefusedInbox(reason);
+                        self.stage.report(Suspect::Topic(batch.topic), act, None);
+                    }
+                }
+                Err(reason) => {
+                    let act = Act::RefusedInbox(reason);
+                    self.stage.report(Suspect::Topic(batch.topic), act, None);
+                }
+            }
+        }
+        // What is not whole yet is read again after a restart.
+        if self.inbox.is_whole() {
+            let (topic, upto) = (batch.topic, batch.cursor);
+            let write = self.topics.cursor_write(&topic, upto);
+            self.stage.write(write);
+            self.stage.transmit(ClientFrame::Trim { topic, upto });
+        }
+    }
+
+    fn take_message(&mut self, joined: JoinedInbox) -> Result<(), String> {
+        let body =
+            InboxBody::decode(joined.unverified_body()).map_err(|error| error.to_string())?;
+        let (user, device) = (joined.sender_user(), joined.sender_device());
+        let senders = match body.card() {
+            Some(card) => Devices::verify(&card.log).map_err(|error| error.to_string())?,
+            None => {
+                let account = self.account.as_ref().ok_or("there is no account")?;
+                account.devices.clone()
+            }
+        };
+        let known = senders.device(&device).filter(|_| senders.user == user);
+        let signing = known
+            .ok_or("sender is not a device of its user")?
+            .certificate
+            .signing;
+        joined.verify(&signing).map_err(|error| error.to_string())?;
+        match body {
+            InboxBody::Invite { card, invite } => {
+                if self
+                    .account
+                    .as_ref()
+                    .is_none_or(|account| account.user() != user)
+                {
+                    self.learn_card(&card, None)
+                        .map_err(|error| error.to_string())?;
+                } else {
+                    self.grow_account(&senders);
+                }
+                self.take_invite(&invite, user)
+            }
+            InboxBody::Own {
+                operations,
+                contacts,
+            } => {
+                self.take_own(&operations);
+                for (card, alias) in contacts {
+                    self.learn_card(&card, alias)
+                        .map_err(|error| error.to_string())?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_invite(&mut self, invite: &Invite, by: sheaf_crypto::UserId) -> Result<(), String> {
+        let founding = invite.operations.first().ok_or("the invite is empty")?;
+        let id = founding.founded();
+        if self.conversations.contains_key(&id) {
+            self.on_conversation(&id, |known, context| known.extend(invite, context));
+            return Ok(());
+        }
+        if self.conversations.len() >= crate::limits::CONVERSATIONS_MAX {
+            return Err("there is no room for another conversation".to_owned());
+        }
+        let account = self.account.as_ref().ok_or("there is no account")?;
+        // An invite that does not verify changes nothing.
+        let mark = self.stage.mark();
+        let conversation = match Conversation::join(invite, by, &mut context!(self, account)) {
+            Ok(conversation) => conversation,
+            Err(error) => {
+                self.stage.take_back(mark);
+                self.topics.forget_conversation(&id);
+                return Err(error.to_string());
+            }
+        };
+        self.conversations.insert(id, conversation);
+        let attached =
+            self.on_conversation(&id, |known, context| known.attach_own_devices(context));
+        if let Some(Err(error)) = attached {
+            tracing::warn!(%error, "own devices not attached");
+        }
+        Ok(())
+    }
+
+    fn take_own(&mut self, operations: &[sheaf_crypto::SignedUserOperation]) {
+        let Some(account) = self.account.as_mut() else {
+            return;
+        };
+        let mut grown = Vec::new();
+        for operation in operations {
+            if let Ok(true) = account.devices.insert(operation) {
+                grown.push(operation.clone());
+            }
+        }
+        if !grown.is_empty() {
+            self.account_grew();
+        }
+    }
+
+    fn grow_account(&mut self, senders: &Devices) {
+        if let Some(account) = self.account.as_mut()
+            && account.devices.merge(senders)
+        {
+            self.account_grew();
+        }
+    }
+
+    /// The user log has grown: kept, told, and every conversation gets the new devices.
+    pub(super) fn account_grew(&mut self) {
+        let Some(account) = &self.account else { return };
+        self.stage.write(account.write());
+        for (device, known) in account.devices.iter() {
+            let name = known.certificate.label.clone();
+            self.stage.notify(Event::DeviceAdded {
+                device: *device,
+                name,
+            });
+        }
+        let ids: Vec<_> = self.conversations.keys().copied().collect();
+        for id in ids {
+            let attached =
+                self.on_conversation(&id, |known, context| known.attach_own_devices(context));
+            if let Some(Err(error)) = attached {
+                tracing::warn!(%error, "own devices not attached");
+            }
+        }
+    }
+}

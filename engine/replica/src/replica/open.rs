@@ -1,0 +1,176 @@
+//! Opening a replica over what its store holds.
+
+use std::collections::BTreeMap;
+
+use rand_core::CryptoRng;
+
+use sheaf_crypto::{ConversationId, RunId};
+
+use super::{Replica, context};
+use crate::account::{Account, Contacts};
+use crate::conversation::{Conversation, Restored};
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+use crate::record::{
+    ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, Kind,
+    OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
+    SegmentRecord, Write, decode,
+};
+use crate::stage::Stage;
+use crate::time::Timestamp;
+use crate::topic::Topics;
+
+/// What was read, sorted by what it belongs to.
+#[derive(Default)]
+struct Sorted {
+    account: Option<Account>,
+    contacts: Contacts,
+    conversations: BTreeMap<ConversationId, Restored>,
+    outbox: BTreeMap<u64, OutboxRecord>,
+    cursors: Vec<CursorRecord>,
+    run: Option<RunRecord>,
+}
+
+impl Sorted {
+    fn add(&mut self, row: &Row) -> Result<(), RecordError> {
+        let (kind, value) = (row.kind, row.value.as_slice());
+        match kind {
+            Kind::Account => self.account = Some(Account::restore(&decode(kind, value)?)?),
+            Kind::Contact => self
+                .contacts
+                .restore(decode::<ContactRecord>(kind, value)?)?,
+            Kind::Conversation => {
+                let record: ConversationRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.head = Some(record);
+            }
+            Kind::Operation => {
+                let record: OperationRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.operations.insert(record.number, record);
+            }
+            Kind::Epoch => {
+                let record: EpochRecord = decode(kind, value)?;
+                self.conversations
+                    .entry(record.conversation)
+                    .or_default()
+                    .epochs
+                    .push(record);
+            }
+            Kind::Chain => {
+                let record: ChainRecord = decode(kind, value)?;
+                self.conversations
+                    .entry(record.conversation)
+                    .or_default()
+                    .chains
+                    .push(record);
+            }
+            Kind::Segment => {
+                let record: SegmentRecord = decode(kind, value)?;
+                self.conversations
+                    .entry(record.conversation)
+                    .or_default()
+                    .segments
+                    .push(record);
+            }
+            Kind::Pending => {
+                let record: PendingRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.pending.insert(record.number, record);
+            }
+            Kind::Parked => {
+                let record: ParkedRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.parked.insert(record.number, record);
+            }
+            Kind::Outbox => {
+                let record: OutboxRecord = decode(kind, value)?;
+                self.outbox.insert(record.number, record);
+            }
+            Kind::Cursor => self.cursors.push(decode(kind, value)?),
+            Kind::Run => self.run = Some(decode(kind, value)?),
+            Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Report => {}
+        }
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// Opens a replica over the rows of the kinds in [`RESTORED`](crate::record::RESTORED).
+    /// `fingerprint` names the store itself: a copy of a store must have another, so that it writes
+    /// under a run of its own (research/keys.md 2.7).
+    ///
+    /// # Errors
+    /// [`RecordError`] if a row does not decode or verify: the store is damaged.
+    pub fn open(
+        rng: Box<dyn CryptoRng + Send>,
+        now: Timestamp,
+        fingerprint: [u8; 32],
+        rows: Vec<Row>,
+    ) -> Result<Self, RecordError> {
+        let mut sorted = Sorted::default();
+        for row in rows {
+            sorted.add(&row)?;
+        }
+        let mut replica = Self {
+            rng,
+            stage: Stage::default(),
+            account: sorted.account,
+            contacts: sorted.contacts,
+            conversations: BTreeMap::new(),
+            topics: Topics::default(),
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            linking: None,
+            link_sent: super::link::LinkSent::default(),
+            run: RunId([0; 16]),
+            fingerprint,
+            pending: 0,
+            now,
+            was_caught_up: false,
+            failed: None,
+        };
+        for record in sorted.outbox.into_values() {
+            replica.outbox.restore(record);
+        }
+        replica.begin_run(sorted.run.as_ref());
+        for (id, restored) in sorted.conversations {
+            let conversation = Conversation::restore(restored)?;
+            replica.pending = replica.pending.saturating_add(conversation.pending());
+            replica.conversations.insert(id, conversation);
+        }
+        replica.follow_inbox();
+        replica.start_conversations();
+        for cursor in &sorted.cursors {
+            replica.topics.restore(cursor);
+        }
+        replica.stage.close();
+        Ok(replica)
+    }
+
+    fn start_conversations(&mut self) {
+        let Some(account) = &self.account else { return };
+        for conversation in self.conversations.values_mut() {
+            conversation.start(&mut context!(self, account));
+        }
+    }
+
+    /// Goes on with the run of a store that was closed in order and is no copy; begins another one
+    /// otherwise.
+    fn begin_run(&mut self, last: Option<&RunRecord>) {
+        match last.filter(|last| last.clean && last.fingerprint == self.fingerprint) {
+            Some(last) => self.run = last.run,
+            None => self.rng.fill_bytes(&mut self.run.0),
+        }
+        self.write_run(false);
+    }
+
+    pub(super) fn write_run(&mut self, clean: bool) {
+        let record = RunRecord {
+            run: self.run,
+            clean,
+            fingerprint: self.fingerprint,
+        };
+        self.stage.write(Write::put(Kind::Run, &[], &[], &record));
+    }
+}

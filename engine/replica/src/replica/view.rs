@@ -1,0 +1,167 @@
+//! What a replica tells about itself.
+
+use zeroize::Zeroizing;
+
+use sheaf_crypto::{ConversationId, DeviceId, UserId, fingerprint};
+use sheaf_protocol::{RelayAddress, RelayId};
+
+use super::Replica;
+use crate::command::{ContactInfo, ConversationInfo, DeviceInfo};
+use crate::linking::Linking;
+use crate::time::Timestamp;
+
+/// The state of a device in one look.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overview {
+    /// Whose device it is; `None` without an account.
+    pub user: Option<UserId>,
+    /// The person's name.
+    pub name: String,
+    /// This device.
+    pub device: Option<DeviceId>,
+    /// Its name.
+    pub device_name: String,
+    /// Short digits of the user id, for people to compare.
+    pub fingerprint: Option<String>,
+    /// The card that invites this person.
+    pub card: Option<String>,
+    /// Changes that are not sealed yet and sealed records without a receipt.
+    pub pending: u64,
+    /// Records that wait for what they depend on.
+    pub parked: u64,
+    /// A relay's hello was received.
+    pub connected: bool,
+    /// Every topic was read to its end on this connection.
+    pub caught_up: bool,
+    /// A device is being linked.
+    pub linking: bool,
+}
+
+impl Replica {
+    /// Seed of the key that authenticates this device to one relay; `None` while there is neither
+    /// an account nor a joining under way. Two relays cannot link a device by it.
+    #[must_use]
+    pub fn relay_identity_seed(&self, relay: &RelayId) -> Option<Zeroizing<[u8; 32]>> {
+        let joining = match &self.linking {
+            Some((_, Linking::ExpectReply(joining))) => Some(&joining.secrets),
+            Some((_, Linking::ExpectAccount(joined))) => Some(&joined.secrets),
+            Some(_) | None => None,
+        };
+        let secrets = self
+            .account
+            .as_ref()
+            .map(|account| &account.secrets)
+            .or(joining)?;
+        Some(secrets.relay_identity_seed(relay))
+    }
+
+    /// The relay that a link code names, while it is being followed.
+    #[must_use]
+    pub fn link_wanted(&self) -> Option<RelayAddress> {
+        match &self.linking {
+            Some((_, Linking::ExpectReply(joining))) => joining.join.relay(),
+            Some((_, Linking::ExpectAccount(joined))) => joined.relay.clone(),
+            Some(_) | None => None,
+        }
+    }
+
+    /// The state in one look.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        let parked: usize = self
+            .conversations
+            .values()
+            .map(|known| known.parked())
+            .sum();
+        let pending = self.pending.saturating_add(self.outbox.len());
+        let account = self.account.as_ref();
+        Overview {
+            user: account.map(|account| account.user()),
+            name: account
+                .map(|account| account.name.clone())
+                .unwrap_or_default(),
+            device: account.map(|account| account.device()),
+            device_name: account
+                .map(|account| account.device_name.clone())
+                .unwrap_or_default(),
+            fingerprint: account.map(|account| fingerprint(&account.user())),
+            card: account.and_then(|account| account.card().to_text().ok()),
+            pending: u64::try_from(pending).unwrap_or(u64::MAX),
+            parked: u64::try_from(parked).unwrap_or(u64::MAX),
+            connected: self.topics.connection.is_some(),
+            caught_up: self.was_caught_up,
+            linking: self.linking.is_some(),
+        }
+    }
+
+    /// The devices of this user.
+    #[must_use]
+    pub fn devices(&self) -> Vec<DeviceInfo> {
+        let Some(account) = &self.account else {
+            return Vec::new();
+        };
+        let seen = |device: &DeviceId| -> Option<Timestamp> {
+            let times = self
+                .conversations
+                .values()
+                .flat_map(|known| known.last_seen());
+            times
+                .filter(|(author, _)| author == device)
+                .map(|(_, time)| time)
+                .max()
+        };
+        let devices = account.devices.iter().map(|(device, known)| DeviceInfo {
+            device: *device,
+            name: known.certificate.label.clone(),
+            this: *device == account.device(),
+            primary: known.primary,
+            last_seen: seen(device),
+        });
+        devices.collect()
+    }
+
+    /// Everybody this device knows.
+    #[must_use]
+    pub fn contacts(&self) -> Vec<ContactInfo> {
+        let contacts = self.contacts.iter().map(|(user, contact)| ContactInfo {
+            user: *user,
+            name: contact.shown().to_owned(),
+            devices: contact.devices.len(),
+            added: contact.added,
+        });
+        contacts.collect()
+    }
+
+    /// The name by which a user is shown here: one's own, a contact's, or the id's first digits.
+    #[must_use]
+    pub fn name_of(&self, user: &UserId) -> String {
+        match (&self.account, self.contacts.get(user)) {
+            (Some(account), _) if account.user() == *user => account.name.clone(),
+            (_, Some(contact)) => contact.shown().to_owned(),
+            _ => user.to_string().chars().take(8).collect(),
+        }
+    }
+
+    /// All conversations, the oldest first.
+    #[must_use]
+    pub fn conversations(&self) -> Vec<ConversationInfo> {
+        let mut ids: Vec<(Timestamp, ConversationId)> = self
+            .conversations
+            .values()
+            .map(|known| (known.created(), known.id()))
+            .collect();
+        ids.sort_unstable();
+        ids.iter()
+            .filter_map(|(_, id)| self.conversation(id))
+            .collect()
+    }
+
+    /// One conversation.
+    #[must_use]
+    pub fn conversation(&self, id: &ConversationId) -> Option<ConversationInfo> {
+        let known = self.conversations.get(id)?;
+        let outbox = self.outbox.of_conversation(id);
+        let live = self.topics.conversation_live(id);
+        Some(known.info(|user| self.name_of(user), outbox, live))
+    }
+}

@@ -1,0 +1,131 @@
+//! What one input brought about, held back until it is durable.
+//!
+//! **Invariant:** an effect (a frame, an event, an answer) leaves the replica only when every write
+//! staged before it is durable. Nothing is transmitted, acknowledged or shown as saved earlier.
+
+use std::collections::VecDeque;
+
+use crate::command::{CommandError, CommandId, Reply};
+use crate::io::{BatchId, Event, LoadId, Output};
+use crate::misbehaviour::{Act, Misbehaviour, Suspect};
+use crate::record::{Range, Write};
+use crate::time::Timestamp;
+use sheaf_crypto::ConversationId;
+use sheaf_protocol::ClientFrame;
+
+/// A place within the present input.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    writes: usize,
+    effects: usize,
+}
+
+/// Collects writes and effects, and lets effects go in order.
+#[derive(Default)]
+pub(crate) struct Stage {
+    writes: Vec<Write>,
+    effects: Vec<Output>,
+    ready: VecDeque<Output>,
+    waiting: VecDeque<(BatchId, Vec<Output>)>,
+    batches: u64,
+    loads: u64,
+}
+
+impl Stage {
+    pub(crate) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    pub(crate) fn transmit(&mut self, frame: ClientFrame) {
+        self.effects.push(Output::Transmit(frame));
+    }
+
+    pub(crate) fn notify(&mut self, event: Event) {
+        self.effects.push(Output::Notify(event));
+    }
+
+    pub(crate) fn complete(&mut self, id: CommandId, result: Result<Reply, CommandError>) {
+        self.effects.push(Output::Complete(id, result));
+    }
+
+    pub(crate) fn report(&mut self, by: Suspect, act: Act, conversation: Option<ConversationId>) {
+        self.notify(Event::Misbehaved(Misbehaviour {
+            by,
+            act,
+            conversation,
+        }));
+    }
+
+    /// Asks for records. A read waits for nothing: it does not tell anybody anything.
+    pub(crate) fn load(&mut self, ranges: Vec<Range>) -> LoadId {
+        self.loads += 1;
+        let id = LoadId(self.loads);
+        // Behind the writes of this very input, which the read may be about.
+        self.effects.push(Output::Load(id, ranges));
+        id
+    }
+
+    pub(crate) fn wait(&mut self, until: Timestamp) {
+        self.ready.push_back(Output::Wait(until));
+    }
+
+    /// Ends an input: its writes become one batch, its effects wait for that batch or, without
+    /// writes, for the newest batch under way.
+    pub(crate) fn close(&mut self) {
+        let effects = std::mem::take(&mut self.effects);
+        if self.writes.is_empty() {
+            match self.waiting.back_mut() {
+                Some((_, waiting)) => waiting.extend(effects),
+                None => self.ready.extend(effects),
+            }
+            return;
+        }
+        self.batches += 1;
+        let batch = BatchId(self.batches);
+        self.ready
+            .push_back(Output::Persist(batch, std::mem::take(&mut self.writes)));
+        self.waiting.push_back((batch, effects));
+    }
+
+    /// Lets go what waited for a batch and everything before it.
+    pub(crate) fn persisted(&mut self, batch: BatchId) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(waiting, _)| *waiting <= batch)
+        {
+            if let Some((_, effects)) = self.waiting.pop_front() {
+                self.ready.extend(effects);
+            }
+        }
+    }
+
+    /// Fails every answer that waits; what else waits is never let go.
+    pub(crate) fn failed(&mut self, reason: &str) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for output in waiting.into_iter().flat_map(|(_, effects)| effects) {
+            if let Output::Complete(id, _) = output {
+                let error = CommandError::StoreFailed(reason.to_owned());
+                self.ready.push_back(Output::Complete(id, Err(error)));
+            }
+        }
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Output> {
+        self.ready.pop_front()
+    }
+
+    /// A place to go back to within the present input.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            writes: self.writes.len(),
+            effects: self.effects.len(),
+        }
+    }
+
+    /// Takes back what was staged since a mark.
+    pub(crate) fn take_back(&mut self, mark: Mark) {
+        self.writes.truncate(mark.writes);
+        self.effects.truncate(mark.effects);
+    }
+}
