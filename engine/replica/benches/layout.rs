@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
     reason = "a benchmark may stop at its first error"
 )]
 

@@ -8,6 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::print_stdout,
     reason = "a test may stop at its first error and says what it counted"
@@ -200,6 +201,7 @@ fn run(kind: &str, mut mutant_of: impl FnMut(&[u8]) -> Vec<u8>) {
         ));
         stages.push(segment.save().unwrap());
     }
+    let crowds: Vec<_> = stages.iter().map(|saved| crowd(load(saved))).collect();
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     let mut slowest = Duration::ZERO;
     for number in 0..wanted {
@@ -220,8 +222,15 @@ fn run(kind: &str, mut mutant_of: impl FnMut(&[u8]) -> Vec<u8>) {
             Outcome::Refused(refusal) => format!("refused: {refusal}"),
         };
         *counts.entry(name).or_default() += 1;
+        let mut crowded = load(&crowds[target]);
+        let elsewhere = merge(&mut crowded, &mutant);
+        assert_eq!(
+            outcome, elsewhere,
+            "mutant {number}: verdict depends on what else is here"
+        );
         if matches!(outcome, Outcome::Applied { .. }) {
             survives(&mut segment, &before, number, &mutant);
+            survives(&mut crowded, &before, number, &mutant);
         } else {
             assert_eq!(segment.heads(), heads, "mutant {number}");
         }
@@ -230,6 +239,27 @@ fn run(kind: &str, mut mutant_of: impl FnMut(&[u8]) -> Vec<u8>) {
     for (name, count) in counts {
         println!("{count:>8} {name}");
     }
+}
+
+/// The segment with what device 3 wrote at the same time as the change that is bent.
+fn crowd(mut segment: Segment) -> Vec<u8> {
+    let root = ObjectId::ROOT;
+    segment.append(actor(3), &[message(3, 15)]).unwrap();
+    edit(&mut segment, 3, |tx| {
+        let text = tx
+            .object(&root, "text")?
+            .ok_or(DocumentError::UnknownObject)?;
+        tx.splice_text(&text, 5, 6, "between")?;
+        tx.mark(&text, 3..8, "bold", "no")?;
+        let list = tx
+            .object(&root, "list")?
+            .ok_or(DocumentError::UnknownObject)?;
+        tx.delete(&list, 0_usize)?;
+        tx.insert(&list, 1, "more")?;
+        tx.put(&root, "n", Scalar::Counter(50))?;
+        tx.put(&root, "other", "taken")
+    });
+    segment.save().unwrap()
 }
 
 /// One to three operations bent, in a change that is canonical all the same.
