@@ -1,1 +1,11 @@
 //! Harness that disturbs the product: simulation, crashes, privacy, command line.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "this crate is a test harness: a broken expectation must stop the test"
+)]
+
+pub mod simulation;

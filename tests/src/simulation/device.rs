@@ -1,0 +1,201 @@
+//! A device: a replica over a disk that has a live and a durable image.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use sheaf_crypto::{ConversationId, UserId};
+use sheaf_protocol::ClientFrame;
+use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
+use sheaf_replica::{
+    BatchId, Command, CommandError, CommandId, Event, Input, LoadId, MessageId, MessageRecord,
+    Output, Replica, Reply, Timestamp,
+};
+
+/// A device of the simulation.
+pub struct Device {
+    /// Which person it belongs to.
+    pub person: usize,
+    pub(crate) replica: Replica,
+    durable: BTreeMap<Key, Vec<u8>>,
+    unflushed: VecDeque<(BatchId, Vec<Write>)>,
+    starts: u64,
+    number: u64,
+    commands: u64,
+    /// The connection, while there is one.
+    pub(crate) connection: Option<u64>,
+    /// What each command was about.
+    pub(crate) asked: BTreeMap<CommandId, Asked>,
+    /// Texts whose send was acknowledged.
+    pub acknowledged: Vec<(ConversationId, MessageId, String)>,
+    pub(crate) answers: Vec<(CommandId, Result<Reply, CommandError>)>,
+    /// Everything that was told to the app.
+    pub events: Vec<Event>,
+}
+
+/// What a command was about, for the checkers.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    Send(ConversationId, Vec<String>),
+    Other,
+}
+
+/// What a device wants of the world.
+pub(crate) enum Want {
+    Flush(BatchId),
+    Load(LoadId, Vec<Range>),
+    Transmit(ClientFrame),
+    Wait(Timestamp),
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Device {
+    pub(crate) fn new(number: u64, person: usize, now: Timestamp) -> Self {
+        let durable = BTreeMap::new();
+        Self {
+            person,
+            replica: open(number, 0, now, &durable),
+            durable,
+            unflushed: VecDeque::new(),
+            starts: 0,
+            number,
+            commands: 0,
+            connection: None,
+            asked: BTreeMap::new(),
+            acknowledged: Vec::new(),
+            answers: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    pub(crate) fn command(&mut self, now: Timestamp, command: Command, asked: Asked) -> CommandId {
+        self.commands += 1;
+        let id = CommandId(self.commands);
+        self.asked.insert(id, asked);
+        self.replica.handle(now, Input::Command(id, command));
+        id
+    }
+
+    /// Takes everything out that the replica wants.
+    pub(crate) fn drain(&mut self) -> Vec<Want> {
+        let mut wants = Vec::new();
+        while let Some(output) = self.replica.poll_output() {
+            match output {
+                Output::Persist(batch, writes) => {
+                    self.unflushed.push_back((batch, writes));
+                    wants.push(Want::Flush(batch));
+                }
+                Output::Load(load, ranges) => wants.push(Want::Load(load, ranges)),
+                Output::Transmit(frame) => wants.push(Want::Transmit(frame)),
+                Output::Notify(event) => self.events.push(event),
+                Output::Complete(id, result) => self.complete(id, result),
+                Output::Wait(at) => wants.push(Want::Wait(at)),
+                _ => {}
+            }
+        }
+        wants
+    }
+
+    fn complete(&mut self, id: CommandId, result: Result<Reply, CommandError>) {
+        if let (Some(Asked::Send(conversation, texts)), Ok(Reply::Sent(ids))) =
+            (self.asked.get(&id), &result)
+        {
+            for (message, text) in ids.iter().zip(texts) {
+                self.acknowledged.push((*conversation, *message, text.clone()));
+            }
+        }
+        self.answers.push((id, result));
+    }
+
+    /// The disk flushed everything up to a batch.
+    pub(crate) fn flush(&mut self, batch: BatchId) {
+        while self.unflushed.front().is_some_and(|(waiting, _)| *waiting <= batch) {
+            let (_, writes) = self.unflushed.pop_front().unwrap();
+            apply(&mut self.durable, writes);
+        }
+    }
+
+    /// Answers a read. Like sled, reading sees what is written, flushed or not.
+    pub(crate) fn read(&self, ranges: &[Range]) -> Vec<Row> {
+        let mut live = self.durable.clone();
+        for (_, writes) in &self.unflushed {
+            apply(&mut live, writes.clone());
+        }
+        let mut rows = Vec::new();
+        for range in ranges {
+            let key = |order: &[u8]| Key {
+                kind: range.kind,
+                scope: range.scope.clone(),
+                order: order.to_vec(),
+            };
+            for (found, value) in live.range(key(&range.from)..=key(&range.to)) {
+                rows.push(Row {
+                    kind: found.kind,
+                    order: found.order.clone(),
+                    value: value.clone(),
+                });
+            }
+        }
+        rows
+    }
+
+    /// Power goes: what was not flushed is gone but for the first `kept` batches; then it starts.
+    pub(crate) fn crash(&mut self, kept: usize, now: Timestamp) {
+        for (_, writes) in self.unflushed.drain(..).take(kept) {
+            apply(&mut self.durable, writes);
+        }
+        self.unflushed.clear();
+        self.starts += 1;
+        self.connection = None;
+        self.asked.clear();
+        self.replica = open(self.number, self.starts, now, &self.durable);
+    }
+
+    /// Messages as an app lists them, in order.
+    #[must_use]
+    pub fn messages(&self, conversation: &ConversationId) -> Vec<MessageRecord> {
+        let mut rows = Vec::new();
+        for (key, value) in &self.durable {
+            if key.kind == Kind::Message && key.scope == conversation.0 {
+                rows.push(MessageRecord::decode(value).expect("own record"));
+            }
+        }
+        rows
+    }
+
+    pub(crate) fn user(&self) -> Option<UserId> {
+        self.replica.overview().user
+    }
+}
+
+fn apply(image: &mut BTreeMap<Key, Vec<u8>>, writes: Vec<Write>) {
+    for write in writes {
+        match write.value {
+            Some(value) => image.insert(write.key, value),
+            None => image.remove(&write.key),
+        };
+    }
+}
+
+fn open(number: u64, starts: u64, now: Timestamp, image: &BTreeMap<Key, Vec<u8>>) -> Replica {
+    let rows = image
+        .iter()
+        .filter(|(key, _)| RESTORED.contains(&key.kind))
+        .map(|(key, value)| Row {
+            kind: key.kind,
+            order: key.order.clone(),
+            value: value.clone(),
+        })
+        .collect();
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&number.to_be_bytes());
+    seed[8..16].copy_from_slice(&starts.to_be_bytes());
+    let rng = Box::new(ChaCha20Rng::from_seed(seed));
+    let fingerprint = [number as u8; 32];
+    Replica::open(rng, now, fingerprint, rows).expect("own store opens")
+}

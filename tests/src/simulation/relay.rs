@@ -1,0 +1,172 @@
+//! A relay as the protocol describes it: topic logs in memory, durable at the receipt.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ed25519_dalek::{Signer, SigningKey};
+use sheaf_protocol::{
+    Class, ClientFrame, Cursor, Delivery, ErrorCode, LogId, Receipt, RecordHash, Refusal, RelayId,
+    ServerFrame, TopicId, hash_record, receipt_message,
+};
+
+/// One stored record.
+#[derive(Clone)]
+struct Stored {
+    sequence: u64,
+    record: Vec<u8>,
+}
+
+/// One connection's state.
+#[derive(Default)]
+pub struct Session {
+    proved: BTreeSet<TopicId>,
+    subscribed: BTreeMap<TopicId, u64>,
+}
+
+/// A relay without a network.
+pub struct ModelRelay {
+    key: SigningKey,
+    pub(crate) log: LogId,
+    topics: BTreeMap<TopicId, Vec<Stored>>,
+    hashes: BTreeMap<(TopicId, RecordHash), u64>,
+    heads: BTreeMap<TopicId, u64>,
+    pub(crate) sessions: BTreeMap<u64, Session>,
+}
+
+/// A frame for a connection, by stream: answers and live records and history may overtake each
+/// other.
+pub(crate) struct Answer {
+    pub(crate) connection: u64,
+    pub(crate) stream: u8,
+    pub(crate) frame: ServerFrame,
+}
+
+impl std::fmt::Debug for ModelRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModelRelay").finish_non_exhaustive()
+    }
+}
+
+impl ModelRelay {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        Self {
+            key: SigningKey::from_bytes(&seed),
+            log: LogId(7),
+            topics: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> RelayId {
+        RelayId(self.key.verifying_key().to_bytes())
+    }
+
+    /// Every byte that the relay holds.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.topics.values().flatten().map(|stored| stored.record.as_slice())
+    }
+
+    pub(crate) fn handle(&mut self, connection: u64, frame: ClientFrame) -> Vec<Answer> {
+        let exporter = exporter(connection);
+        let relay = self.id();
+        let Some(session) = self.sessions.get_mut(&connection) else { return Vec::new() };
+        let answer = |stream, frame| Answer { connection, stream, frame };
+        match frame {
+            ClientFrame::Hello { .. } => Vec::new(),
+            ClientFrame::Prove(proof) => {
+                proof.verify(&relay, &exporter).expect("an honest device proves access");
+                session.proved.insert(proof.topic);
+                Vec::new()
+            }
+            ClientFrame::Subscribe { request, topic, after } => {
+                assert!(session.proved.contains(&topic), "subscribed without proof");
+                let head = self.heads.get(&topic).copied().unwrap_or(0);
+                let restarted =
+                    after.is_some_and(|at| at.log != self.log || at.sequence > head);
+                let at = after.filter(|_| !restarted).map_or(0, |at| at.sequence);
+                let mut answers = vec![answer(
+                    0,
+                    ServerFrame::Subscribed { request, topic, head, restarted },
+                )];
+                let mut previous = at;
+                let stored = self.topics.get(&topic).map(Vec::as_slice).unwrap_or_default();
+                let rest: VecDeque<&Stored> =
+                    stored.iter().filter(|stored| stored.sequence > at).collect();
+                for chunk in rest.into_iter().collect::<Vec<_>>().chunks(3) {
+                    let records = chunk.iter().map(|stored| delivery(stored)).collect();
+                    answers.push(answer(2, ServerFrame::Records { topic, previous, records }));
+                    previous = chunk.last().map_or(previous, |stored| stored.sequence);
+                }
+                answers.push(answer(2, ServerFrame::CaughtUp { topic, sequence: head }));
+                session.subscribed.insert(topic, head);
+                answers
+            }
+            ClientFrame::Unsubscribe { topic } => {
+                session.subscribed.remove(&topic);
+                Vec::new()
+            }
+            ClientFrame::Append { request, topic, class, record } => {
+                if !session.proved.contains(&topic) {
+                    let refusal = Refusal {
+                        request: Some(request),
+                        topic: Some(topic),
+                        code: ErrorCode::NoAccess,
+                        retry_after_ms: 0,
+                        message: String::new(),
+                    };
+                    return vec![answer(0, ServerFrame::Refused(refusal))];
+                }
+                let (sequence, mut answers) = self.append(topic, class, record.clone());
+                let cursor = Cursor { log: self.log, sequence };
+                let hash = hash_record(&record);
+                let signature =
+                    self.key.sign(&receipt_message(&topic, cursor, &hash)).to_bytes().to_vec();
+                let receipt = Receipt { topic, cursor, record: hash, signature };
+                answers.push(answer(0, ServerFrame::Receipt { request, receipt }));
+                answers
+            }
+            ClientFrame::Trim { topic, upto } => {
+                if let Some(stored) = self.topics.get_mut(&topic) {
+                    stored.retain(|stored| stored.sequence > upto.sequence);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn append(&mut self, topic: TopicId, _class: Class, record: Vec<u8>) -> (u64, Vec<Answer>) {
+        let hash = hash_record(&record);
+        if let Some(sequence) = self.hashes.get(&(topic, hash)) {
+            return (*sequence, Vec::new());
+        }
+        let head = self.heads.entry(topic).or_default();
+        let previous = *head;
+        *head += 1;
+        let sequence = *head;
+        self.hashes.insert((topic, hash), sequence);
+        let stored = Stored { sequence, record };
+        let mut answers = Vec::new();
+        for (connection, session) in &mut self.sessions {
+            if let Some(at) = session.subscribed.get_mut(&topic) {
+                *at = sequence;
+                let records = vec![delivery(&stored)];
+                let frame = ServerFrame::Records { topic, previous, records };
+                answers.push(Answer { connection: *connection, stream: 1, frame });
+            }
+        }
+        self.topics.entry(topic).or_default().push(stored);
+        (sequence, answers)
+    }
+}
+
+fn delivery(stored: &Stored) -> Delivery {
+    Delivery { sequence: stored.sequence, record: stored.record.clone() }
+}
+
+/// The exporter that both ends of a connection see.
+pub(crate) fn exporter(connection: u64) -> [u8; 32] {
+    let mut exporter = [9; 32];
+    exporter[..8].copy_from_slice(&connection.to_be_bytes());
+    exporter
+}

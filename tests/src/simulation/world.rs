@@ -1,0 +1,401 @@
+//! The world: time, the network, and what people do.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
+use sheaf_crypto::{ConversationId, UserId};
+use sheaf_protocol::{ClientFrame, ServerFrame};
+use sheaf_replica::record::Row;
+use sheaf_replica::{
+    BatchId, Command, CommandId, Draft, Event, ImportDraft, Input, LoadId, Reply, Timestamp,
+};
+
+use super::device::{Asked, Device, Want};
+use super::relay::{Answer, ModelRelay, Session, exporter};
+use super::{below, one_in};
+
+/// How bad the world is.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults {
+    /// Connections break and partitions last.
+    pub network: bool,
+    /// Devices lose power between write and flush.
+    pub crashes: bool,
+    /// The relay delivers again what it delivered, and forgets connections.
+    pub relay: bool,
+    /// Steps of life.
+    pub steps: u64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { network: true, crashes: true, relay: true, steps: 120 }
+    }
+}
+
+enum Happening {
+    ToRelay(u64, ClientFrame),
+    ToDevice(usize, u64, ServerFrame),
+    Flushed(usize, u64, BatchId),
+    Loaded(usize, u64, LoadId, Vec<Row>),
+    Elapsed(usize, u64),
+    Connect(usize),
+}
+
+/// Devices, a relay and the time.
+pub struct World {
+    rng: ChaCha8Rng,
+    faults: Faults,
+    now: Timestamp,
+    /// Devices of the world.
+    pub devices: Vec<Device>,
+    /// The relay.
+    pub relay: ModelRelay,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    happenings: BTreeMap<u64, Happening>,
+    order: u64,
+    /// Latest arrival by connection, direction and stream: streams keep their order.
+    streams: BTreeMap<(u64, u8), u64>,
+    connections: u64,
+    generation: Vec<u64>,
+    texts: u64,
+    /// Conversations that were created.
+    pub conversations: Vec<ConversationId>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    pub(super) fn new(mut rng: ChaCha8Rng, faults: Faults) -> Self {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        Self {
+            rng,
+            faults,
+            now: Timestamp(1_700_000_000_000),
+            devices: Vec::new(),
+            relay: ModelRelay::new(seed),
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            order: 0,
+            streams: BTreeMap::new(),
+            connections: 0,
+            generation: Vec::new(),
+            texts: 0,
+            conversations: Vec::new(),
+        }
+    }
+
+    fn plan(&mut self, delay: u64, happening: Happening) {
+        self.order += 1;
+        self.queue.push(Reverse((self.now.0 + delay, self.order)));
+        self.happenings.insert(self.order, happening);
+    }
+
+    fn plan_in_order(&mut self, key: (u64, u8), delay: u64, happening: Happening) {
+        let at = (self.now.0 + delay).max(self.streams.get(&key).copied().unwrap_or(0));
+        self.streams.insert(key, at);
+        self.plan(at - self.now.0, happening);
+    }
+
+    /// People, devices, contacts and a conversation: the calm before.
+    pub(super) fn found(&mut self) {
+        let people = 2 + below(&mut self.rng, 2) as usize;
+        let count = people + below(&mut self.rng, (6 - people as u64) + 1) as usize;
+        for number in 0..count {
+            let device = Device::new(number as u64 + 1, number % people, self.now);
+            self.devices.push(device);
+            self.generation.push(0);
+        }
+        for person in 0..people {
+            let name = format!("person {person}");
+            self.ask(person, Command::CreateAccount { name, device: "first".into(), relay: None });
+            self.connect(person);
+        }
+        self.settle();
+        for device in people..count {
+            let first = self.devices[device].person;
+            self.link(first, device);
+        }
+        let cards: Vec<String> =
+            (0..people).map(|p| self.devices[p].replica.overview().card.unwrap()).collect();
+        for card in cards.into_iter().skip(1) {
+            self.ask(0, Command::AddContact { card, alias: None });
+        }
+        self.settle();
+        let members: Vec<UserId> =
+            (1..people).map(|person| self.devices[person].user().unwrap()).collect();
+        for name in ["field", "yard"] {
+            let size = 2 + below(&mut self.rng, 12) as u32;
+            let command = Command::CreateConversation {
+                name: name.into(),
+                members: members.clone(),
+                segment_messages: Some(size),
+            };
+            if let Reply::ConversationCreated(id) = self.ask(0, command) {
+                self.conversations.push(id);
+            }
+        }
+        self.settle();
+    }
+
+    /// Asks for something and waits for the answer.
+    pub(crate) fn ask(&mut self, device: usize, command: Command) -> Reply {
+        let id = self.command(device, command, Asked::Other);
+        for _ in 0..100_000 {
+            if let Some(result) = self.answer(device, id) {
+                return result;
+            }
+            assert!(self.step(), "no answer, and nothing left to happen");
+        }
+        panic!("no answer");
+    }
+
+    fn answer(&mut self, device: usize, id: CommandId) -> Option<Reply> {
+        let answers = &mut self.devices[device].answers;
+        let place = answers.iter().position(|(answered, _)| *answered == id)?;
+        Some(answers.remove(place).1.expect("command is fine"))
+    }
+
+    fn link(&mut self, existing: usize, new: usize) {
+        let Reply::LinkStarted { code } = self.ask(existing, Command::StartLink) else { panic!() };
+        self.ask(new, Command::JoinAccount { code, device: format!("device {new}") });
+        self.connect(new);
+        self.settle();
+        let digits = self.devices[new].events.iter().find_map(|event| match event {
+            Event::LinkDigits { digits, .. } => Some(digits.clone()),
+            _ => None,
+        });
+        let digits = digits.expect("digits are shown");
+        self.ask(existing, Command::ApproveLink { digits });
+        self.settle();
+        assert!(self.devices[new].user().is_some(), "the new device belongs to the account");
+    }
+
+    fn command(&mut self, device: usize, command: Command, asked: Asked) -> CommandId {
+        let now = self.now;
+        let id = self.devices[device].command(now, command, asked);
+        self.drain(device);
+        id
+    }
+
+    fn connect(&mut self, device: usize) {
+        self.connections += 1;
+        let connection = self.connections;
+        self.relay.sessions.insert(connection, Session::default());
+        self.devices[device].connection = Some(connection);
+        let input = Input::LinkUp {
+            relay: self.relay.id(),
+            exporter: exporter(connection),
+            log: self.relay.log,
+        };
+        self.devices[device].replica.handle(self.now, input);
+        self.drain(device);
+    }
+
+    fn disconnect(&mut self, device: usize) {
+        if let Some(connection) = self.devices[device].connection.take() {
+            self.relay.sessions.remove(&connection);
+            self.devices[device].replica.handle(self.now, Input::LinkDown);
+            self.drain(device);
+        }
+    }
+
+    fn drain(&mut self, device: usize) {
+        let generation = self.generation[device];
+        for want in self.devices[device].drain() {
+            match want {
+                Want::Flush(batch) => {
+                    let delay = below(&mut self.rng, 8);
+                    let key = (u64::MAX - device as u64, 9);
+                    self.plan_in_order(key, delay, Happening::Flushed(device, generation, batch));
+                }
+                Want::Load(load, ranges) => {
+                    let rows = self.devices[device].read(&ranges);
+                    let delay = below(&mut self.rng, 8);
+                    self.plan(delay, Happening::Loaded(device, generation, load, rows));
+                }
+                Want::Transmit(frame) => {
+                    if let Some(connection) = self.devices[device].connection {
+                        let delay = 1 + below(&mut self.rng, 40);
+                        let happening = Happening::ToRelay(connection, frame);
+                        self.plan_in_order((connection, 8), delay, happening);
+                    }
+                }
+                Want::Wait(at) => {
+                    let delay = at.since_ms(self.now);
+                    self.plan(delay, Happening::Elapsed(device, generation));
+                }
+            }
+        }
+    }
+
+    /// Lets the next thing happen; `false` if there is none.
+    pub(crate) fn step(&mut self) -> bool {
+        let Some(Reverse((at, order))) = self.queue.pop() else { return false };
+        self.now = self.now.max(Timestamp(at));
+        let Some(happening) = self.happenings.remove(&order) else { return true };
+        match happening {
+            Happening::ToRelay(connection, frame) => {
+                let repeat = self.faults.relay
+                    && matches!(frame, ClientFrame::Append { .. })
+                    && one_in(&mut self.rng, 30);
+                for answer in self.relay.handle(connection, frame.clone()) {
+                    self.send(answer);
+                }
+                if repeat {
+                    // Sent twice, as after a lost answer; the relay gives the same receipt.
+                    for answer in self.relay.handle(connection, frame) {
+                        self.send(answer);
+                    }
+                }
+            }
+            Happening::ToDevice(device, connection, frame) => {
+                if self.devices[device].connection == Some(connection) {
+                    self.input(device, Input::Received(frame));
+                }
+            }
+            Happening::Flushed(device, generation, batch) => {
+                if self.generation[device] == generation {
+                    self.devices[device].flush(batch);
+                    self.input(device, Input::Persisted(batch));
+                }
+            }
+            Happening::Loaded(device, generation, load, rows) => {
+                if self.generation[device] == generation {
+                    self.input(device, Input::Loaded(load, rows));
+                }
+            }
+            Happening::Elapsed(device, generation) => {
+                if self.generation[device] == generation {
+                    self.input(device, Input::Elapsed);
+                }
+            }
+            Happening::Connect(device) => {
+                if self.devices[device].connection.is_none() {
+                    self.connect(device);
+                }
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, answer: Answer) {
+        let Answer { connection, stream, frame } = answer;
+        let holds = |device: &Device| device.connection == Some(connection);
+        let Some(device) = self.devices.iter().position(holds) else { return };
+        let delay = 1 + below(&mut self.rng, 40);
+        if self.faults.relay && one_in(&mut self.rng, 40) {
+            let again = Happening::ToDevice(device, connection, frame.clone());
+            self.plan_in_order((connection, stream), delay, again);
+        }
+        let happening = Happening::ToDevice(device, connection, frame);
+        self.plan_in_order((connection, stream), delay, happening);
+    }
+
+    fn input(&mut self, device: usize, input: Input) {
+        self.devices[device].replica.handle(self.now, input);
+        self.drain(device);
+    }
+
+    /// Lets everything happen that is under way.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..2_000_000 {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// People write while the world breaks around them.
+    pub(super) fn live(&mut self) {
+        for _ in 0..self.faults.steps {
+            let device = below(&mut self.rng, self.devices.len() as u64) as usize;
+            match below(&mut self.rng, 20) {
+                0..=8 => self.write(device),
+                9 | 10 => self.write_many(device),
+                11 if self.faults.network => {
+                    self.disconnect(device);
+                    let away = below(&mut self.rng, 3_000);
+                    self.plan(away, Happening::Connect(device));
+                }
+                12 if self.faults.crashes => {
+                    let kept = below(&mut self.rng, 4) as usize;
+                    self.restart(device, kept);
+                }
+                _ => {
+                    for _ in 0..below(&mut self.rng, 30) {
+                        self.step();
+                    }
+                }
+            }
+            let pause = below(&mut self.rng, 20);
+            self.now = self.now.after_ms(pause);
+        }
+    }
+
+    fn restart(&mut self, device: usize, kept: usize) {
+        if let Some(connection) = self.devices[device].connection.take() {
+            self.relay.sessions.remove(&connection);
+        }
+        self.generation[device] += 1;
+        let now = self.now;
+        self.devices[device].crash(kept, now);
+        self.drain(device);
+        let away = below(&mut self.rng, 1_000);
+        self.plan(away, Happening::Connect(device));
+    }
+
+    fn pick(&mut self) -> Option<ConversationId> {
+        let place = below(&mut self.rng, self.conversations.len() as u64) as usize;
+        self.conversations.get(place).copied()
+    }
+
+    fn text(&mut self) -> String {
+        self.texts += 1;
+        format!("message {} {}", self.texts, "x".repeat(below(&mut self.rng, 60) as usize))
+    }
+
+    fn write(&mut self, device: usize) {
+        let Some(conversation) = self.pick() else { return };
+        let text = self.text();
+        let known = self.devices[device].messages(&conversation);
+        let mut draft = Draft::text(text.clone());
+        if !known.is_empty() && one_in(&mut self.rng, 3) {
+            let place = below(&mut self.rng, known.len() as u64) as usize;
+            draft.reply_to = Some(known[place].message);
+        }
+        let command = Command::Send { conversation, draft, token: None };
+        self.command(device, command, Asked::Send(conversation, vec![text]));
+    }
+
+    fn write_many(&mut self, device: usize) {
+        let Some(conversation) = self.pick() else { return };
+        let texts: Vec<String> =
+            (0..1 + below(&mut self.rng, 6)).map(|_| self.text()).collect();
+        let drafts = texts
+            .iter()
+            .map(|text| ImportDraft { draft: Draft::text(text.clone()), reply_in_batch: None })
+            .collect();
+        let command = Command::Import { conversation, drafts };
+        self.command(device, command, Asked::Send(conversation, texts));
+    }
+
+    /// The faults stop, everybody connects, and the world comes to rest.
+    pub(super) fn quiet(&mut self) {
+        self.faults = Faults { network: false, crashes: false, relay: false, steps: 0 };
+        self.settle();
+        for device in 0..self.devices.len() {
+            self.disconnect(device);
+            self.connect(device);
+        }
+        self.settle();
+    }
+}

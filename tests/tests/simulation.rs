@@ -1,0 +1,46 @@
+//! Seeded lives of devices under faults. `SHEAF_SEEDS` sets how many, `SHEAF_SEED` replays one.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at a broken expectation")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sheaf_tests::simulation;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn devices_converge_and_lose_nothing_under_faults() {
+    if let Ok(seed) = std::env::var("SHEAF_SEED") {
+        let seed: u64 = seed.parse().unwrap();
+        if let Err(failure) = simulation::run(seed) {
+            panic!("seed {seed}: {failure}");
+        }
+        return;
+    }
+    let (first, count) = (setting("SHEAF_FIRST_SEED", 0), setting("SHEAF_SEEDS", 200));
+    let next = AtomicU64::new(first);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= first + count {
+                            return;
+                        }
+                        let outcome = std::panic::catch_unwind(|| simulation::run(seed));
+                        match outcome {
+                            Ok(Ok(())) => {}
+                            Ok(Err(failure)) => panic!("seed {seed}: {failure}"),
+                            Err(_) => panic!("seed {seed} panicked"),
+                        }
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    });
+}
