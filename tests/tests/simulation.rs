@@ -1,12 +1,19 @@
 //! Seeded lives of devices under faults. `SHEAF_SEEDS` sets how many, `SHEAF_SEED` replays one.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at a broken expectation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at a broken expectation"
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sheaf_tests::simulation;
 
 fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
 }
 
 #[test]

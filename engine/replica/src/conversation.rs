@@ -71,6 +71,8 @@ pub(crate) struct Records {
     pub(crate) records: VecDeque<Vec<u8>>,
     pub(crate) before: Option<Cursor>,
     pub(crate) cursor: Cursor,
+    /// They are new, not history: one that is known already was replayed.
+    pub(crate) live: bool,
 }
 
 /// One conversation.

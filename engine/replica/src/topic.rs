@@ -83,6 +83,8 @@ pub(crate) struct Batch {
     pub(crate) records: Vec<Vec<u8>>,
     pub(crate) before: Option<Cursor>,
     pub(crate) cursor: Cursor,
+    /// The topic had been read to its end when these came: they are new.
+    pub(crate) live: bool,
 }
 
 impl Topics {
@@ -329,11 +331,6 @@ impl Topics {
         self.connection.is_some() && self.topics.values().all(|topic| topic.live)
     }
 
-    /// A topic was read to its end on this connection: what comes now is new.
-    pub(crate) fn is_live(&self, id: &TopicId) -> bool {
-        self.topics.get(id).is_some_and(|topic| topic.live)
-    }
-
     /// All topics of one conversation were read to their end on this connection.
     pub(crate) fn conversation_live(&self, conversation: &ConversationId) -> bool {
         self.connection.is_some()
@@ -374,6 +371,7 @@ impl Topic {
             records,
             before,
             cursor,
+            live: self.live,
         })
     }
 }

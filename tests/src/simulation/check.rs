@@ -19,8 +19,8 @@ impl std::fmt::Display for Failure {
 pub(super) fn all(world: &World) -> Result<(), Failure> {
     nothing_waits(world)?;
     nothing_is_lost_or_doubled(world)?;
-    all_agree(world)?;
     nobody_is_accused(world)?;
+    all_agree(world)?;
     the_relay_reads_nothing(world)
 }
 
@@ -28,7 +28,9 @@ fn nothing_waits(world: &World) -> Result<(), Failure> {
     for (number, device) in world.devices.iter().enumerate() {
         let overview = device.replica.overview();
         if overview.pending != 0 || overview.parked != 0 || !overview.caught_up {
-            return Err(Failure(format!("device {number} is not settled: {overview:?}")));
+            return Err(Failure(format!(
+                "device {number} is not settled: {overview:?}"
+            )));
         }
     }
     Ok(())
@@ -44,7 +46,8 @@ fn nothing_is_lost_or_doubled(world: &World) -> Result<(), Failure> {
             }
             for writer in &world.devices {
                 for (place, id, text) in &writer.acknowledged {
-                    let here = |m: &&sheaf_replica::MessageRecord| m.message == *id && m.text == *text;
+                    let here =
+                        |m: &&sheaf_replica::MessageRecord| m.message == *id && m.text == *text;
                     if place == conversation && !listed.iter().any(|m| here(&m)) {
                         return Err(Failure(format!("device {number} lost {text:?}")));
                     }
@@ -65,13 +68,23 @@ fn all_agree(world: &World) -> Result<(), Failure> {
                 return Err(Failure("a reply comes before what it answers".into()));
             }
         }
-        let heads = first.replica.conversation(conversation).map(|info| info.heads);
+        let heads = first
+            .replica
+            .conversation(conversation)
+            .map(|info| info.heads);
         for device in rest {
             if device.messages(conversation) != listed {
-                return Err(Failure(format!("{device:?} lists other messages than the first")));
+                return Err(Failure(format!(
+                    "{device:?} lists other messages than the first"
+                )));
             }
-            if device.replica.conversation(conversation).map(|info| info.heads) != heads {
-                return Err(Failure(format!("{device:?} has other heads than the first")));
+            let other = device
+                .replica
+                .conversation(conversation)
+                .map(|info| info.heads);
+            if other != heads {
+                let failure = format!("{device:?} has other heads of {conversation:?}");
+                return Err(Failure(failure));
             }
         }
     }

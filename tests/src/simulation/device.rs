@@ -50,7 +50,9 @@ pub(crate) enum Want {
 
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Device").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Device")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,7 +108,8 @@ impl Device {
             (self.asked.get(&id), &result)
         {
             for (message, text) in ids.iter().zip(texts) {
-                self.acknowledged.push((*conversation, *message, text.clone()));
+                self.acknowledged
+                    .push((*conversation, *message, text.clone()));
             }
         }
         self.answers.push((id, result));
@@ -114,7 +117,11 @@ impl Device {
 
     /// The disk flushed everything up to a batch.
     pub(crate) fn flush(&mut self, batch: BatchId) {
-        while self.unflushed.front().is_some_and(|(waiting, _)| *waiting <= batch) {
+        while self
+            .unflushed
+            .front()
+            .is_some_and(|(waiting, _)| *waiting <= batch)
+        {
             let (_, writes) = self.unflushed.pop_front().unwrap();
             apply(&mut self.durable, writes);
         }

@@ -17,7 +17,7 @@ struct Stored {
 
 /// One connection's state.
 #[derive(Default)]
-pub struct Session {
+pub(crate) struct Session {
     proved: BTreeSet<TopicId>,
     subscribed: BTreeMap<TopicId, u64>,
 }
@@ -64,41 +64,79 @@ impl ModelRelay {
 
     /// Every byte that the relay holds.
     pub fn records(&self) -> impl Iterator<Item = &[u8]> {
-        self.topics.values().flatten().map(|stored| stored.record.as_slice())
+        self.topics
+            .values()
+            .flatten()
+            .map(|stored| stored.record.as_slice())
     }
 
     pub(crate) fn handle(&mut self, connection: u64, frame: ClientFrame) -> Vec<Answer> {
         let exporter = exporter(connection);
         let relay = self.id();
-        let Some(session) = self.sessions.get_mut(&connection) else { return Vec::new() };
-        let answer = |stream, frame| Answer { connection, stream, frame };
+        let Some(session) = self.sessions.get_mut(&connection) else {
+            return Vec::new();
+        };
+        let answer = |stream, frame| Answer {
+            connection,
+            stream,
+            frame,
+        };
         match frame {
             ClientFrame::Hello { .. } => Vec::new(),
             ClientFrame::Prove(proof) => {
-                proof.verify(&relay, &exporter).expect("an honest device proves access");
+                proof
+                    .verify(&relay, &exporter)
+                    .expect("an honest device proves access");
                 session.proved.insert(proof.topic);
                 Vec::new()
             }
-            ClientFrame::Subscribe { request, topic, after } => {
+            ClientFrame::Subscribe {
+                request,
+                topic,
+                after,
+            } => {
                 assert!(session.proved.contains(&topic), "subscribed without proof");
                 let head = self.heads.get(&topic).copied().unwrap_or(0);
-                let restarted =
-                    after.is_some_and(|at| at.log != self.log || at.sequence > head);
+                let restarted = after.is_some_and(|at| at.log != self.log || at.sequence > head);
                 let at = after.filter(|_| !restarted).map_or(0, |at| at.sequence);
                 let mut answers = vec![answer(
                     0,
-                    ServerFrame::Subscribed { request, topic, head, restarted },
+                    ServerFrame::Subscribed {
+                        request,
+                        topic,
+                        head,
+                        restarted,
+                    },
                 )];
                 let mut previous = at;
-                let stored = self.topics.get(&topic).map(Vec::as_slice).unwrap_or_default();
-                let rest: VecDeque<&Stored> =
-                    stored.iter().filter(|stored| stored.sequence > at).collect();
+                let stored = self
+                    .topics
+                    .get(&topic)
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                let rest: VecDeque<&Stored> = stored
+                    .iter()
+                    .filter(|stored| stored.sequence > at)
+                    .collect();
                 for chunk in rest.into_iter().collect::<Vec<_>>().chunks(3) {
                     let records = chunk.iter().map(|stored| delivery(stored)).collect();
-                    answers.push(answer(2, ServerFrame::Records { topic, previous, records }));
+                    answers.push(answer(
+                        2,
+                        ServerFrame::Records {
+                            topic,
+                            previous,
+                            records,
+                        },
+                    ));
                     previous = chunk.last().map_or(previous, |stored| stored.sequence);
                 }
-                answers.push(answer(2, ServerFrame::CaughtUp { topic, sequence: head }));
+                answers.push(answer(
+                    2,
+                    ServerFrame::CaughtUp {
+                        topic,
+                        sequence: head,
+                    },
+                ));
                 session.subscribed.insert(topic, head);
                 answers
             }
@@ -106,7 +144,12 @@ impl ModelRelay {
                 session.subscribed.remove(&topic);
                 Vec::new()
             }
-            ClientFrame::Append { request, topic, class, record } => {
+            ClientFrame::Append {
+                request,
+                topic,
+                class,
+                record,
+            } => {
                 if !session.proved.contains(&topic) {
                     let refusal = Refusal {
                         request: Some(request),
@@ -118,11 +161,22 @@ impl ModelRelay {
                     return vec![answer(0, ServerFrame::Refused(refusal))];
                 }
                 let (sequence, mut answers) = self.append(topic, class, record.clone());
-                let cursor = Cursor { log: self.log, sequence };
+                let cursor = Cursor {
+                    log: self.log,
+                    sequence,
+                };
                 let hash = hash_record(&record);
-                let signature =
-                    self.key.sign(&receipt_message(&topic, cursor, &hash)).to_bytes().to_vec();
-                let receipt = Receipt { topic, cursor, record: hash, signature };
+                let signature = self
+                    .key
+                    .sign(&receipt_message(&topic, cursor, &hash))
+                    .to_bytes()
+                    .to_vec();
+                let receipt = Receipt {
+                    topic,
+                    cursor,
+                    record: hash,
+                    signature,
+                };
                 answers.push(answer(0, ServerFrame::Receipt { request, receipt }));
                 answers
             }
@@ -151,8 +205,16 @@ impl ModelRelay {
             if let Some(at) = session.subscribed.get_mut(&topic) {
                 *at = sequence;
                 let records = vec![delivery(&stored)];
-                let frame = ServerFrame::Records { topic, previous, records };
-                answers.push(Answer { connection: *connection, stream: 1, frame });
+                let frame = ServerFrame::Records {
+                    topic,
+                    previous,
+                    records,
+                };
+                answers.push(Answer {
+                    connection: *connection,
+                    stream: 1,
+                    frame,
+                });
             }
         }
         self.topics.entry(topic).or_default().push(stored);
@@ -161,7 +223,10 @@ impl ModelRelay {
 }
 
 fn delivery(stored: &Stored) -> Delivery {
-    Delivery { sequence: stored.sequence, record: stored.record.clone() }
+    Delivery {
+        sequence: stored.sequence,
+        record: stored.record.clone(),
+    }
 }
 
 /// The exporter that both ends of a connection see.

@@ -31,7 +31,12 @@ pub struct Faults {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { network: true, crashes: true, relay: true, steps: 120 }
+        Self {
+            network: true,
+            crashes: true,
+            relay: true,
+            steps: 120,
+        }
     }
 }
 
@@ -67,7 +72,9 @@ pub struct World {
 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("World").field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("World")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +122,14 @@ impl World {
         }
         for person in 0..people {
             let name = format!("person {person}");
-            self.ask(person, Command::CreateAccount { name, device: "first".into(), relay: None });
+            self.ask(
+                person,
+                Command::CreateAccount {
+                    name,
+                    device: "first".into(),
+                    relay: None,
+                },
+            );
             self.connect(person);
         }
         self.settle();
@@ -123,14 +137,16 @@ impl World {
             let first = self.devices[device].person;
             self.link(first, device);
         }
-        let cards: Vec<String> =
-            (0..people).map(|p| self.devices[p].replica.overview().card.unwrap()).collect();
+        let cards: Vec<String> = (0..people)
+            .map(|p| self.devices[p].replica.overview().card.unwrap())
+            .collect();
         for card in cards.into_iter().skip(1) {
             self.ask(0, Command::AddContact { card, alias: None });
         }
         self.settle();
-        let members: Vec<UserId> =
-            (1..people).map(|person| self.devices[person].user().unwrap()).collect();
+        let members: Vec<UserId> = (1..people)
+            .map(|person| self.devices[person].user().unwrap())
+            .collect();
         for name in ["field", "yard"] {
             let size = 2 + below(&mut self.rng, 12) as u32;
             let command = Command::CreateConversation {
@@ -164,18 +180,32 @@ impl World {
     }
 
     fn link(&mut self, existing: usize, new: usize) {
-        let Reply::LinkStarted { code } = self.ask(existing, Command::StartLink) else { panic!() };
-        self.ask(new, Command::JoinAccount { code, device: format!("device {new}") });
+        let Reply::LinkStarted { code } = self.ask(existing, Command::StartLink) else {
+            panic!()
+        };
+        self.ask(
+            new,
+            Command::JoinAccount {
+                code,
+                device: format!("device {new}"),
+            },
+        );
         self.connect(new);
         self.settle();
-        let digits = self.devices[new].events.iter().find_map(|event| match event {
-            Event::LinkDigits { digits, .. } => Some(digits.clone()),
-            _ => None,
-        });
+        let digits = self.devices[new]
+            .events
+            .iter()
+            .find_map(|event| match event {
+                Event::LinkDigits { digits, .. } => Some(digits.clone()),
+                _ => None,
+            });
         let digits = digits.expect("digits are shown");
         self.ask(existing, Command::ApproveLink { digits });
         self.settle();
-        assert!(self.devices[new].user().is_some(), "the new device belongs to the account");
+        assert!(
+            self.devices[new].user().is_some(),
+            "the new device belongs to the account"
+        );
     }
 
     fn command(&mut self, device: usize, command: Command, asked: Asked) -> CommandId {
@@ -202,7 +232,9 @@ impl World {
     fn disconnect(&mut self, device: usize) {
         if let Some(connection) = self.devices[device].connection.take() {
             self.relay.sessions.remove(&connection);
-            self.devices[device].replica.handle(self.now, Input::LinkDown);
+            self.devices[device]
+                .replica
+                .handle(self.now, Input::LinkDown);
             self.drain(device);
         }
     }
@@ -238,9 +270,13 @@ impl World {
 
     /// Lets the next thing happen; `false` if there is none.
     pub(crate) fn step(&mut self) -> bool {
-        let Some(Reverse((at, order))) = self.queue.pop() else { return false };
+        let Some(Reverse((at, order))) = self.queue.pop() else {
+            return false;
+        };
         self.now = self.now.max(Timestamp(at));
-        let Some(happening) = self.happenings.remove(&order) else { return true };
+        let Some(happening) = self.happenings.remove(&order) else {
+            return true;
+        };
         match happening {
             Happening::ToRelay(connection, frame) => {
                 let repeat = self.faults.relay
@@ -287,9 +323,15 @@ impl World {
     }
 
     fn send(&mut self, answer: Answer) {
-        let Answer { connection, stream, frame } = answer;
+        let Answer {
+            connection,
+            stream,
+            frame,
+        } = answer;
         let holds = |device: &Device| device.connection == Some(connection);
-        let Some(device) = self.devices.iter().position(holds) else { return };
+        let Some(device) = self.devices.iter().position(holds) else {
+            return;
+        };
         let delay = 1 + below(&mut self.rng, 40);
         if self.faults.relay && one_in(&mut self.rng, 40) {
             let again = Happening::ToDevice(device, connection, frame.clone());
@@ -360,11 +402,17 @@ impl World {
 
     fn text(&mut self) -> String {
         self.texts += 1;
-        format!("message {} {}", self.texts, "x".repeat(below(&mut self.rng, 60) as usize))
+        format!(
+            "message {} {}",
+            self.texts,
+            "x".repeat(below(&mut self.rng, 60) as usize)
+        )
     }
 
     fn write(&mut self, device: usize) {
-        let Some(conversation) = self.pick() else { return };
+        let Some(conversation) = self.pick() else {
+            return;
+        };
         let text = self.text();
         let known = self.devices[device].messages(&conversation);
         let mut draft = Draft::text(text.clone());
@@ -372,25 +420,43 @@ impl World {
             let place = below(&mut self.rng, known.len() as u64) as usize;
             draft.reply_to = Some(known[place].message);
         }
-        let command = Command::Send { conversation, draft, token: None };
+        let command = Command::Send {
+            conversation,
+            draft,
+            token: None,
+        };
         self.command(device, command, Asked::Send(conversation, vec![text]));
     }
 
     fn write_many(&mut self, device: usize) {
-        let Some(conversation) = self.pick() else { return };
-        let texts: Vec<String> =
-            (0..1 + below(&mut self.rng, 6)).map(|_| self.text()).collect();
+        let Some(conversation) = self.pick() else {
+            return;
+        };
+        let texts: Vec<String> = (0..1 + below(&mut self.rng, 6))
+            .map(|_| self.text())
+            .collect();
         let drafts = texts
             .iter()
-            .map(|text| ImportDraft { draft: Draft::text(text.clone()), reply_in_batch: None })
+            .map(|text| ImportDraft {
+                draft: Draft::text(text.clone()),
+                reply_in_batch: None,
+            })
             .collect();
-        let command = Command::Import { conversation, drafts };
+        let command = Command::Import {
+            conversation,
+            drafts,
+        };
         self.command(device, command, Asked::Send(conversation, texts));
     }
 
     /// The faults stop, everybody connects, and the world comes to rest.
     pub(super) fn quiet(&mut self) {
-        self.faults = Faults { network: false, crashes: false, relay: false, steps: 0 };
+        self.faults = Faults {
+            network: false,
+            crashes: false,
+            relay: false,
+            steps: 0,
+        };
         self.settle();
         for device in 0..self.devices.len() {
             self.disconnect(device);

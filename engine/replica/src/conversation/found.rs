@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{
-    Body, ConversationId, Genesis, History, ItemId, Operation, OperationId, Recipient,
+    Body, Card, ConversationId, Genesis, History, ItemId, Operation, OperationId, Recipient,
     SignedOperation, UserId, inbox_capability, seal_inbox,
 };
 use sheaf_protocol::{Class, hash_record};
 
 use super::Conversation;
+use crate::account::Contact;
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::{ControlLog, OperationError};
@@ -21,8 +22,8 @@ use crate::record::{ConversationRecord, Kind, Write};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Invite {
     pub(crate) operations: Vec<SignedOperation>,
-    /// Names of members, as the inviter has them.
-    pub(crate) names: Vec<(UserId, String)>,
+    /// Cards of the other members, as far as the inviter has them.
+    pub(crate) cards: Vec<Card>,
 }
 
 impl Conversation {
@@ -144,16 +145,12 @@ impl Conversation {
             return Ok(());
         };
         let seed = attached.inbox_seed;
-        let names = view.members.keys().filter_map(|user| {
-            let known = context
-                .contacts
-                .get(user)
-                .map(|contact| contact.name.clone());
-            let own = (*user == context.account.user()).then(|| context.account.name.clone());
-            Some((*user, known.or(own)?))
-        });
+        let cards = view
+            .members
+            .keys()
+            .filter_map(|user| context.contacts.get(user));
         let invite = Invite {
-            names: names.collect(),
+            cards: cards.map(Contact::card).collect(),
             operations: self
                 .control
                 .entries()

@@ -33,6 +33,14 @@ struct Staged {
     held: bool,
 }
 
+/// Where a record comes from.
+#[derive(Clone, Copy)]
+struct Source {
+    epoch: EpochId,
+    topic: TopicId,
+    live: bool,
+}
+
 /// What became of one record.
 enum Verdict {
     /// It is taken in, or known, or refused: done with.
@@ -68,7 +76,12 @@ impl Conversation {
                 self.tell(news, context);
                 return None;
             }
-            let verdict = self.examine(batch.epoch, &batch.topic, &wire, context);
+            let source = Source {
+                epoch: batch.epoch,
+                topic: batch.topic,
+                live: batch.live,
+            };
+            let verdict = self.examine(source, &wire, context);
             if let Some(need) = self.settle(verdict, &mut staged, &mut news, context) {
                 match need {
                     Blocked::Park(need) => {
@@ -106,7 +119,13 @@ impl Conversation {
             let Some(topic) = self.epochs.get(&epoch).map(|held| held.keys.topic()) else {
                 continue;
             };
-            let verdict = self.examine(epoch, &topic, &wire, context);
+            // What waited has been delivered before: it is not new.
+            let source = Source {
+                epoch,
+                topic,
+                live: false,
+            };
+            let verdict = self.examine(source, &wire, context);
             match self.settle(verdict, &mut staged, &mut news, context) {
                 None => {}
                 Some(Blocked::Park(need)) => again.push_back((epoch, wire, need)),
@@ -156,15 +175,14 @@ impl Conversation {
 
     fn examine(
         &mut self,
-        epoch: EpochId,
-        topic: &TopicId,
+        source: Source,
         wire: &[u8],
         context: &mut Context<'_>,
     ) -> Verdict {
         if self.echoes.remove(&hash_record(wire)) {
             return Verdict::Done;
         }
-        let Some(held) = self.epochs.get(&epoch) else {
+        let Some(held) = self.epochs.get(&source.epoch) else {
             return Verdict::Done;
         };
         let opened = match sheaf_crypto::open(&held.keys, wire) {
@@ -173,7 +191,7 @@ impl Conversation {
                 let act = Act::Unopenable(error.to_string());
                 context
                     .stage
-                    .report(Suspect::Topic(*topic), act, Some(self.id));
+                    .report(Suspect::Topic(source.topic), act, Some(self.id));
                 return Verdict::Done;
             }
         };
@@ -193,13 +211,15 @@ impl Conversation {
         let Some((member, attached)) = member else {
             context
                 .stage
-                .report(Suspect::Topic(*topic), Act::NotAMember, Some(self.id));
+                .report(Suspect::Topic(source.topic), Act::NotAMember, Some(self.id));
             return Verdict::Done;
         };
         let Ok(inner) = opened.verify(&attached.signing) else {
-            context
-                .stage
-                .report(Suspect::Topic(*topic), Act::BadSignature, Some(self.id));
+            context.stage.report(
+                Suspect::Topic(source.topic),
+                Act::BadSignature,
+                Some(self.id),
+            );
             return Verdict::Done;
         };
         let refuse = |act: Act, context: &mut Context<'_>| {
@@ -214,12 +234,12 @@ impl Conversation {
         let role = member.role;
         let in_view = view
             .as_ref()
-            .is_some_and(|view| view.epochs.contains_key(&epoch));
+            .is_some_and(|view| view.epochs.contains_key(&source.epoch));
         match inner.kind {
-            Purpose::Control => self.examine_control((epoch, topic), inner, context),
+            Purpose::Control => self.examine_control(source, inner, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
             Purpose::Content if !in_view => refuse(Act::WrongEpoch, context),
-            Purpose::Content => self.examine_content((epoch, topic), wire, inner, context),
+            Purpose::Content => self.examine_content(source, wire, inner, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
                 refuse(Act::RefusedContent(reason), context)
@@ -232,7 +252,7 @@ impl Conversation {
         &mut self,
         inner: &Inner,
         item: ItemId,
-        topic: &TopicId,
+        source: Source,
         context: &mut Context<'_>,
     ) -> Result<(), Verdict> {
         let chain = (&inner.device, &inner.run);
@@ -254,14 +274,14 @@ impl Conversation {
             Place::Known if inner.kind == Purpose::Control => return Err(Verdict::Done),
             Place::Known if inner.device == context.account.device() => return Err(Verdict::Done),
             // A relay whose store was replaced delivers from the beginning.
-            Place::Known if !context.topics.is_live(topic) => return Err(Verdict::Done),
+            Place::Known if !source.live => return Err(Verdict::Done),
             Place::Known => Act::Replayed,
             Place::Conflict => Act::Equivocation { sequence },
             Place::Broken => Act::BrokenChain { sequence },
         };
         let suspect = match act {
             // Anybody who holds the topic can append a copy of an honest device's envelope.
-            Act::Replayed => Suspect::Topic(*topic),
+            Act::Replayed => Suspect::Topic(source.topic),
             _ => Suspect::Device(inner.device),
         };
         context.stage.report(suspect, act, Some(self.id));
@@ -270,7 +290,7 @@ impl Conversation {
 
     fn examine_control(
         &mut self,
-        (epoch, topic): (EpochId, &TopicId),
+        source: Source,
         inner: Inner,
         context: &mut Context<'_>,
     ) -> Verdict {
@@ -301,11 +321,11 @@ impl Conversation {
             );
         }
         let item = ItemId::from(signed.id());
-        if let Err(verdict) = self.placed(&inner, item, topic, context) {
+        if let Err(verdict) = self.placed(&inner, item, source, context) {
             return verdict;
         }
         self.accept_item(&inner, item, context);
-        self.epochs.count(&epoch);
+        self.epochs.count(&source.epoch);
         if let Err(error) = self.accept_operation(&signed, context) {
             return refused(error.to_string(), context);
         }
@@ -316,13 +336,13 @@ impl Conversation {
 
     fn examine_content(
         &mut self,
-        (epoch, topic): (EpochId, &TopicId),
+        source: Source,
         wire: &[u8],
         inner: Inner,
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(&inner, item, topic, context) {
+        if let Err(verdict) = self.placed(&inner, item, source, context) {
             return verdict;
         }
         let decoded = decode_content(&inner, &self.id);
@@ -335,7 +355,7 @@ impl Conversation {
             Err(reason) => (0, Vec::new(), Some(reason)),
         };
         self.accept_item(&inner, item, context);
-        self.epochs.count(&epoch);
+        self.epochs.count(&source.epoch);
         let refused = refusal.is_some();
         if let Some(reason) = refusal {
             self.refuse_content(&inner, reason, context);
@@ -344,7 +364,7 @@ impl Conversation {
         Verdict::Content(Box::new(Staged {
             inner,
             item,
-            epoch,
+            epoch: source.epoch,
             wire,
             segment,
             changes,

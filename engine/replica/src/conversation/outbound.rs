@@ -190,6 +190,11 @@ impl Conversation {
     }
 
     fn may_seal(&self, context: &Context<'_>) -> bool {
+        // While a document is being read, its envelopes and pending changes stay as they were asked
+        // for: one that moved from the one to the other in between would be in neither.
+        if self.segments.is_loading() {
+            return false;
+        }
         if self.pending.is_empty() || !context.link_is_up() || context.outbox.is_full() {
             return false;
         }

@@ -81,6 +81,7 @@ impl Replica {
                     records: batch.records.into(),
                     before: batch.before,
                     cursor: batch.cursor,
+                    live: batch.live,
                 };
                 self.on_conversation(&conversation, |known, context| {
                     known.receive(records, context);

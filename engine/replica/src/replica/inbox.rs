@@ -7,6 +7,7 @@ use sheaf_crypto::{JoinedInbox, inbox_capability};
 use sheaf_protocol::ClientFrame;
 
 use super::{Replica, context};
+use crate::account::Account;
 use crate::conversation::{Conversation, Invite};
 use crate::inbox::InboxBody;
 use crate::io::Event;
@@ -123,6 +124,11 @@ impl Replica {
             }
         };
         self.conversations.insert(id, conversation);
+        let own = self.account.as_ref().map(Account::user);
+        for card in invite.cards.iter().filter(|card| Some(card.user()) != own) {
+            self.learn_card(card, None)
+                .map_err(|error| error.to_string())?;
+        }
         let attached =
             self.on_conversation(&id, |known, context| known.attach_own_devices(context));
         if let Some(Err(error)) = attached {
