@@ -135,7 +135,7 @@ impl Contacts {
     /// write, and whether the person is new.
     pub(crate) fn learn(
         &mut self,
-        devices: Devices,
+        devices: &Devices,
         name: &str,
         alias: Option<String>,
         relay: Option<String>,
@@ -150,7 +150,7 @@ impl Contacts {
             relay: None,
             added: now,
         });
-        contact.devices.merge(&devices);
+        contact.devices.merge(devices);
         name.clone_into(&mut contact.name);
         contact.alias = alias.or_else(|| contact.alias.take());
         contact.relay = relay.or_else(|| contact.relay.take());

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sheaf_crypto::{Dependency, DeviceId, ItemId, RunId};
 
+use crate::record::ChainRecord;
 use crate::time::Timestamp;
 
 /// Items of a chain whose ids are remembered, to tell a replay from an equivocation.
@@ -58,27 +59,18 @@ impl Chain {
 }
 
 impl Chains {
-    pub(crate) fn restore(&mut self, device: DeviceId, run: RunId, chain: RestoredChain) {
-        let RestoredChain {
-            index,
-            first,
-            head,
-            item,
-            last_seen,
-            quarantined,
-        } = chain;
-        let recent = VecDeque::from([item]);
+    pub(crate) fn restore(&mut self, record: &ChainRecord) {
         let chain = Chain {
-            index,
-            first,
-            head,
-            item,
-            last_seen,
-            quarantined,
-            recent,
+            index: record.index,
+            first: record.first,
+            head: record.head,
+            item: record.item,
+            last_seen: record.last_seen,
+            quarantined: record.quarantined,
+            recent: VecDeque::from([record.item]),
         };
-        self.next_index = self.next_index.max(index.saturating_add(1));
-        self.chains.insert((device, run), chain);
+        self.next_index = self.next_index.max(record.index.saturating_add(1));
+        self.chains.insert((record.device, record.run), chain);
     }
 
     pub(crate) fn get(&self, device: &DeviceId, run: &RunId) -> Option<&Chain> {
@@ -204,17 +196,6 @@ impl Chains {
             .map(|(_, chain)| (chain.head, chain.item))
             .max_by_key(|(seq, _)| *seq)
     }
-}
-
-/// A chain as the store has it.
-#[derive(Debug, Clone)]
-pub(crate) struct RestoredChain {
-    pub(crate) index: u32,
-    pub(crate) first: u64,
-    pub(crate) head: u64,
-    pub(crate) item: ItemId,
-    pub(crate) last_seen: Timestamp,
-    pub(crate) quarantined: bool,
 }
 
 #[cfg(test)]

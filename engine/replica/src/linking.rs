@@ -18,6 +18,11 @@ pub(crate) struct Handover {
 }
 
 /// Where linking stands, named by what is waited for.
+#[expect(
+    clippy::enum_variant_names,
+    reason = "states are named by what they expect"
+)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Linking {
     /// Existing device: a new device's request.
     ExpectRequest(Offer),

@@ -1,10 +1,15 @@
 //! What a control log says at some place of its history.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not named here is not for this place, kinds to come included"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::{
     Body, DeviceCertificate, DeviceId, EpochId, Forward, KemRecord, Operation, OperationId,
-    Recipient, Role, UserId, epoch_id,
+    Recipient, Rekey, Role, UserId, epoch_id,
 };
 
 use super::OperationError;
@@ -286,38 +291,40 @@ impl View {
                     .insert(*device, Attached::of(&known.certificate));
                 self.give(forwards);
             }
-            Body::Rekey(rekey) => {
-                let epoch = epoch_id(
-                    &operation.conversation,
-                    operation.author,
-                    operation.seq,
-                    &rekey.commitment,
-                );
-                let below = rekey
-                    .parents_epochs
-                    .iter()
-                    .filter_map(|e| self.epochs.get(e));
-                let depth = below
-                    .map(|facts| facts.depth.saturating_add(1))
-                    .max()
-                    .unwrap_or(0);
-                for parent in &rekey.parents_epochs {
-                    self.newest.remove(parent);
-                }
-                self.newest.insert(epoch);
-                let facts = EpochFacts {
-                    operation: id,
-                    commitment: rekey.commitment,
-                    parents: rekey.parents_epochs.clone(),
-                    depth,
-                    holders: rekey.recipients().collect(),
-                };
-                self.epochs.insert(epoch, facts);
-            }
+            Body::Rekey(rekey) => self.open_epoch(id, operation, rekey),
             Body::Forward(forward) => self.give(std::slice::from_ref(forward)),
             _ => return Err(OperationError::Unsupported),
         }
         Ok(())
+    }
+
+    fn open_epoch(&mut self, id: OperationId, operation: &Operation, rekey: &Rekey) {
+        let epoch = epoch_id(
+            &operation.conversation,
+            operation.author,
+            operation.seq,
+            &rekey.commitment,
+        );
+        let below = rekey
+            .parents_epochs
+            .iter()
+            .filter_map(|epoch| self.epochs.get(epoch));
+        let depth = below
+            .map(|facts| facts.depth.saturating_add(1))
+            .max()
+            .unwrap_or(0);
+        for parent in &rekey.parents_epochs {
+            self.newest.remove(parent);
+        }
+        self.newest.insert(epoch);
+        let facts = EpochFacts {
+            operation: id,
+            commitment: rekey.commitment,
+            parents: rekey.parents_epochs.clone(),
+            depth,
+            holders: rekey.recipients().collect(),
+        };
+        self.epochs.insert(epoch, facts);
     }
 
     fn give(&mut self, forwards: &[Forward]) {

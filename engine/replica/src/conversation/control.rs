@@ -1,5 +1,10 @@
 //! Operations of the control log: taken in, and written here.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not named here is not for this place, kinds to come included"
+)]
+
 use std::collections::BTreeSet;
 
 use sheaf_crypto::{
@@ -361,7 +366,7 @@ impl Conversation {
             incarnation: *incarnation,
             seq,
             previous,
-            control_heads: operation.parents.clone(),
+            control_heads: operation.parents,
             dependencies: self.take_dependencies(),
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };

@@ -3,6 +3,11 @@
 //! Batching is that of a group commit: with nothing in flight a change leaves at once; while an
 //! envelope is in flight what accumulates becomes the next one. No timer adds delay.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not named here is not for this place, kinds to come included"
+)]
+
 use sheaf_crypto::{Inner, Kind as Purpose, Role, actor_bytes, item_of_record};
 use sheaf_protocol::{Class, hash_record, limits::RECORD_BYTES_MAX};
 

@@ -7,7 +7,6 @@ use sheaf_crypto::{ConversationId, EpochSecret};
 use super::inbound::{decode_content, envelope_order};
 use super::segments::Loading;
 use super::{Conversation, Pending};
-use crate::chain::RestoredChain;
 use crate::context::Context;
 use crate::control::ControlLog;
 use crate::document::{Incoming, Outcome, Segment};
@@ -76,15 +75,7 @@ impl Conversation {
     }
 
     fn restore_chain(&mut self, record: &ChainRecord) {
-        let chain = RestoredChain {
-            index: record.index,
-            first: record.first,
-            head: record.head,
-            item: record.item,
-            last_seen: record.last_seen,
-            quarantined: record.quarantined,
-        };
-        self.chains.restore(record.device, record.run, chain);
+        self.chains.restore(record);
         // What was seen since the last own item is not stored: naming all heads again is true,
         // and costs some bytes in the first envelope after a start.
         self.seen

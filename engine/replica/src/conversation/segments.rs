@@ -1,6 +1,7 @@
 //! The chain of bounded documents of a conversation: which are in memory, which have to be read.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use sheaf_crypto::ConversationId;
 
@@ -104,16 +105,16 @@ impl Segments {
         segment: u32,
         conversation: &ConversationId,
     ) -> Result<Option<&mut Segment>, DocumentError> {
-        if !self.states.contains_key(&segment) {
-            let document = Segment::genesis(&conversation.0, segment)?;
-            self.states.insert(segment, State::empty(Some(document)));
-        }
         self.uses = self.uses.saturating_add(1);
-        let uses = self.uses;
-        Ok(self.states.get_mut(&segment).and_then(|state| {
-            state.used = uses;
-            state.document.as_mut()
-        }))
+        let state = match self.states.entry(segment) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(State::empty(Some(Segment::genesis(
+                &conversation.0,
+                segment,
+            )?))),
+        };
+        state.used = self.uses;
+        Ok(state.document.as_mut())
     }
 
     /// Puts a document that was read in its place.

@@ -125,7 +125,7 @@ impl Replica {
         let relay = card.relay.clone();
         let (write, new) = self
             .contacts
-            .learn(devices, &card.name, alias, relay, self.now);
+            .learn(&devices, &card.name, alias, relay, self.now);
         self.stage.write(write);
         if new {
             self.stage.notify(Event::ContactAdded { user });
