@@ -74,7 +74,7 @@ fn a_device_is_added_with_its_consent() {
 }
 
 #[test]
-fn anothers_device_cannot_be_claimed() {
+fn a_device_of_another_cannot_be_claimed() {
     // The victim agreed to belong to one user; an attacker adds the same key to his own.
     let (_, first, genesis) = founded();
     let (phrase, victim) = (RecoveryPhrase::generate(&mut rng(30)), device(2));
