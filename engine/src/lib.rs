@@ -1,1 +1,41 @@
-//! The engine an app embeds: driver, store and link around the replica.
+//! The engine that an app embeds: encrypted store, link to a relay, and one device's mind between
+//! them.
+//!
+//! ```no_run
+//! # async fn example(secret: &str, relay: sheaf_protocol::RelayAddress)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! use sheaf_engine::{Draft, Engine, Page};
+//!
+//! let engine = Engine::builder("state").passphrase(secret).relay(relay).open().await?;
+//! let conversation = engine.create_conversation("Harvest", &[], None).await?;
+//! let message = conversation.send(Draft::text("hello")).await?; // durable here on return
+//! for message in conversation.messages(Page::default())? {
+//!     println!("{}", message.text);
+//! }
+//! # Ok(()) }
+//! ```
+
+mod builder;
+mod conversation;
+mod driver;
+mod engine;
+mod entropy;
+mod link;
+mod store;
+
+pub use builder::EngineBuilder;
+pub use conversation::{Conversation, Page};
+pub use driver::LinkState;
+pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
+pub use link::LinkError;
+pub use store::{OpenError, ReadError};
+
+pub use sheaf_crypto::{
+    Argon2Params, ConversationId, DeviceId, EpochId, Role, UserId, fingerprint, safety_number,
+};
+pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
+pub use sheaf_replica::{
+    Act, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Draft, Event, ImportDraft,
+    MessageId, MessageRecord, Misbehaviour, Origin, Overview, RecoveryWords, Suspect, Timestamp,
+    document, limits,
+};

@@ -32,6 +32,8 @@ pub enum Input {
     PersistFailed(BatchId, String),
     /// A read is answered.
     Loaded(LoadId, Vec<Row>),
+    /// A read failed: the store is damaged.
+    LoadFailed(LoadId, String),
     /// A relay's hello was received.
     LinkUp {
         /// The relay's proven key.

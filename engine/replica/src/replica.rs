@@ -33,7 +33,7 @@ use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::{Connection, Topics};
 
-pub use view::Overview;
+pub use view::{Overview, Settled};
 
 /// One device's mind.
 pub struct Replica {
@@ -94,6 +94,10 @@ impl Replica {
                 self.failed = Some(reason);
             }
             Input::Loaded(load, rows) => self.loaded(load, &rows),
+            Input::LoadFailed(_, reason) => {
+                self.stage.failed(&reason);
+                self.failed = Some(reason);
+            }
             Input::LinkUp {
                 relay,
                 exporter,

@@ -37,6 +37,19 @@ pub struct Overview {
     pub linking: bool,
 }
 
+/// What is still to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// A relay's hello was received.
+    pub connected: bool,
+    /// Every topic was read to its end on this connection.
+    pub caught_up: bool,
+    /// Changes that are not sealed yet and sealed records without a receipt.
+    pub pending: u64,
+    /// Records that wait for what they depend on.
+    pub parked: u64,
+}
+
 impl Replica {
     /// Seed of the key that authenticates this device to one relay; `None` while there is neither
     /// an account nor a joining under way. Two relays cannot link a device by it.
@@ -91,6 +104,19 @@ impl Replica {
             connected: self.topics.connection.is_some(),
             caught_up: self.was_caught_up,
             linking: self.linking.is_some(),
+        }
+    }
+
+    /// What is still to be done, cheaply.
+    #[must_use]
+    pub fn settled(&self) -> Settled {
+        let parked: usize = self.conversations.values().map(|known| known.parked()).sum();
+        let pending = self.pending.saturating_add(self.outbox.len());
+        Settled {
+            connected: self.topics.connection.is_some(),
+            caught_up: self.was_caught_up,
+            pending: u64::try_from(pending).unwrap_or(u64::MAX),
+            parked: u64::try_from(parked).unwrap_or(u64::MAX),
         }
     }
 

@@ -1,0 +1,165 @@
+//! Opening an engine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sheaf_crypto::{Argon2Params, Unlock};
+use sheaf_protocol::RelayAddress;
+use sheaf_replica::Replica;
+use tokio::sync::{broadcast, mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::driver::{Driver, LinkState, Own, Progress, now};
+use crate::engine::Engine;
+use crate::entropy::OsEntropy;
+use crate::link::{Control, Traffic, manage};
+use crate::store::{Durable, OpenError, Store, Writer};
+
+/// Requests of handles that may wait; more wait at the handle.
+const REQUESTS_MAX: usize = 1_024;
+/// Frames of the relay that may wait; more wait in the connection, which slows the relay down.
+const FRAMES_IN_MAX: usize = 256;
+/// Events that a slow reader may fall behind.
+const EVENTS_MAX: usize = 8_192;
+
+enum Secret {
+    Passphrase(Zeroizing<String>),
+    Key(Zeroizing<[u8; 32]>),
+}
+
+/// What an engine is opened with.
+pub struct EngineBuilder {
+    directory: PathBuf,
+    secret: Option<Secret>,
+    argon2: Argon2Params,
+    relay: Option<RelayAddress>,
+    token: Option<String>,
+    create: bool,
+}
+
+impl std::fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineBuilder").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl EngineBuilder {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            secret: None,
+            argon2: Argon2Params::default(),
+            relay: None,
+            token: None,
+            create: true,
+        }
+    }
+
+    /// Unlocks the store by a passphrase, stretched with Argon2id.
+    #[must_use]
+    pub fn passphrase(mut self, passphrase: &str) -> Self {
+        self.secret = Some(Secret::Passphrase(Zeroizing::new(passphrase.to_owned())));
+        self
+    }
+
+    /// Unlocks the store by 32 random bytes, without Argon2id.
+    #[must_use]
+    pub fn key(mut self, key: [u8; 32]) -> Self {
+        self.secret = Some(Secret::Key(Zeroizing::new(key)));
+        self
+    }
+
+    /// Cost of stretching the passphrase of a store that is made now.
+    #[must_use]
+    pub fn argon2(mut self, params: Argon2Params) -> Self {
+        self.argon2 = params;
+        self
+    }
+
+    /// The relay to connect to.
+    #[must_use]
+    pub fn relay(mut self, relay: RelayAddress) -> Self {
+        self.relay = Some(relay);
+        self
+    }
+
+    /// The token to show to a relay that asks for one.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Whether a missing store is made; it is unless this says otherwise.
+    #[must_use]
+    pub fn create_if_missing(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Opens the store, and starts the engine on the present tokio runtime. A relay is connected to
+    /// in the background; nothing waits for it.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with the store.
+    pub async fn open(self) -> Result<Engine, OpenError> {
+        let Self { directory, secret, argon2, relay, token, create } = self;
+        // Argon2id takes a moment of one core: not on a thread that others wait for.
+        let opening = tokio::task::spawn_blocking(move || {
+            let unlock = match &secret {
+                Some(Secret::Passphrase(passphrase)) => Unlock::Passphrase(passphrase),
+                Some(Secret::Key(key)) => Unlock::KeyFile(key),
+                None => return Err(OpenError::WrongKey),
+            };
+            let store = Store::open(&directory, &unlock, create.then_some(argon2))?;
+            let rows = store.restored().map_err(|error| OpenError::Damaged(error.to_string()))?;
+            let rng = Box::new(OsEntropy);
+            let replica = Replica::open(rng, now(), store.fingerprint, rows)
+                .map_err(|error| OpenError::Damaged(error.to_string()))?;
+            Ok((store, replica))
+        });
+        let (store, replica) =
+            opening.await.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
+        start(store, replica, relay, token)
+    }
+}
+
+fn start(
+    store: Store,
+    replica: Replica,
+    relay: Option<RelayAddress>,
+    token: Option<String>,
+) -> Result<Engine, OpenError> {
+    let (told, written) = mpsc::unbounded_channel();
+    let durable: Durable = Box::new(move |result| {
+        if told.send(result).is_err() {
+            tracing::debug!("driver is gone");
+        }
+    });
+    let writer = Writer::start(store.clone(), durable)?;
+    let (requests, asked) = mpsc::channel(REQUESTS_MAX);
+    let (frames, link) = mpsc::channel(FRAMES_IN_MAX);
+    let (control, controlled) = watch::channel(Control::default());
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (state, link_state) = watch::channel(LinkState::default());
+    let (progress, progressed) = watch::channel(Progress::default());
+    let traffic = Arc::new(Traffic::default());
+    drop(tokio::spawn(manage(controlled, frames, Arc::clone(&traffic))));
+    let driver = Driver {
+        replica,
+        store: store.clone(),
+        writer: Some(writer),
+        relay,
+        token,
+        requests: asked,
+        written,
+        link,
+        control,
+        events: events.clone(),
+        state,
+        progress,
+        own: Own::default(),
+    };
+    drop(tokio::spawn(driver.run()));
+    Ok(Engine::new(requests, store, events, link_state, progressed, traffic))
+}

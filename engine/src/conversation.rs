@@ -1,0 +1,131 @@
+//! A handle to one conversation.
+
+use sheaf_crypto::{ConversationId, Role, UserId};
+use sheaf_replica::document::{DocumentError, DocumentTransaction};
+use sheaf_replica::record::Kind;
+use sheaf_replica::{Command, Draft, ImportDraft, MessageId, MessageRecord, Reply};
+
+use crate::engine::{Engine, EngineError, unexpected};
+use crate::store::{Newest, ReadError};
+
+/// Which messages to list. With `after` the oldest that fit come, else the newest; they are always
+/// in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many at most.
+    pub limit: usize,
+    /// Only messages before this one.
+    pub before: Option<MessageId>,
+    /// Only messages after this one.
+    pub after: Option<MessageId>,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { limit: 50, before: None, after: None }
+    }
+}
+
+/// One conversation. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    id: ConversationId,
+    engine: Engine,
+}
+
+impl Conversation {
+    pub(crate) fn new(id: ConversationId, engine: Engine) -> Self {
+        Self { id, engine }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> ConversationId {
+        self.id
+    }
+
+    /// Sends a message: durable on this device on return, at the relay as soon as there is one.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`]; the message is then not sent.
+    pub async fn send(&self, draft: Draft) -> Result<MessageId, EngineError> {
+        self.send_as(draft, None).await
+    }
+
+    /// Sends a message once for a token: the same token gives the first message back.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_with_token(
+        &self,
+        draft: Draft,
+        token: &str,
+    ) -> Result<MessageId, EngineError> {
+        self.send_as(draft, Some(token.to_owned())).await
+    }
+
+    async fn send_as(&self, draft: Draft, token: Option<String>) -> Result<MessageId, EngineError> {
+        let command = Command::Send { conversation: self.id, draft, token };
+        match self.engine.command(command).await? {
+            Reply::Sent(ids) => ids.first().copied().ok_or_else(unexpected),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Sends many messages as one change.
+    ///
+    /// # Errors
+    /// As [`Self::send`]; none of them is sent then.
+    pub async fn import(&self, drafts: Vec<ImportDraft>) -> Result<Vec<MessageId>, EngineError> {
+        let command = Command::Import { conversation: self.id, drafts };
+        match self.engine.command(command).await? {
+            Reply::Sent(ids) => Ok(ids),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Changes the shared document in one transaction.
+    ///
+    /// # Errors
+    /// As [`Self::send`], or the closure's own error.
+    pub async fn change(
+        &self,
+        change: impl FnOnce(&mut DocumentTransaction<'_, '_>) -> Result<(), DocumentError>
+        + Send
+        + 'static,
+    ) -> Result<(), EngineError> {
+        let command = Command::Change { conversation: self.id, change: Box::new(change) };
+        self.engine.command(command).await.map(|_| ())
+    }
+
+    /// Adds a contact.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn add_member(&self, user: UserId, role: Role) -> Result<(), EngineError> {
+        let command = Command::AddMember { conversation: self.id, user, role };
+        self.engine.command(command).await.map(|_| ())
+    }
+
+    /// Lists messages as they are on the disk: durable ones, in the order that every device shows.
+    ///
+    /// # Errors
+    /// [`EngineError::Read`].
+    pub fn messages(&self, page: Page) -> Result<Vec<MessageRecord>, EngineError> {
+        let newest = if page.after.is_some() { Newest::Last } else { Newest::First };
+        let after = page.after.map(|message| *message.as_bytes());
+        let before = page.before.map(|message| *message.as_bytes());
+        let bounds = (after.as_ref().map(|a| a.as_slice()), before.as_ref().map(|b| b.as_slice()));
+        let store = self.engine.store();
+        let rows = store.page(Kind::Message, &self.id.0, bounds, page.limit, newest)?;
+        let mut messages = Vec::with_capacity(rows.len());
+        for row in rows {
+            let message = MessageRecord::decode(&row.value).map_err(|_| ReadError::Damaged)?;
+            messages.push(message);
+        }
+        if newest == Newest::First {
+            messages.reverse();
+        }
+        Ok(messages)
+    }
+}

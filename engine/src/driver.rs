@@ -1,0 +1,327 @@
+//! The task that owns the replica and does what it asks for.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sheaf_protocol::{ClientFrame, RelayAddress};
+use sheaf_replica::record::{Kind, decode_token};
+use sheaf_replica::{
+    Command, CommandError, CommandId, Event, Input, MessageId, Output, Replica, Reply, Timestamp,
+};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::link::{Control, LinkError, LinkEvent, Target};
+use crate::store::{Store, Writer, Written};
+
+/// Asked of the replica by a handle.
+pub(crate) enum Request {
+    /// Something to do.
+    Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
+    /// Something to look at.
+    Query(Box<dyn FnOnce(&Replica) + Send>),
+    /// Try to connect at once.
+    Connect,
+    /// Use another relay.
+    Relay(Option<RelayAddress>),
+    /// Stop in order.
+    Close(oneshot::Sender<Result<(), String>>),
+}
+
+/// How the connection stands.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// There is none, and none is tried.
+    #[default]
+    Offline,
+    /// One is being built.
+    Connecting,
+    /// The relay said hello; topics are being read.
+    Synchronizing,
+    /// Every topic was read to its end.
+    Active,
+    /// It broke or did not come about; it is tried again.
+    Disconnected(LinkError),
+}
+
+/// What a waiting caller looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Progress {
+    pub(crate) connected: bool,
+    pub(crate) caught_up: bool,
+    pub(crate) pending: u64,
+    pub(crate) parked: u64,
+}
+
+/// Everything that the driver owns.
+pub(crate) struct Driver {
+    pub(crate) replica: Replica,
+    pub(crate) store: Store,
+    pub(crate) writer: Option<Writer>,
+    pub(crate) relay: Option<RelayAddress>,
+    pub(crate) token: Option<String>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) written: mpsc::UnboundedReceiver<Written>,
+    pub(crate) link: mpsc::Receiver<LinkEvent>,
+    pub(crate) control: watch::Sender<Control>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) state: watch::Sender<LinkState>,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) own: Own,
+}
+
+/// What the driver remembers by itself.
+#[derive(Default)]
+pub(crate) struct Own {
+    commands: u64,
+    waiting: BTreeMap<CommandId, oneshot::Sender<Result<Reply, CommandError>>>,
+    /// Tokens of sends that are under way.
+    tokens: BTreeMap<CommandId, (Vec<u8>, Vec<oneshot::Sender<Result<Reply, CommandError>>>)>,
+    connection: Option<(u64, mpsc::Sender<ClientFrame>)>,
+    alarm: Option<Timestamp>,
+    closing: Option<(CommandId, oneshot::Sender<Result<(), String>>)>,
+    finished: bool,
+}
+
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Driver {
+    /// Runs until it is closed or every handle is gone.
+    pub(crate) async fn run(mut self) {
+        self.drain();
+        loop {
+            let alarm = self.own.alarm.map(|at| Duration::from_millis(at.since_ms(now())));
+            tokio::select! {
+                biased;
+                Some((batch, result)) = self.written.recv() => {
+                    let input = match result {
+                        Ok(()) => Input::Persisted(batch),
+                        Err(reason) => Input::PersistFailed(batch, reason),
+                    };
+                    self.input(input);
+                }
+                request = self.requests.recv() => match request {
+                    Some(request) => self.request(request),
+                    None => break,
+                },
+                Some(event) = self.link.recv() => self.link_event(event),
+                () = sleep(alarm), if alarm.is_some() => {
+                    self.own.alarm = None;
+                    self.input(Input::Elapsed);
+                }
+            }
+            self.drain();
+            if self.own.closing.is_none() && self.own.closed() {
+                break;
+            }
+        }
+        self.end();
+    }
+
+    fn input(&mut self, input: Input) {
+        self.replica.handle(now(), input);
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Command(command, answer) => self.command(command, answer),
+            Request::Query(look) => look(&self.replica),
+            Request::Connect => self.control.send_modify(|control| control.urgency += 1),
+            Request::Relay(relay) => self.relay = relay,
+            Request::Close(answer) => {
+                let id = self.own.number();
+                self.own.closing = Some((id, answer));
+                self.input(Input::Command(id, Command::Close));
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command, answer: oneshot::Sender<Result<Reply, CommandError>>) {
+        let id = self.own.number();
+        if let Command::Send { conversation, token: Some(token), .. } = &command {
+            let scope = [conversation.0.as_slice(), token.as_bytes()].concat();
+            let same = self.own.tokens.values_mut().find(|(known, _)| *known == scope);
+            if let Some((_, waiting)) = same {
+                return waiting.push(answer);
+            }
+            match self.sent_with(&scope) {
+                Ok(Some(message)) => return reply(answer, Ok(Reply::Sent(vec![message]))),
+                Ok(None) => {}
+                Err(reason) => return reply(answer, Err(CommandError::Damaged(reason))),
+            }
+            self.own.tokens.insert(id, (scope, Vec::new()));
+        }
+        self.own.waiting.insert(id, answer);
+        self.input(Input::Command(id, command));
+    }
+
+    fn sent_with(&self, scope: &[u8]) -> Result<Option<MessageId>, String> {
+        let row = self.store.point(Kind::Token, scope).map_err(|error| error.to_string())?;
+        let Some(row) = row else { return Ok(None) };
+        let (message, _) = decode_token(&row.value).map_err(|error| error.to_string())?;
+        Ok(Some(message))
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Connecting => {
+                self.state.send_replace(LinkState::Connecting);
+            }
+            LinkEvent::Up { connection, relay, exporter, log, frames } => {
+                self.own.connection = Some((connection, frames));
+                self.state.send_replace(LinkState::Synchronizing);
+                self.input(Input::LinkUp { relay, exporter, log });
+            }
+            LinkEvent::Frame(connection, frame) => {
+                if self.own.connection.as_ref().is_some_and(|(known, _)| *known == connection) {
+                    self.input(Input::Received(frame));
+                }
+            }
+            LinkEvent::Down(error) => {
+                self.own.connection = None;
+                self.state.send_replace(LinkState::Disconnected(error));
+                self.input(Input::LinkDown);
+            }
+        }
+    }
+
+    /// Does everything that the replica asks for.
+    fn drain(&mut self) {
+        while let Some(output) = self.replica.poll_output() {
+            match output {
+                Output::Persist(batch, writes) => {
+                    let taken = self.writer.as_ref().is_some_and(|w| w.write(batch, writes));
+                    if !taken {
+                        let reason = "the store is closed after a failed write".to_owned();
+                        self.input(Input::PersistFailed(batch, reason));
+                    }
+                }
+                Output::Load(load, ranges) => {
+                    let mut rows = Vec::new();
+                    let mut damaged = None;
+                    for range in &ranges {
+                        match self.store.range(range) {
+                            Ok(found) => rows.extend(found),
+                            Err(error) => damaged = Some(error),
+                        }
+                    }
+                    match damaged {
+                        None => self.input(Input::Loaded(load, rows)),
+                        Some(error) => self.input(Input::LoadFailed(load, error.to_string())),
+                    }
+                }
+                Output::Transmit(frame) => self.transmit(frame),
+                Output::Notify(event) => self.notify(event),
+                Output::Complete(id, result) => self.complete(id, result),
+                Output::Wait(at) => {
+                    self.own.alarm = Some(self.own.alarm.map_or(at, |known| known.min(at)));
+                }
+                _ => {}
+            }
+        }
+        self.follow_target();
+        let settled = self.replica.settled();
+        let progress = Progress {
+            connected: settled.connected,
+            caught_up: settled.caught_up,
+            pending: settled.pending,
+            parked: settled.parked,
+        };
+        self.progress.send_if_modified(|known| {
+            let changed = *known != progress;
+            *known = progress;
+            changed
+        });
+    }
+
+    fn transmit(&mut self, frame: ClientFrame) {
+        let Some((_, frames)) = &self.own.connection else { return };
+        if frames.try_send(frame).is_err() {
+            // The link is gone or hopelessly behind: the next connection starts from the cursors.
+            self.own.connection = None;
+            self.control.send_modify(|control| control.urgency += 1);
+        }
+    }
+
+    fn notify(&mut self, event: Event) {
+        if matches!(event, Event::CaughtUp) {
+            self.state.send_replace(LinkState::Active);
+        }
+        // Nobody listens: nothing is lost, views have everything.
+        if self.events.send(event).is_err() {
+            tracing::trace!("event without a listener");
+        }
+    }
+
+    fn complete(&mut self, id: CommandId, result: Result<Reply, CommandError>) {
+        if let Some((_, others)) = self.own.tokens.remove(&id) {
+            for other in others {
+                reply(other, result.clone());
+            }
+        }
+        if let Some(answer) = self.own.waiting.remove(&id) {
+            reply(answer, result);
+        } else if self.own.closing.as_ref().is_some_and(|(closing, _)| *closing == id)
+            && let Some((_, answer)) = self.own.closing.take()
+        {
+            self.own.finished = true;
+            if let Some(writer) = self.writer.take() {
+                writer.stop();
+            }
+            let closed = result.map(|_| ()).map_err(|error| error.to_string());
+            if answer.send(closed).is_err() {
+                tracing::trace!("nobody waits for the close");
+            }
+        }
+    }
+
+    /// Connects to the relay of a link code while one is followed, else to the configured one.
+    fn follow_target(&mut self) {
+        let address = self.replica.link_wanted().or_else(|| self.relay.clone());
+        let target = address.and_then(|address| {
+            let seed = self.replica.relay_identity_seed(&address.relay)?;
+            Some(Target { address, seed, token: self.token.clone() })
+        });
+        self.control.send_if_modified(|control| {
+            let changed = control.target != target;
+            control.target = target;
+            changed
+        });
+    }
+
+    fn end(self) {
+        if let Some(writer) = self.writer {
+            writer.stop();
+        }
+    }
+}
+
+impl Own {
+    fn number(&mut self) -> CommandId {
+        self.commands = self.commands.saturating_add(1);
+        CommandId(self.commands)
+    }
+
+    fn closed(&self) -> bool {
+        self.finished
+    }
+}
+
+fn reply(
+    answer: oneshot::Sender<Result<Reply, CommandError>>,
+    result: Result<Reply, CommandError>,
+) {
+    if answer.send(result).is_err() {
+        tracing::trace!("nobody waits for the answer");
+    }
+}
+
+async fn sleep(delay: Option<Duration>) {
+    if let Some(delay) = delay {
+        tokio::time::sleep(delay).await;
+    }
+}
+

@@ -1,0 +1,250 @@
+//! The store on disk: one sled tree, every value sealed, one writer.
+//!
+//! A key is kind, keyed hash of the scope, order (docs/STORAGE.md). One thread drains the queue of
+//! batches, applies them as one sled batch, flushes, and makes sled's file durable through a handle
+//! of its own, because sled's flush alone does not survive a power cut on Linux. Only then is a
+//! batch reported as durable.
+
+mod header;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sheaf_crypto::{Argon2Params, Unlock, Vault, VaultError};
+use sheaf_replica::record::{Kind, Range, Row};
+use sheaf_replica::{BatchId, record};
+
+pub(crate) use writer::{Durable, Writer};
+
+/// Values longer than this are kept in parts: sled puts large values into files of their own, which
+/// the flush of its main file does not cover.
+const INLINE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a key before its order.
+const NAME_BYTES: usize = 17;
+/// First byte of the keys of parts.
+const PART: u8 = 0xf0;
+/// Key of the watermark.
+const WATERMARK: [u8; 1] = [0xff];
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Why a store did not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store at this place.
+    #[error("there is no store in {}; create an account or link this device first", .0.display())]
+    NoStore(PathBuf),
+    /// Another process has it open.
+    #[error("the store in {} is in use by another process; close that one first", .0.display())]
+    InUse(PathBuf),
+    /// The passphrase or key does not open it.
+    #[error("the passphrase or key file does not open this store")]
+    WrongKey,
+    /// It was written by a newer version.
+    #[error("the store was written by a newer version ({0}); use that version")]
+    TooNew(u8),
+    /// It lost or changed something that was durable.
+    #[error("the store is damaged: {0}; keep a copy and restore a backup, or link the device again")]
+    Damaged(String),
+    /// The disk failed.
+    #[error("the store could not be read or written: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A store that cannot be read any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A value does not open or does not decode.
+    #[error("the store is damaged: a stored record does not open")]
+    Damaged,
+    /// The disk failed.
+    #[error("the store could not be read: {0}")]
+    Sled(#[from] sled::Error),
+}
+
+/// An open store. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Store {
+    db: sled::Db,
+    vault: Arc<Vault>,
+    directory: PathBuf,
+    /// Which store this is: a copy has another.
+    pub(crate) fingerprint: [u8; 32],
+}
+
+impl Store {
+    /// Opens a store, or makes one where there is none.
+    pub(crate) fn open(
+        directory: &Path,
+        unlock: &Unlock<'_>,
+        create: Option<Argon2Params>,
+    ) -> Result<Self, OpenError> {
+        let file = directory.join("store.header");
+        let vault = match header::read(&file)? {
+            Some(known) => known.open(unlock).map_err(|error| match error {
+                VaultError::WrongKey | VaultError::NoSlot => OpenError::WrongKey,
+                other => OpenError::Damaged(other.to_string()),
+            })?,
+            None => match create {
+                Some(params) => header::create(directory, &file, unlock, params)?,
+                None => return Err(OpenError::NoStore(directory.to_path_buf())),
+            },
+        };
+        let db = open_sled(directory)?;
+        let fingerprint = header::fingerprint(&file)?;
+        let directory = directory.to_path_buf();
+        let store = Self { db, vault: Arc::new(vault), directory, fingerprint };
+        writer::check(&store)?;
+        Ok(store)
+    }
+
+    fn prefix(&self, kind: Kind, scope: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(NAME_BYTES);
+        key.push(kind as u8);
+        key.extend_from_slice(&self.vault.name(kind as u8, scope));
+        key
+    }
+
+    /// Every record of a kind.
+    pub(crate) fn scan(&self, kind: Kind) -> Result<Vec<Row>, ReadError> {
+        let mut rows = Vec::new();
+        for found in self.db.scan_prefix([kind as u8]) {
+            let (key, value) = found?;
+            rows.push(self.row(kind, &key, &value)?);
+        }
+        Ok(rows)
+    }
+
+    /// The records of a range, in order.
+    pub(crate) fn range(&self, range: &Range) -> Result<Vec<Row>, ReadError> {
+        let prefix = self.prefix(range.kind, &range.scope);
+        let from = [prefix.as_slice(), &range.from].concat();
+        let to = [prefix.as_slice(), &range.to].concat();
+        let mut rows = Vec::new();
+        for found in self.db.range(from..=to) {
+            let (key, value) = found?;
+            rows.push(self.row(range.kind, &key, &value)?);
+        }
+        Ok(rows)
+    }
+
+    /// The first or last records of a scope strictly between two orders.
+    pub(crate) fn page(
+        &self,
+        kind: Kind,
+        scope: &[u8],
+        (after, before): (Option<&[u8]>, Option<&[u8]>),
+        limit: usize,
+        newest: Newest,
+    ) -> Result<Vec<Row>, ReadError> {
+        use std::ops::Bound;
+        let prefix = self.prefix(kind, scope);
+        let key = |order: &[u8]| [prefix.as_slice(), order].concat();
+        let from = Bound::Excluded(key(after.unwrap_or_default()));
+        let to = match before {
+            Some(before) => Bound::Excluded(key(before)),
+            None => Bound::Included(key(&[0xff; 64])),
+        };
+        let found = self.db.range((from, to));
+        let mut rows = Vec::new();
+        let taken: Vec<_> = match newest {
+            Newest::First => found.rev().take(limit).collect(),
+            Newest::Last => found.take(limit).collect(),
+        };
+        for pair in taken {
+            let (key, value) = pair?;
+            rows.push(self.row(kind, &key, &value)?);
+        }
+        Ok(rows)
+    }
+
+    /// One record.
+    pub(crate) fn point(&self, kind: Kind, scope: &[u8]) -> Result<Option<Row>, ReadError> {
+        let key = self.prefix(kind, scope);
+        let found = self.db.get(&key)?;
+        found.map(|value| self.row(kind, &key, &value)).transpose()
+    }
+
+    fn row(&self, kind: Kind, key: &[u8], sealed: &[u8]) -> Result<Row, ReadError> {
+        let order = key.get(NAME_BYTES..).unwrap_or_default().to_vec();
+        let value = match sealed.split_first() {
+            Some((0, inline)) => self.vault.open_record(kind as u8, key, inline),
+            Some((1, count)) => {
+                let whole = self.join(key, count)?;
+                self.vault.open_record(kind as u8, key, &whole)
+            }
+            Some(_) | None => return Err(ReadError::Damaged),
+        };
+        let value = value.map_err(|_| ReadError::Damaged)?.to_vec();
+        Ok(Row { kind, order, value })
+    }
+
+    fn part_key(&self, key: &[u8], index: u32) -> Vec<u8> {
+        let mut part = vec![PART];
+        part.extend_from_slice(&self.vault.name(PART, key));
+        part.extend_from_slice(&index.to_be_bytes());
+        part
+    }
+
+    fn join(&self, key: &[u8], count: &[u8]) -> Result<Vec<u8>, ReadError> {
+        let count = count.try_into().map(u32::from_be_bytes).map_err(|_| ReadError::Damaged)?;
+        let mut whole = Vec::new();
+        for index in 0..count {
+            let part = self.db.get(self.part_key(key, index))?.ok_or(ReadError::Damaged)?;
+            whole.extend_from_slice(&part);
+        }
+        Ok(whole)
+    }
+
+    /// Everything that a replica is opened over.
+    pub(crate) fn restored(&self) -> Result<Vec<Row>, ReadError> {
+        let mut rows = Vec::new();
+        for kind in record::RESTORED {
+            rows.extend(self.scan(kind)?);
+        }
+        Ok(rows)
+    }
+}
+
+/// Which end of a range is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Newest {
+    /// From the newest back.
+    First,
+    /// From the oldest on.
+    Last,
+}
+
+/// The result of a batch.
+pub(crate) type Written = (BatchId, Result<(), String>);
+
+fn open_sled(directory: &Path) -> Result<sled::Db, OpenError> {
+    let config = sled::Config::new()
+        .path(directory.join("records"))
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None);
+    // A store that this very process has just closed is let go a moment later.
+    let mut last = None;
+    for _ in 0..50 {
+        match config.open() {
+            Ok(db) => return Ok(db),
+            Err(sled::Error::Io(error)) if is_locked(&error) => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                last = Some(error);
+            }
+            Err(sled::Error::Io(error)) => return Err(OpenError::Io(error)),
+            Err(other) => return Err(OpenError::Damaged(other.to_string())),
+        }
+    }
+    tracing::debug!(?last, "store is locked");
+    Err(OpenError::InUse(directory.to_path_buf()))
+}
+
+fn is_locked(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("lock")
+}
+
+#[cfg(test)]
+mod tests;

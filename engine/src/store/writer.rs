@@ -1,0 +1,199 @@
+//! The one thread that writes.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use sha2::{Digest, Sha256};
+use sheaf_replica::BatchId;
+use sheaf_replica::record::Write;
+
+use super::{INLINE_BYTES_MAX, OpenError, Store, WATERMARK, Written};
+use crate::entropy::OsEntropy;
+
+/// Batches that may wait. The driver waits when the disk is this far behind.
+const QUEUE_MAX: usize = 4_096;
+/// Batches that one flush covers at most.
+const DRAIN_MAX: usize = 1_024;
+
+/// Told what became of each batch.
+pub(crate) type Durable = Box<dyn Fn(Written) + Send>;
+
+enum Job {
+    Write(BatchId, Vec<Write>),
+    Stop,
+}
+
+/// Hands batches to the writing thread.
+pub(crate) struct Writer {
+    jobs: SyncSender<Job>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How many drains there were, and a running hash over them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Watermark {
+    count: u64,
+    hash: [u8; 32],
+}
+
+impl Watermark {
+    const START: Self = Self { count: 0, hash: [0; 32] };
+
+    fn encode(self) -> Vec<u8> {
+        [self.count.to_be_bytes().as_slice(), &self.hash].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (count, hash) = bytes.split_first_chunk::<8>()?;
+        Some(Self { count: u64::from_be_bytes(*count), hash: hash.try_into().ok()? })
+    }
+}
+
+impl Writer {
+    pub(crate) fn start(store: Store, durable: Durable) -> Result<Self, OpenError> {
+        // sled syncs a range of this file without its metadata: this handle makes it durable.
+        let file = File::open(store.directory.join("records").join("db"))?;
+        let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let thread = std::thread::Builder::new()
+            .name("sheaf-store".to_owned())
+            .spawn(move || write_all(&store, &file, &queue, &durable))?;
+        Ok(Self { jobs, thread: Some(thread) })
+    }
+
+    /// Queues a batch; `false` if the thread is gone.
+    pub(crate) fn write(&self, batch: BatchId, writes: Vec<Write>) -> bool {
+        self.jobs.send(Job::Write(batch, writes)).is_ok()
+    }
+
+    /// Writes what is queued and ends the thread.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // Either the thread takes it, or it has ended by itself.
+            if self.jobs.send(Job::Stop).is_err() {
+                tracing::debug!("store thread had ended");
+            }
+            if thread.join().is_err() {
+                tracing::error!("store thread panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durable) {
+    let mut watermark = current(store).unwrap_or(Watermark::START);
+    while let Ok(job) = queue.recv() {
+        let mut jobs = vec![job];
+        while jobs.len() < DRAIN_MAX
+            && let Ok(job) = queue.try_recv()
+        {
+            jobs.push(job);
+        }
+        let mut batches = Vec::new();
+        let mut stop = false;
+        for job in jobs {
+            match job {
+                Job::Write(batch, writes) => batches.push((batch, writes)),
+                Job::Stop => stop = true,
+            }
+        }
+        let ids: Vec<BatchId> = batches.iter().map(|(batch, _)| *batch).collect();
+        let result = if batches.is_empty() {
+            Ok(())
+        } else {
+            drain(store, file, batches, &mut watermark)
+        };
+        let failed = result.is_err();
+        for id in ids {
+            durable((id, result.clone()));
+        }
+        // After a failed write the state in memory is ahead of the disk: nothing more is written.
+        if stop || failed {
+            return;
+        }
+    }
+}
+
+fn drain(
+    store: &Store,
+    file: &File,
+    batches: Vec<(BatchId, Vec<Write>)>,
+    watermark: &mut Watermark,
+) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let mut batch = sled::Batch::default();
+    let mut hash = Sha256::new();
+    hash.update(watermark.hash);
+    for write in batches.into_iter().flat_map(|(_, writes)| writes) {
+        let mut key = store.prefix(write.key.kind, &write.key.scope);
+        key.extend_from_slice(&write.key.order);
+        hash.update(&key);
+        match write.value {
+            None => batch.remove(key),
+            Some(value) => {
+                let kind = write.key.kind as u8;
+                let sealed = store.vault.seal_record(kind, &key, &value, &mut OsEntropy);
+                let sealed = sealed.map_err(|error| text(&error))?;
+                hash.update(&sealed);
+                insert(store, &mut batch, key, &sealed);
+            }
+        }
+    }
+    let next = Watermark { count: watermark.count.saturating_add(1), hash: hash.finalize().into() };
+    batch.insert(&WATERMARK, next.encode());
+    store.db.apply_batch(batch).map_err(|error| text(&error))?;
+    store.db.flush().map_err(|error| text(&error))?;
+    file.sync_data().map_err(|error| text(&error))?;
+    *watermark = next;
+    // Not synced: it only has to be no newer than the store.
+    if let Err(error) = std::fs::write(witness(store), next.encode()) {
+        tracing::debug!(%error, "witness not written");
+    }
+    Ok(())
+}
+
+fn insert(store: &Store, batch: &mut sled::Batch, key: Vec<u8>, sealed: &[u8]) {
+    if sealed.len() <= INLINE_BYTES_MAX {
+        batch.insert(key, [&[0], sealed].concat());
+        return;
+    }
+    let mut count = 0_u32;
+    for part in sealed.chunks(INLINE_BYTES_MAX) {
+        batch.insert(store.part_key(&key, count), part);
+        count = count.saturating_add(1);
+    }
+    batch.insert(key, [&[1], count.to_be_bytes().as_slice()].concat());
+}
+
+fn witness(store: &Store) -> PathBuf {
+    store.directory.join("store.witness")
+}
+
+fn current(store: &Store) -> Option<Watermark> {
+    Watermark::decode(&store.db.get(WATERMARK).ok()??)
+}
+
+/// Compares the store with what was last known to be durable: a store that lost its tail is older.
+pub(super) fn check(store: &Store) -> Result<(), OpenError> {
+    let Some(known) = std::fs::read(witness(store)).ok().and_then(|b| Watermark::decode(&b)) else {
+        return Ok(());
+    };
+    let here = current(store).unwrap_or(Watermark::START);
+    let forked = here.count == known.count && here.hash != known.hash;
+    if here.count < known.count || forked {
+        let lost = known.count.saturating_sub(here.count);
+        return Err(OpenError::Damaged(format!("{lost} durable writes are missing")));
+    }
+    Ok(())
+}
