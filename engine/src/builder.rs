@@ -1,7 +1,7 @@
 //! Opening an engine.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use sheaf_crypto::{Argon2Params, Unlock};
 use sheaf_protocol::RelayAddress;
@@ -39,7 +39,9 @@ pub struct EngineBuilder {
 
 impl std::fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EngineBuilder").field("directory", &self.directory).finish_non_exhaustive()
+        f.debug_struct("EngineBuilder")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,7 +105,14 @@ impl EngineBuilder {
     /// # Errors
     /// [`OpenError`] says what is wrong with the store.
     pub async fn open(self) -> Result<Engine, OpenError> {
-        let Self { directory, secret, argon2, relay, token, create } = self;
+        let Self {
+            directory,
+            secret,
+            argon2,
+            relay,
+            token,
+            create,
+        } = self;
         // Argon2id takes a moment of one core: not on a thread that others wait for.
         let opening = tokio::task::spawn_blocking(move || {
             let unlock = match &secret {
@@ -112,14 +121,17 @@ impl EngineBuilder {
                 None => return Err(OpenError::WrongKey),
             };
             let store = Store::open(&directory, &unlock, create.then_some(argon2))?;
-            let rows = store.restored().map_err(|error| OpenError::Damaged(error.to_string()))?;
+            let rows = store
+                .restored()
+                .map_err(|error| OpenError::Damaged(error.to_string()))?;
             let rng = Box::new(OsEntropy);
             let replica = Replica::open(rng, now(), store.fingerprint, rows)
                 .map_err(|error| OpenError::Damaged(error.to_string()))?;
             Ok((store, replica))
         });
-        let (store, replica) =
-            opening.await.map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
+        let (store, replica) = opening
+            .await
+            .map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
         start(store, replica, relay, token)
     }
 }
@@ -130,6 +142,7 @@ fn start(
     relay: Option<RelayAddress>,
     token: Option<String>,
 ) -> Result<Engine, OpenError> {
+    let reading = Arc::new(RwLock::new(Some(store.clone())));
     let (told, written) = mpsc::unbounded_channel();
     let durable: Durable = Box::new(move |result| {
         if told.send(result).is_err() {
@@ -144,10 +157,15 @@ fn start(
     let (state, link_state) = watch::channel(LinkState::default());
     let (progress, progressed) = watch::channel(Progress::default());
     let traffic = Arc::new(Traffic::default());
-    drop(tokio::spawn(manage(controlled, frames, Arc::clone(&traffic))));
+    drop(tokio::spawn(manage(
+        controlled,
+        frames,
+        Arc::clone(&traffic),
+    )));
     let driver = Driver {
         replica,
-        store: store.clone(),
+        store,
+        reading: Arc::clone(&reading),
         writer: Some(writer),
         relay,
         token,
@@ -161,5 +179,7 @@ fn start(
         own: Own::default(),
     };
     drop(tokio::spawn(driver.run()));
-    Ok(Engine::new(requests, store, events, link_state, progressed, traffic))
+    Ok(Engine::new(
+        requests, reading, events, link_state, progressed, traffic,
+    ))
 }

@@ -22,7 +22,11 @@ pub struct Page {
 
 impl Default for Page {
     fn default() -> Self {
-        Self { limit: 50, before: None, after: None }
+        Self {
+            limit: 50,
+            before: None,
+            after: None,
+        }
     }
 }
 
@@ -65,7 +69,11 @@ impl Conversation {
     }
 
     async fn send_as(&self, draft: Draft, token: Option<String>) -> Result<MessageId, EngineError> {
-        let command = Command::Send { conversation: self.id, draft, token };
+        let command = Command::Send {
+            conversation: self.id,
+            draft,
+            token,
+        };
         match self.engine.command(command).await? {
             Reply::Sent(ids) => ids.first().copied().ok_or_else(unexpected),
             _ => Err(unexpected()),
@@ -77,7 +85,10 @@ impl Conversation {
     /// # Errors
     /// As [`Self::send`]; none of them is sent then.
     pub async fn import(&self, drafts: Vec<ImportDraft>) -> Result<Vec<MessageId>, EngineError> {
-        let command = Command::Import { conversation: self.id, drafts };
+        let command = Command::Import {
+            conversation: self.id,
+            drafts,
+        };
         match self.engine.command(command).await? {
             Reply::Sent(ids) => Ok(ids),
             _ => Err(unexpected()),
@@ -94,7 +105,10 @@ impl Conversation {
         + Send
         + 'static,
     ) -> Result<(), EngineError> {
-        let command = Command::Change { conversation: self.id, change: Box::new(change) };
+        let command = Command::Change {
+            conversation: self.id,
+            change: Box::new(change),
+        };
         self.engine.command(command).await.map(|_| ())
     }
 
@@ -103,7 +117,11 @@ impl Conversation {
     /// # Errors
     /// [`EngineError::Command`].
     pub async fn add_member(&self, user: UserId, role: Role) -> Result<(), EngineError> {
-        let command = Command::AddMember { conversation: self.id, user, role };
+        let command = Command::AddMember {
+            conversation: self.id,
+            user,
+            role,
+        };
         self.engine.command(command).await.map(|_| ())
     }
 
@@ -112,11 +130,18 @@ impl Conversation {
     /// # Errors
     /// [`EngineError::Read`].
     pub fn messages(&self, page: Page) -> Result<Vec<MessageRecord>, EngineError> {
-        let newest = if page.after.is_some() { Newest::Last } else { Newest::First };
+        let newest = if page.after.is_some() {
+            Newest::Last
+        } else {
+            Newest::First
+        };
         let after = page.after.map(|message| *message.as_bytes());
         let before = page.before.map(|message| *message.as_bytes());
-        let bounds = (after.as_ref().map(|a| a.as_slice()), before.as_ref().map(|b| b.as_slice()));
-        let store = self.engine.store();
+        let bounds = (
+            after.as_ref().map(|a| a.as_slice()),
+            before.as_ref().map(|b| b.as_slice()),
+        );
+        let store = self.engine.store()?;
         let rows = store.page(Kind::Message, &self.id.0, bounds, page.limit, newest)?;
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {

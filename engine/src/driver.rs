@@ -10,13 +10,17 @@ use sheaf_replica::{
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::engine::Reading;
 use crate::link::{Control, LinkError, LinkEvent, Target};
 use crate::store::{Store, Writer, Written};
+
+/// Where the answer to a command goes.
+type Answer = oneshot::Sender<Result<Reply, CommandError>>;
 
 /// Asked of the replica by a handle.
 pub(crate) enum Request {
     /// Something to do.
-    Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
+    Command(Command, Answer),
     /// Something to look at.
     Query(Box<dyn FnOnce(&Replica) + Send>),
     /// Try to connect at once.
@@ -57,6 +61,8 @@ pub(crate) struct Progress {
 pub(crate) struct Driver {
     pub(crate) replica: Replica,
     pub(crate) store: Store,
+    /// What handles read through; emptied at the end.
+    pub(crate) reading: Reading,
     pub(crate) writer: Option<Writer>,
     pub(crate) relay: Option<RelayAddress>,
     pub(crate) token: Option<String>,
@@ -74,9 +80,9 @@ pub(crate) struct Driver {
 #[derive(Default)]
 pub(crate) struct Own {
     commands: u64,
-    waiting: BTreeMap<CommandId, oneshot::Sender<Result<Reply, CommandError>>>,
+    waiting: BTreeMap<CommandId, Answer>,
     /// Tokens of sends that are under way.
-    tokens: BTreeMap<CommandId, (Vec<u8>, Vec<oneshot::Sender<Result<Reply, CommandError>>>)>,
+    tokens: BTreeMap<CommandId, (Vec<u8>, Vec<Answer>)>,
     connection: Option<(u64, mpsc::Sender<ClientFrame>)>,
     alarm: Option<Timestamp>,
     closing: Option<(CommandId, oneshot::Sender<Result<(), String>>)>,
@@ -84,7 +90,9 @@ pub(crate) struct Own {
 }
 
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -93,7 +101,10 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         self.drain();
         loop {
-            let alarm = self.own.alarm.map(|at| Duration::from_millis(at.since_ms(now())));
+            let alarm = self
+                .own
+                .alarm
+                .map(|at| Duration::from_millis(at.since_ms(now())));
             tokio::select! {
                 biased;
                 Some((batch, result)) = self.written.recv() => {
@@ -139,11 +150,20 @@ impl Driver {
         }
     }
 
-    fn command(&mut self, command: Command, answer: oneshot::Sender<Result<Reply, CommandError>>) {
+    fn command(&mut self, command: Command, answer: Answer) {
         let id = self.own.number();
-        if let Command::Send { conversation, token: Some(token), .. } = &command {
+        if let Command::Send {
+            conversation,
+            token: Some(token),
+            ..
+        } = &command
+        {
             let scope = [conversation.0.as_slice(), token.as_bytes()].concat();
-            let same = self.own.tokens.values_mut().find(|(known, _)| *known == scope);
+            let same = self
+                .own
+                .tokens
+                .values_mut()
+                .find(|(known, _)| *known == scope);
             if let Some((_, waiting)) = same {
                 return waiting.push(answer);
             }
@@ -159,7 +179,10 @@ impl Driver {
     }
 
     fn sent_with(&self, scope: &[u8]) -> Result<Option<MessageId>, String> {
-        let row = self.store.point(Kind::Token, scope).map_err(|error| error.to_string())?;
+        let row = self
+            .store
+            .point(Kind::Token, scope)
+            .map_err(|error| error.to_string())?;
         let Some(row) = row else { return Ok(None) };
         let (message, _) = decode_token(&row.value).map_err(|error| error.to_string())?;
         Ok(Some(message))
@@ -170,13 +193,28 @@ impl Driver {
             LinkEvent::Connecting => {
                 self.state.send_replace(LinkState::Connecting);
             }
-            LinkEvent::Up { connection, relay, exporter, log, frames } => {
+            LinkEvent::Up {
+                connection,
+                relay,
+                exporter,
+                log,
+                frames,
+            } => {
                 self.own.connection = Some((connection, frames));
                 self.state.send_replace(LinkState::Synchronizing);
-                self.input(Input::LinkUp { relay, exporter, log });
+                self.input(Input::LinkUp {
+                    relay,
+                    exporter,
+                    log,
+                });
             }
             LinkEvent::Frame(connection, frame) => {
-                if self.own.connection.as_ref().is_some_and(|(known, _)| *known == connection) {
+                if self
+                    .own
+                    .connection
+                    .as_ref()
+                    .is_some_and(|(known, _)| *known == connection)
+                {
                     self.input(Input::Received(frame));
                 }
             }
@@ -238,7 +276,9 @@ impl Driver {
     }
 
     fn transmit(&mut self, frame: ClientFrame) {
-        let Some((_, frames)) = &self.own.connection else { return };
+        let Some((_, frames)) = &self.own.connection else {
+            return;
+        };
         if frames.try_send(frame).is_err() {
             // The link is gone or hopelessly behind: the next connection starts from the cursors.
             self.own.connection = None;
@@ -264,7 +304,11 @@ impl Driver {
         }
         if let Some(answer) = self.own.waiting.remove(&id) {
             reply(answer, result);
-        } else if self.own.closing.as_ref().is_some_and(|(closing, _)| *closing == id)
+        } else if self
+            .own
+            .closing
+            .as_ref()
+            .is_some_and(|(closing, _)| *closing == id)
             && let Some((_, answer)) = self.own.closing.take()
         {
             self.own.finished = true;
@@ -283,7 +327,11 @@ impl Driver {
         let address = self.replica.link_wanted().or_else(|| self.relay.clone());
         let target = address.and_then(|address| {
             let seed = self.replica.relay_identity_seed(&address.relay)?;
-            Some(Target { address, seed, token: self.token.clone() })
+            Some(Target {
+                address,
+                seed,
+                token: self.token.clone(),
+            })
         });
         self.control.send_if_modified(|control| {
             let changed = control.target != target;
@@ -293,6 +341,9 @@ impl Driver {
     }
 
     fn end(self) {
+        if let Ok(mut reading) = self.reading.write() {
+            *reading = None;
+        }
         if let Some(writer) = self.writer {
             writer.stop();
         }
@@ -310,10 +361,7 @@ impl Own {
     }
 }
 
-fn reply(
-    answer: oneshot::Sender<Result<Reply, CommandError>>,
-    result: Result<Reply, CommandError>,
-) {
+fn reply(answer: Answer, result: Result<Reply, CommandError>) {
     if answer.send(result).is_err() {
         tracing::trace!("nobody waits for the answer");
     }
@@ -324,4 +372,3 @@ async fn sleep(delay: Option<Duration>) {
         tokio::time::sleep(delay).await;
     }
 }
-

@@ -1,8 +1,8 @@
 //! The handle that an app holds.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use sheaf_crypto::{ConversationId, DeviceId, UserId, fingerprint};
@@ -77,12 +77,16 @@ pub struct Counters {
 #[derive(Clone)]
 pub struct Engine {
     requests: mpsc::Sender<Request>,
-    store: Store,
+    store: Reading,
     events: broadcast::Sender<Event>,
     state: watch::Receiver<LinkState>,
     progress: watch::Receiver<Progress>,
     traffic: Arc<Traffic>,
 }
+
+/// The store as handles read it, let go when the engine closes although handles live on. A std lock
+/// and not a tokio one, because nothing awaits while it is held.
+pub(crate) type Reading = Arc<RwLock<Option<Store>>>;
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -115,23 +119,34 @@ impl Engine {
 
     pub(crate) fn new(
         requests: mpsc::Sender<Request>,
-        store: Store,
+        store: Reading,
         events: broadcast::Sender<Event>,
         state: watch::Receiver<LinkState>,
         progress: watch::Receiver<Progress>,
         traffic: Arc<Traffic>,
     ) -> Self {
-        Self { requests, store, events, state, progress, traffic }
+        Self {
+            requests,
+            store,
+            events,
+            state,
+            progress,
+            traffic,
+        }
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    pub(crate) fn store(&self) -> Result<Store, EngineError> {
+        let store = self.store.read().map_err(|_| EngineError::Closed)?;
+        store.clone().ok_or(EngineError::Closed)
     }
 
     pub(crate) async fn command(&self, command: Command) -> Result<Reply, EngineError> {
         let (answer, answered) = oneshot::channel();
         let request = Request::Command(command, answer);
-        self.requests.send(request).await.map_err(|_| EngineError::Closed)?;
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| EngineError::Closed)?;
         Ok(answered.await.map_err(|_| EngineError::Closed)??)
     }
 
@@ -145,7 +160,10 @@ impl Engine {
                 tracing::trace!("nobody waits for the view");
             }
         }));
-        self.requests.send(request).await.map_err(|_| EngineError::Closed)?;
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| EngineError::Closed)?;
         answered.await.map_err(|_| EngineError::Closed)
     }
 
@@ -165,9 +183,19 @@ impl Engine {
             relay: relay.map(ToString::to_string),
         };
         match self.command(command).await? {
-            Reply::AccountCreated { user, device, phrase } => {
+            Reply::AccountCreated {
+                user,
+                device,
+                phrase,
+            } => {
                 let card = self.card().await?;
-                Ok(AccountCreated { user, device, phrase, card, fingerprint: fingerprint(&user) })
+                Ok(AccountCreated {
+                    user,
+                    device,
+                    phrase,
+                    card,
+                    fingerprint: fingerprint(&user),
+                })
             }
             _ => Err(unexpected()),
         }
@@ -178,8 +206,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Command`] if there is an account already or the code is not valid.
     pub async fn join_account(&self, code: &str, device: &str) -> Result<(), EngineError> {
-        let command =
-            Command::JoinAccount { code: code.to_owned(), device: device.to_owned() };
+        let command = Command::JoinAccount {
+            code: code.to_owned(),
+            device: device.to_owned(),
+        };
         self.command(command).await.map(|_| ())
     }
 
@@ -200,7 +230,12 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Command`] if the digits are wrong or no device waits.
     pub async fn approve_link(&self, digits: &str) -> Result<DeviceId, EngineError> {
-        match self.command(Command::ApproveLink { digits: digits.to_owned() }).await? {
+        match self
+            .command(Command::ApproveLink {
+                digits: digits.to_owned(),
+            })
+            .await?
+        {
             Reply::LinkApproved { device } => Ok(device),
             _ => Err(unexpected()),
         }
@@ -247,7 +282,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Closed`].
     pub async fn use_relay(&self, relay: Option<RelayAddress>) -> Result<(), EngineError> {
-        self.requests.send(Request::Relay(relay)).await.map_err(|_| EngineError::Closed)
+        self.requests
+            .send(Request::Relay(relay))
+            .await
+            .map_err(|_| EngineError::Closed)
     }
 
     /// Creates a conversation and invites contacts to it.
@@ -368,7 +406,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Closed`].
     pub async fn connect_now(&self) -> Result<(), EngineError> {
-        self.requests.send(Request::Connect).await.map_err(|_| EngineError::Closed)
+        self.requests
+            .send(Request::Connect)
+            .await
+            .map_err(|_| EngineError::Closed)
     }
 
     /// Waits for the relay's hello.
@@ -401,14 +442,17 @@ impl Engine {
         self.wait_connected(timeout).await?;
         let left = timeout.saturating_sub(started.elapsed());
         let mut progress = self.progress.clone();
-        let settled = progress.wait_for(|now| {
-            now.connected && now.caught_up && now.pending == 0 && now.parked == 0
-        });
-        let settled = tokio::time::timeout(left, settled).await.is_ok_and(|seen| seen.is_ok());
+        let settled = progress
+            .wait_for(|now| now.connected && now.caught_up && now.pending == 0 && now.parked == 0);
+        let settled = tokio::time::timeout(left, settled)
+            .await
+            .is_ok_and(|seen| seen.is_ok());
         if settled {
             return self.overview().await;
         }
-        let Progress { pending, parked, .. } = *self.progress.borrow();
+        let Progress {
+            pending, parked, ..
+        } = *self.progress.borrow();
         Err(EngineError::NotSettled { pending, parked })
     }
 
@@ -420,7 +464,10 @@ impl Engine {
     pub async fn close(self) -> Result<(), EngineError> {
         let (answer, answered) = oneshot::channel();
         let request = Request::Close(answer);
-        self.requests.send(request).await.map_err(|_| EngineError::Closed)?;
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| EngineError::Closed)?;
         let closed = answered.await.map_err(|_| EngineError::Closed)?;
         // The driver ends by itself; when it does, this channel closes, and the store is let go.
         self.requests.closed().await;

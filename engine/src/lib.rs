@@ -15,6 +15,11 @@
 //! # Ok(()) }
 //! ```
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enums of the replica's doors, of the protocol and of quinn are non-exhaustive"
+)]
+
 mod builder;
 mod conversation;
 mod driver;

@@ -24,7 +24,9 @@ pub enum LinkError {
     #[error("the relay does not answer: {0}")]
     Unreachable(String),
     /// Whoever answers holds another key than the address names.
-    #[error("the relay's key is not the one in its address; check the address, or who answers there")]
+    #[error(
+        "the relay's key is not the one in its address; check the address, or who answers there"
+    )]
     WrongKey,
     /// The relay does not let this device in.
     #[error("the relay does not admit this device: {0}")]

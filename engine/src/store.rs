@@ -45,7 +45,9 @@ pub enum OpenError {
     #[error("the store was written by a newer version ({0}); use that version")]
     TooNew(u8),
     /// It lost or changed something that was durable.
-    #[error("the store is damaged: {0}; keep a copy and restore a backup, or link the device again")]
+    #[error(
+        "the store is damaged: {0}; keep a copy and restore a backup, or link the device again"
+    )]
     Damaged(String),
     /// The disk failed.
     #[error("the store could not be read or written: {0}")]
@@ -95,7 +97,12 @@ impl Store {
         let db = open_sled(directory)?;
         let fingerprint = header::fingerprint(&file)?;
         let directory = directory.to_path_buf();
-        let store = Self { db, vault: Arc::new(vault), directory, fingerprint };
+        let store = Self {
+            db,
+            vault: Arc::new(vault),
+            directory,
+            fingerprint,
+        };
         writer::check(&store)?;
         Ok(store)
     }
@@ -189,10 +196,16 @@ impl Store {
     }
 
     fn join(&self, key: &[u8], count: &[u8]) -> Result<Vec<u8>, ReadError> {
-        let count = count.try_into().map(u32::from_be_bytes).map_err(|_| ReadError::Damaged)?;
+        let count = count
+            .try_into()
+            .map(u32::from_be_bytes)
+            .map_err(|_| ReadError::Damaged)?;
         let mut whole = Vec::new();
         for index in 0..count {
-            let part = self.db.get(self.part_key(key, index))?.ok_or(ReadError::Damaged)?;
+            let part = self
+                .db
+                .get(self.part_key(key, index))?
+                .ok_or(ReadError::Damaged)?;
             whole.extend_from_slice(&part);
         }
         Ok(whole)

@@ -1,5 +1,9 @@
 //! Engines exchange messages through a real relay over QUIC on loopback.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at a broken expectation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at a broken expectation"
+)]
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +16,10 @@ use sheaf_relay::{Config, Relay};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(data: &Path) -> Config {
-    let mut config = Config { data: data.to_path_buf(), ..Config::default() };
+    let mut config = Config {
+        data: data.to_path_buf(),
+        ..Config::default()
+    };
     config.listen = "127.0.0.1:0".parse().unwrap();
     config.http.enabled = false;
     config
@@ -31,8 +38,18 @@ fn texts(engine: &[MessageRecord]) -> Vec<String> {
 }
 
 async fn listed(engine: &Engine, id: ConversationId) -> Vec<String> {
-    let page = Page { limit: 10_000, ..Page::default() };
-    texts(&engine.conversation(id).await.unwrap().messages(page).unwrap())
+    let page = Page {
+        limit: 10_000,
+        ..Page::default()
+    };
+    texts(
+        &engine
+            .conversation(id)
+            .await
+            .unwrap()
+            .messages(page)
+            .unwrap(),
+    )
 }
 
 /// Waits until a conversation is on a device, and everything is read.
@@ -53,10 +70,20 @@ async fn two_people_talk_offline_and_online_and_a_linked_device_gets_the_history
     let address = relay.address().clone();
     let alice = open(homes[0].path(), Some(&address)).await;
     let bob = open(homes[1].path(), Some(&address)).await;
-    alice.create_account("Alice", "laptop", Some(&address)).await.unwrap();
-    let card = bob.create_account("Bob", "laptop", Some(&address)).await.unwrap().card;
+    alice
+        .create_account("Alice", "laptop", Some(&address))
+        .await
+        .unwrap();
+    let card = bob
+        .create_account("Bob", "laptop", Some(&address))
+        .await
+        .unwrap()
+        .card;
     let user = alice.add_contact(&card, None).await.unwrap();
-    let harvest = alice.create_conversation("Harvest", &[user], None).await.unwrap();
+    let harvest = alice
+        .create_conversation("Harvest", &[user], None)
+        .await
+        .unwrap();
     harvest.send(Draft::text("hello")).await.unwrap();
     let id = joined(&bob).await;
     bob.wait_settled(PATIENCE).await.unwrap();
@@ -66,9 +93,17 @@ async fn two_people_talk_offline_and_online_and_a_linked_device_gets_the_history
 
     // Bob goes away; both write; he comes back.
     bob.close().await.unwrap();
-    harvest.send(Draft::text("while you were away")).await.unwrap();
+    harvest
+        .send(Draft::text("while you were away"))
+        .await
+        .unwrap();
     let bob = open(homes[1].path(), None).await;
-    bob.conversation(id).await.unwrap().send(Draft::text("on the train")).await.unwrap();
+    bob.conversation(id)
+        .await
+        .unwrap()
+        .send(Draft::text("on the train"))
+        .await
+        .unwrap();
     bob.use_relay(Some(address.clone())).await.unwrap();
     bob.connect_now().await.unwrap();
     bob.wait_settled(PATIENCE).await.unwrap();
@@ -116,7 +151,10 @@ async fn a_relay_with_another_key_is_refused_and_named() {
     let mut address = relay.address().clone();
     address.relay = RelayId([3; 32]);
     let engine = open(homes[0].path(), Some(&address)).await;
-    engine.create_account("Alice", "laptop", None).await.unwrap();
+    engine
+        .create_account("Alice", "laptop", None)
+        .await
+        .unwrap();
     let error = engine.wait_connected(PATIENCE).await.unwrap_err();
     assert!(
         matches!(error, sheaf_engine::EngineError::Link(LinkError::WrongKey)),
@@ -130,25 +168,63 @@ async fn a_relay_with_another_key_is_refused_and_named() {
 async fn a_token_sends_once_and_pages_go_both_ways() {
     let home = tempfile::tempdir().unwrap();
     let engine = open(home.path(), None).await;
-    engine.create_account("Alice", "laptop", None).await.unwrap();
-    let talk = engine.create_conversation("Talk", &[], Some(4)).await.unwrap();
-    let first = talk.send_with_token(Draft::text("once"), "token").await.unwrap();
-    let again = talk.send_with_token(Draft::text("once"), "token").await.unwrap();
+    engine
+        .create_account("Alice", "laptop", None)
+        .await
+        .unwrap();
+    let talk = engine
+        .create_conversation("Talk", &[], Some(4))
+        .await
+        .unwrap();
+    let first = talk
+        .send_with_token(Draft::text("once"), "token")
+        .await
+        .unwrap();
+    let again = talk
+        .send_with_token(Draft::text("once"), "token")
+        .await
+        .unwrap();
     assert_eq!(first, again);
     for n in 0..9 {
-        talk.send(Draft::text(format!("message {n}"))).await.unwrap();
+        talk.send(Draft::text(format!("message {n}")))
+            .await
+            .unwrap();
     }
     engine.close().await.unwrap();
     let engine = open(home.path(), None).await;
     let talk = engine.conversation(talk.id()).await.unwrap();
-    assert_eq!(talk.send_with_token(Draft::text("once"), "token").await.unwrap(), first);
+    assert_eq!(
+        talk.send_with_token(Draft::text("once"), "token")
+            .await
+            .unwrap(),
+        first
+    );
     let all = talk.messages(Page::default()).unwrap();
     assert_eq!(all.len(), 10);
-    let last = talk.messages(Page { limit: 3, ..Page::default() }).unwrap();
+    let last = talk
+        .messages(Page {
+            limit: 3,
+            ..Page::default()
+        })
+        .unwrap();
     assert_eq!(texts(&last), ["message 6", "message 7", "message 8"]);
-    let before = Page { limit: 2, before: Some(last[0].message), after: None };
-    assert_eq!(texts(&talk.messages(before).unwrap()), ["message 4", "message 5"]);
-    let after = Page { limit: 2, before: None, after: Some(first) };
-    assert_eq!(texts(&talk.messages(after).unwrap()), ["message 0", "message 1"]);
+    let before = Page {
+        limit: 2,
+        before: Some(last[0].message),
+        after: None,
+    };
+    assert_eq!(
+        texts(&talk.messages(before).unwrap()),
+        ["message 4", "message 5"]
+    );
+    let after = Page {
+        limit: 2,
+        before: None,
+        after: Some(first),
+    };
+    assert_eq!(
+        texts(&talk.messages(after).unwrap()),
+        ["message 0", "message 1"]
+    );
     engine.close().await.unwrap();
 }

@@ -102,12 +102,20 @@ struct Ended {
 
 impl Ended {
     fn early(error: LinkError) -> Self {
-        Self { error, was_up: false, reconnect_ms: None }
+        Self {
+            error,
+            was_up: false,
+            reconnect_ms: None,
+        }
     }
 
     fn retargeted() -> Self {
         let error = LinkError::Broken("closed here".to_owned());
-        Self { error, was_up: true, reconnect_ms: Some(0) }
+        Self {
+            error,
+            was_up: true,
+            reconnect_ms: Some(0),
+        }
     }
 }
 
@@ -132,7 +140,11 @@ async fn session(
             return Ended::early(LinkError::Unreachable("no hello in time".to_owned()));
         }
     };
-    let Greeted { send, receive, hello } = greeted;
+    let Greeted {
+        send,
+        receive,
+        hello,
+    } = greeted;
     let ServerFrame::Hello { log, .. } = hello else {
         return Ended::early(LinkError::Version);
     };
@@ -141,7 +153,13 @@ async fn session(
     };
     let (frames, outgoing) = mpsc::channel(FRAMES_OUT_MAX);
     let relay = target.address.relay;
-    let up = LinkEvent::Up { connection: number, relay, exporter, log, frames };
+    let up = LinkEvent::Up {
+        connection: number,
+        relay,
+        exporter,
+        log,
+        frames,
+    };
     if events.send(up).await.is_err() {
         return Ended::early(LinkError::Broken("closed here".to_owned()));
     }
@@ -158,7 +176,11 @@ async fn session(
             was_up: true,
             reconnect_ms: Some(delay),
         },
-        Err(Stop::Error(error)) => Ended { error, was_up: true, reconnect_ms: None },
+        Err(Stop::Error(error)) => Ended {
+            error,
+            was_up: true,
+            reconnect_ms: None,
+        },
         Ok(()) => Ended {
             error: LinkError::Broken("the relay closed it".to_owned()),
             was_up: true,
@@ -188,11 +210,20 @@ async fn greet(
 ) -> Result<Greeted, LinkError> {
     let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
     let (mut send, mut receive) = connection.open_bi().await.map_err(|error| broken(&error))?;
-    let hello = ClientFrame::Hello { version: VERSION, token: target.token.clone() };
+    let hello = ClientFrame::Hello {
+        version: VERSION,
+        token: target.token.clone(),
+    };
     let bytes = encode_client_frame(&hello);
-    send.write_all(&bytes).await.map_err(|error| broken(&error))?;
+    send.write_all(&bytes)
+        .await
+        .map_err(|error| broken(&error))?;
     match read_frame(&mut receive, traffic).await {
-        Ok(Some(hello @ ServerFrame::Hello { .. })) => Ok(Greeted { send, receive, hello }),
+        Ok(Some(hello @ ServerFrame::Hello { .. })) => Ok(Greeted {
+            send,
+            receive,
+            hello,
+        }),
         Ok(Some(ServerFrame::Refused(refusal))) => Err(match refusal.code {
             ErrorCode::Version => LinkError::Version,
             _ => LinkError::NotAdmitted(refusal.message),
@@ -254,7 +285,11 @@ async fn read(
         if let ServerFrame::GoAway { reconnect_ms } = frame {
             return Err(Stop::GoAway(reconnect_ms));
         }
-        if events.send(LinkEvent::Frame(connection, frame)).await.is_err() {
+        if events
+            .send(LinkEvent::Frame(connection, frame))
+            .await
+            .is_err()
+        {
             return Ok(());
         }
     }
@@ -299,7 +334,9 @@ async fn write(
             bytes.extend_from_slice(&encode_client_frame(&frame));
         }
         stream.write_all(&bytes).await.map_err(broken)?;
-        traffic.sent.fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
+        traffic
+            .sent
+            .fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
     }
     Ok(())
 }

@@ -23,8 +23,9 @@ const ALPN: &[u8] = b"sheaf/1";
 /// Label of the TLS exporter that proofs of access are bound to.
 const EXPORTER_LABEL: &[u8] = b"sheaf1/exporter";
 /// What stands before an Ed25519 public key in its SubjectPublicKeyInfo form (RFC 8410).
-const SPKI_PREFIX: [u8; 12] =
-    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 /// What stands before an Ed25519 seed in its PKCS #8 form (RFC 8410).
 const PKCS8_PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -54,7 +55,9 @@ impl ServerCertVerifier for Pinned {
         if end_entity.as_ref().strip_prefix(&SPKI_PREFIX) == Some(self.relay.0.as_slice()) {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        Err(Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure,
+        ))
     }
 
     fn verify_tls12_signature(
@@ -88,11 +91,16 @@ impl ServerCertVerifier for Pinned {
 fn tls(target: &Target) -> Result<rustls::ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
-    let verifier = Pinned { relay: target.address.relay, algorithms };
+    let verifier = Pinned {
+        relay: target.address.relay,
+        algorithms,
+    };
     let der = Zeroizing::new([PKCS8_PREFIX.as_slice(), target.seed.as_slice()].concat());
     let signer =
         rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der.as_slice()))?;
-    let spki = signer.public_key().ok_or(Error::General("key has no public half".to_owned()))?;
+    let spki = signer
+        .public_key()
+        .ok_or(Error::General("key has no public half".to_owned()))?;
     let spki = CertificateDer::from(spki.as_ref().to_vec());
     let identity = Arc::new(CertifiedKey::new(vec![spki], signer));
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -129,8 +137,9 @@ fn config(target: &Target) -> Result<quinn::ClientConfig, LinkError> {
 pub(super) async fn connect(target: &Target) -> Result<(Endpoint, Connection), LinkError> {
     let RelayAddress { host, port, .. } = &target.address;
     let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
-    let addresses: Vec<SocketAddr> =
-        resolved.map_err(|error| LinkError::Resolve(error.to_string()))?.collect();
+    let addresses: Vec<SocketAddr> = resolved
+        .map_err(|error| LinkError::Resolve(error.to_string()))?
+        .collect();
     let config = config(target)?;
     let mut last = LinkError::Resolve("it has no address".to_owned());
     for address in addresses {
@@ -180,6 +189,8 @@ fn classify(error: &ConnectionError) -> LinkError {
 /// The TLS exporter of a connection.
 pub(super) fn exporter(connection: &Connection) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    connection.export_keying_material(&mut bytes, EXPORTER_LABEL, b"").ok()?;
+    connection
+        .export_keying_material(&mut bytes, EXPORTER_LABEL, b"")
+        .ok()?;
     Some(bytes)
 }

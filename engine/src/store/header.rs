@@ -21,9 +21,9 @@ pub(super) fn read(file: &Path) -> Result<Option<VaultHeader>, OpenError> {
     let damaged = || OpenError::Damaged("its header does not decode".to_owned());
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(damaged)?;
     match rest.split_first() {
-        Some((&VERSION, header)) => {
-            VaultHeader::from_bytes(header).map(Some).map_err(|_| damaged())
-        }
+        Some((&VERSION, header)) => VaultHeader::from_bytes(header)
+            .map(Some)
+            .map_err(|_| damaged()),
         Some((&newer, _)) if newer > VERSION => Err(OpenError::TooNew(newer)),
         Some(_) | None => Err(damaged()),
     }
@@ -41,7 +41,9 @@ pub(super) fn create(
     }
     let (header, vault) = Vault::create(&mut crate::entropy::OsEntropy, unlock, params)
         .map_err(|error| OpenError::Damaged(error.to_string()))?;
-    let bytes = header.to_bytes().map_err(|error| OpenError::Damaged(error.to_string()))?;
+    let bytes = header
+        .to_bytes()
+        .map_err(|error| OpenError::Damaged(error.to_string()))?;
     let partial = directory.join("store.header.new");
     let mut out = std::fs::OpenOptions::new()
         .write(true)
@@ -59,7 +61,10 @@ pub(super) fn create(
 /// Which file this is: device, inode and time of birth. A copied store has another.
 pub(super) fn fingerprint(file: &Path) -> Result<[u8; 32], OpenError> {
     let metadata = std::fs::metadata(file)?;
-    let born = metadata.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let born = metadata
+        .created()
+        .ok()
+        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let mut hash = Sha256::new();
     hash.update(metadata.dev().to_be_bytes());
     hash.update(metadata.ino().to_be_bytes());

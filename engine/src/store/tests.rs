@@ -6,10 +6,14 @@ use super::*;
 const KEY: [u8; 32] = [7; 32];
 
 fn open(directory: &Path) -> Result<Store, OpenError> {
-    Store::open(directory, &Unlock::KeyFile(&KEY), Some(Argon2Params::default()))
+    Store::open(
+        directory,
+        &Unlock::KeyFile(&KEY),
+        Some(Argon2Params::default()),
+    )
 }
 
-fn write(store: &Store, batch: u64, writes: Vec<sheaf_replica::record::Write>) {
+fn write(store: &Store, batch: u64, writes: Vec<record::Write>) {
     let (told, heard) = mpsc::channel();
     let durable: Durable = Box::new(move |written| told.send(written).unwrap());
     let writer = Writer::start(store.clone(), durable).unwrap();
@@ -18,9 +22,16 @@ fn write(store: &Store, batch: u64, writes: Vec<sheaf_replica::record::Write>) {
     writer.stop();
 }
 
-fn put(scope: &[u8], order: &[u8], value: &[u8]) -> sheaf_replica::record::Write {
-    let key = Key { kind: Kind::Message, scope: scope.to_vec(), order: order.to_vec() };
-    sheaf_replica::record::Write { key, value: Some(value.to_vec()) }
+fn put(scope: &[u8], order: &[u8], value: &[u8]) -> record::Write {
+    let key = Key {
+        kind: Kind::Message,
+        scope: scope.to_vec(),
+        order: order.to_vec(),
+    };
+    record::Write {
+        key,
+        value: Some(value.to_vec()),
+    }
 }
 
 fn values(rows: &[Row]) -> Vec<Vec<u8>> {
@@ -33,17 +44,37 @@ fn what_is_written_is_read_in_order_after_a_restart() {
     let large = vec![9; 100_000];
     {
         let store = open(home.path()).unwrap();
-        write(&store, 1, vec![put(b"a", &[2], b"two"), put(b"a", &[1], b"one")]);
-        write(&store, 2, vec![put(b"a", &[3], &large), put(b"b", &[1], b"other")]);
+        write(
+            &store,
+            1,
+            vec![put(b"a", &[2], b"two"), put(b"a", &[1], b"one")],
+        );
+        write(
+            &store,
+            2,
+            vec![put(b"a", &[3], &large), put(b"b", &[1], b"other")],
+        );
     }
     let store = open(home.path()).unwrap();
-    let range = Range { kind: Kind::Message, scope: b"a".to_vec(), from: vec![0], to: vec![9] };
+    let range = Range {
+        kind: Kind::Message,
+        scope: b"a".to_vec(),
+        from: vec![0],
+        to: vec![9],
+    };
     let rows = store.range(&range).unwrap();
-    assert_eq!(values(&rows), [b"one".to_vec(), b"two".to_vec(), large.clone()]);
+    assert_eq!(
+        values(&rows),
+        [b"one".to_vec(), b"two".to_vec(), large.clone()]
+    );
     assert_eq!(rows[0].order, [1]);
-    let newest = store.page(Kind::Message, b"a", (None, Some(&[3])), 1, Newest::First).unwrap();
+    let newest = store
+        .page(Kind::Message, b"a", (None, Some(&[3])), 1, Newest::First)
+        .unwrap();
     assert_eq!(values(&newest), [b"two".to_vec()]);
-    let oldest = store.page(Kind::Message, b"a", (Some(&[1]), None), 9, Newest::Last).unwrap();
+    let oldest = store
+        .page(Kind::Message, b"a", (Some(&[1]), None), 9, Newest::Last)
+        .unwrap();
     assert_eq!(values(&oldest), [b"two".to_vec(), large]);
     assert_eq!(store.scan(Kind::Message).unwrap().len(), 4);
 }
@@ -58,7 +89,11 @@ fn neither_values_nor_scopes_are_on_the_disk_in_plain() {
     for file in walk(home.path()) {
         let bytes = std::fs::read(&file).unwrap();
         for needle in [b"canary-scope".as_slice(), b"canary-value"] {
-            assert!(!bytes.windows(needle.len()).any(|w| w == needle), "{}", file.display());
+            assert!(
+                !bytes.windows(needle.len()).any(|w| w == needle),
+                "{}",
+                file.display()
+            );
         }
     }
 }
@@ -67,7 +102,11 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+        if path.is_dir() {
+            files.extend(walk(&path))
+        } else {
+            files.push(path)
+        }
     }
     files
 }
@@ -76,7 +115,10 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
 fn a_wrong_key_a_second_process_and_a_missing_store_are_told_apart() {
     let home = tempfile::tempdir().unwrap();
     let unlock = Unlock::KeyFile(&KEY);
-    assert!(matches!(Store::open(home.path(), &unlock, None), Err(OpenError::NoStore(_))));
+    assert!(matches!(
+        Store::open(home.path(), &unlock, None),
+        Err(OpenError::NoStore(_))
+    ));
     let store = open(home.path()).unwrap();
     assert!(matches!(open(home.path()), Err(OpenError::InUse(_))));
     drop(store);
@@ -92,7 +134,11 @@ fn a_store_that_lost_its_tail_is_refused() {
     let copy = tempfile::tempdir().unwrap();
     let records = |home: &Path| home.join("records");
     {
-        write(&open(home.path()).unwrap(), 1, vec![put(b"a", &[1], b"one")]);
+        write(
+            &open(home.path()).unwrap(),
+            1,
+            vec![put(b"a", &[1], b"one")],
+        );
     }
     std::fs::create_dir(records(copy.path())).unwrap();
     for file in std::fs::read_dir(records(home.path())).unwrap() {
@@ -102,7 +148,11 @@ fn a_store_that_lost_its_tail_is_refused() {
         }
     }
     {
-        write(&open(home.path()).unwrap(), 2, vec![put(b"a", &[2], b"two")]);
+        write(
+            &open(home.path()).unwrap(),
+            2,
+            vec![put(b"a", &[2], b"two")],
+        );
     }
     std::fs::remove_dir_all(records(home.path())).unwrap();
     std::fs::rename(records(copy.path()), records(home.path())).unwrap();
@@ -113,9 +163,17 @@ fn a_store_that_lost_its_tail_is_refused() {
 fn a_value_moved_to_another_name_does_not_open() {
     let home = tempfile::tempdir().unwrap();
     let store = open(home.path()).unwrap();
-    write(&store, 1, vec![put(b"a", &[1], b"one"), put(b"a", &[2], b"two")]);
-    let keys: Vec<_> =
-        store.db.scan_prefix([Kind::Message as u8]).keys().map(|key| key.unwrap()).collect();
+    write(
+        &store,
+        1,
+        vec![put(b"a", &[1], b"one"), put(b"a", &[2], b"two")],
+    );
+    let keys: Vec<_> = store
+        .db
+        .scan_prefix([Kind::Message as u8])
+        .keys()
+        .map(|key| key.unwrap())
+        .collect();
     let first = store.db.get(&keys[0]).unwrap().unwrap();
     store.db.insert(&keys[1], first).unwrap();
     assert!(matches!(store.scan(Kind::Message), Err(ReadError::Damaged)));

@@ -39,7 +39,10 @@ struct Watermark {
 }
 
 impl Watermark {
-    const START: Self = Self { count: 0, hash: [0; 32] };
+    const START: Self = Self {
+        count: 0,
+        hash: [0; 32],
+    };
 
     fn encode(self) -> Vec<u8> {
         [self.count.to_be_bytes().as_slice(), &self.hash].concat()
@@ -47,7 +50,10 @@ impl Watermark {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (count, hash) = bytes.split_first_chunk::<8>()?;
-        Some(Self { count: u64::from_be_bytes(*count), hash: hash.try_into().ok()? })
+        Some(Self {
+            count: u64::from_be_bytes(*count),
+            hash: hash.try_into().ok()?,
+        })
     }
 }
 
@@ -59,7 +65,10 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("sheaf-store".to_owned())
             .spawn(move || write_all(&store, &file, &queue, &durable))?;
-        Ok(Self { jobs, thread: Some(thread) })
+        Ok(Self {
+            jobs,
+            thread: Some(thread),
+        })
     }
 
     /// Queues a batch; `false` if the thread is gone.
@@ -150,7 +159,10 @@ fn drain(
             }
         }
     }
-    let next = Watermark { count: watermark.count.saturating_add(1), hash: hash.finalize().into() };
+    let next = Watermark {
+        count: watermark.count.saturating_add(1),
+        hash: hash.finalize().into(),
+    };
     batch.insert(&WATERMARK, next.encode());
     store.db.apply_batch(batch).map_err(|error| text(&error))?;
     store.db.flush().map_err(|error| text(&error))?;
@@ -186,14 +198,19 @@ fn current(store: &Store) -> Option<Watermark> {
 
 /// Compares the store with what was last known to be durable: a store that lost its tail is older.
 pub(super) fn check(store: &Store) -> Result<(), OpenError> {
-    let Some(known) = std::fs::read(witness(store)).ok().and_then(|b| Watermark::decode(&b)) else {
+    let Some(known) = std::fs::read(witness(store))
+        .ok()
+        .and_then(|b| Watermark::decode(&b))
+    else {
         return Ok(());
     };
     let here = current(store).unwrap_or(Watermark::START);
     let forked = here.count == known.count && here.hash != known.hash;
     if here.count < known.count || forked {
         let lost = known.count.saturating_sub(here.count);
-        return Err(OpenError::Damaged(format!("{lost} durable writes are missing")));
+        return Err(OpenError::Damaged(format!(
+            "{lost} durable writes are missing"
+        )));
     }
     Ok(())
 }
