@@ -52,6 +52,18 @@ async fn listed(engine: &Engine, id: ConversationId) -> Vec<String> {
     )
 }
 
+/// Waits until a device lists so many messages.
+async fn until(engine: &Engine, id: ConversationId, count: usize) -> Vec<String> {
+    let mut events = engine.events();
+    loop {
+        let texts = listed(engine, id).await;
+        if texts.len() >= count {
+            return texts;
+        }
+        tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
+    }
+}
+
 /// Waits until a conversation is on a device, and everything is read.
 async fn joined(engine: &Engine) -> ConversationId {
     let mut events = engine.events();
@@ -86,10 +98,7 @@ async fn two_people_talk_offline_and_online_and_a_linked_device_gets_the_history
         .unwrap();
     harvest.send(Draft::text("hello")).await.unwrap();
     let id = joined(&bob).await;
-    bob.wait_settled(PATIENCE).await.unwrap();
-    alice.wait_settled(PATIENCE).await.unwrap();
-    bob.wait_settled(PATIENCE).await.unwrap();
-    assert_eq!(listed(&bob, id).await, ["hello"]);
+    assert_eq!(until(&bob, id, 1).await, ["hello"]);
 
     // Bob goes away; both write; he comes back.
     bob.close().await.unwrap();
@@ -107,7 +116,7 @@ async fn two_people_talk_offline_and_online_and_a_linked_device_gets_the_history
     bob.use_relay(Some(address.clone())).await.unwrap();
     bob.connect_now().await.unwrap();
     bob.wait_settled(PATIENCE).await.unwrap();
-    alice.wait_settled(PATIENCE).await.unwrap();
+    until(&alice, id, 3).await;
 
     // Alice links her phone, which gets everything.
     let phone = open(homes[2].path(), Some(&address)).await;
@@ -123,20 +132,18 @@ async fn two_people_talk_offline_and_online_and_a_linked_device_gets_the_history
     while !matches!(asked.next().await, Some(Event::LinkRequested { .. })) {}
     alice.approve_link(&digits).await.unwrap();
     assert_eq!(joined(&phone).await, id);
-    phone.wait_settled(PATIENCE).await.unwrap();
-    let expected = listed(&alice, id).await;
-    assert_eq!(expected.len(), 3);
-    assert_eq!(listed(&phone, id).await, expected);
-    assert_eq!(listed(&bob, id).await, expected);
+    let expected = until(&phone, id, 3).await;
+    assert_eq!(listed(&alice, id).await, expected);
+    assert_eq!(until(&bob, id, 3).await, expected);
 
     // The phone is a full member: what it writes reaches everybody.
     let told = phone.conversation(id).await.unwrap();
     told.send(Draft::text("from the phone")).await.unwrap();
     for engine in [&phone, &alice, &bob] {
-        let mut events = engine.events();
-        while listed(engine, id).await.len() < 4 {
-            tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
-        }
+        assert_eq!(
+            until(engine, id, 4).await.last().map(String::as_str),
+            Some("from the phone")
+        );
     }
     for engine in [alice, bob, phone] {
         engine.close().await.unwrap();
