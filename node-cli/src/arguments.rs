@@ -1,0 +1,271 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use sheaf_protocol::RelayAddress;
+
+/// Conversations that belong to their members: end-to-end encrypted, on every device, offline too.
+///
+/// Data goes to standard output, words to standard error. The passphrase comes from --key-file,
+/// --passphrase-file, SHEAF_PASSPHRASE or a prompt, in this order.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sheaf",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) noun: Noun,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArguments {
+    /// Directory of this device's state [default: the platform's data directory]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) home: Option<PathBuf>,
+    /// Relay to use, sheaf://HOST:PORT/#KEY; remembered in the home
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) relay: Option<RelayAddress>,
+    /// Print JSON: one object, or one object a line for lists
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// File whose first line is the passphrase
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "key_file")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// File of a 32-byte key used instead of a passphrase; made by init and join if missing
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Say more on standard error; twice for everything
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// First word of a command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Noun {
+    /// Create an account with this device as its first
+    Init(InitArguments),
+    /// Show the card that other people need to invite you
+    Card,
+    /// People you know
+    #[command(subcommand, arg_required_else_help = true)]
+    Contact(ContactVerb),
+    /// Your own devices
+    #[command(subcommand, arg_required_else_help = true)]
+    Device(DeviceVerb),
+    /// Conversations and their members
+    #[command(subcommand, arg_required_else_help = true)]
+    Conversation(ConversationVerb),
+    /// Messages of a conversation
+    #[command(subcommand, arg_required_else_help = true)]
+    Message(MessageVerb),
+    /// Exchange with the relay
+    #[command(subcommand, arg_required_else_help = true)]
+    Sync(SyncVerb),
+    /// Stay connected and print what happens, until Ctrl-C
+    Run,
+    /// Show connection, pending changes, last sync and heads
+    Status(StatusArguments),
+    /// Show three devices and a relay at work on this machine
+    Demo(DemoArguments),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// `sheaf init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// Your name, as others see it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: String,
+    /// This device's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: String,
+}
+
+/// `sheaf contact`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContactVerb {
+    /// Add a person by card
+    Add {
+        /// The card, or "-" to read it from standard input
+        card: String,
+        /// A name to use instead of the card's
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the people you know
+    List,
+}
+
+/// `sheaf device`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceVerb {
+    /// Show a link code, then approve the new device by its six digits
+    Link {
+        /// Give up after so many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        timeout: u64,
+    },
+    /// Make this device part of the account that shows CODE
+    Join {
+        /// The code that the existing device shows
+        code: String,
+        /// This device's name
+        #[arg(long, value_name = "NAME")]
+        device: String,
+        /// Give up after so many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        timeout: u64,
+    },
+    /// List your devices
+    List,
+}
+
+/// `sheaf conversation`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConversationVerb {
+    /// Create a conversation
+    Create {
+        /// Its name
+        name: String,
+        /// Contact to invite at once, by id or name; may be repeated
+        #[arg(long = "member", value_name = "USER", num_args = 1..)]
+        members: Vec<String>,
+    },
+    /// List the conversations on this device
+    List,
+    /// Show members, epochs and what is missing
+    Show {
+        /// Id, beginning of an id, or name
+        conversation: String,
+    },
+    /// Show the document heads of every segment
+    Heads {
+        /// Id, beginning of an id, or name
+        conversation: String,
+    },
+    /// Members of a conversation
+    #[command(subcommand, arg_required_else_help = true)]
+    Member(MemberVerb),
+}
+
+/// `sheaf conversation member`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberVerb {
+    /// Add a contact
+    Add {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// The contact, by id or name
+        user: String,
+        /// What the person may do
+        #[arg(long, value_enum, default_value_t = RoleName::Writer)]
+        role: RoleName,
+    },
+    /// List the members
+    List {
+        /// Id, beginning of an id, or name
+        conversation: String,
+    },
+}
+
+/// A member's role, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleName {
+    /// Reads
+    Reader,
+    /// Reads and writes
+    Writer,
+    /// Also adds members
+    Admin,
+}
+
+/// `sheaf message`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MessageVerb {
+    /// Send one message; durable here before anything is printed
+    Send {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// The text
+        text: String,
+        /// Sending again with the same token gives the first message back
+        #[arg(long)]
+        token: Option<String>,
+        /// The message answered
+        #[arg(long, value_name = "MESSAGE")]
+        reply_to: Option<String>,
+        /// Wait so many seconds for the relay's receipt
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+        wait: f64,
+    },
+    /// List messages in order of time; the newest by default
+    List {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = 50)]
+        limit: usize,
+        /// Only messages before this one; the latest of them
+        #[arg(long, value_name = "CURSOR", conflicts_with = "after")]
+        before: Option<String>,
+        /// Only messages after this one; the earliest of them
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+    },
+    /// Import messages from a file of JSON lines, plain or .gz
+    Import {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// `sheaf sync`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SyncVerb {
+    /// Connect, push and pull until nothing is left
+    Now {
+        /// Give up after so many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+        timeout: f64,
+    },
+}
+
+/// `sheaf status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// Wait so many seconds for the relay; 0 does not connect
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub(crate) wait: f64,
+}
+
+/// `sheaf demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Conversations to play, as JSON lines, plain or .gz [default: a built-in one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Play at most so many conversations of the file
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) conversations: Option<usize>,
+    /// Play at most so many messages in all
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) messages: Option<usize>,
+}

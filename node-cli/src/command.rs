@@ -1,0 +1,86 @@
+//! The commands: each asks the engine and shows the answer.
+
+mod account;
+mod contact;
+mod conversation;
+mod device;
+mod event;
+mod import;
+mod message;
+mod run;
+mod status;
+mod sync;
+
+use clap::CommandFactory;
+
+use crate::arguments::Arguments;
+use crate::demo;
+use crate::exit::Failure;
+use crate::request::{Request, Settings};
+
+/// Runs one command to its end.
+///
+/// # Errors
+/// The failure that decides the exit code.
+pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(), Failure> {
+    match request {
+        Request::Init { user, device } => account::init(settings, user, device).await,
+        Request::Card => account::card(settings).await,
+        Request::AddContact { card, name } => contact::add(settings, card, name).await,
+        Request::ListContacts => contact::list(settings).await,
+        Request::LinkDevice { timeout } => device::link(settings, timeout).await,
+        Request::JoinDevice {
+            code,
+            device,
+            timeout,
+        } => device::join(settings, code, device, timeout).await,
+        Request::ListDevices => device::list(settings).await,
+        Request::CreateConversation { name, members } => {
+            conversation::create(settings, name, members).await
+        }
+        Request::ListConversations => conversation::list(settings).await,
+        Request::ShowConversation(typed) => conversation::show(settings, typed).await,
+        Request::ShowHeads(typed) => conversation::heads(settings, typed).await,
+        Request::AddMember {
+            conversation,
+            user,
+            role,
+        } => conversation::add_member(settings, conversation, user, role).await,
+        Request::ListMembers(typed) => conversation::list_members(settings, typed).await,
+        Request::Send(send) => message::send(settings, send).await,
+        Request::ListMessages(list) => message::list(settings, list).await,
+        Request::Import { conversation, file } => {
+            import::import(settings, conversation, file).await
+        }
+        Request::SyncNow { timeout } => sync::now(settings, timeout).await,
+        Request::Run => run::run(settings).await,
+        Request::Status { wait } => status::status(settings, wait).await,
+        Request::Demo(demo) => demo::demo(settings, demo).await,
+        Request::Completions(shell) => completions(settings, shell),
+        Request::Man => manual(settings),
+    }
+}
+
+/// Prints the completions of a shell.
+///
+/// # Errors
+/// What standard output says.
+pub(crate) fn completions(settings: &Settings, shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "sheaf", &mut script);
+    settings
+        .printer
+        .raw(String::from_utf8_lossy(&script).trim_end())
+}
+
+/// Prints the manual page.
+///
+/// # Errors
+/// What standard output says.
+pub(crate) fn manual(settings: &Settings) -> Result<(), Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+    settings
+        .printer
+        .raw(String::from_utf8_lossy(&page).trim_end())
+}

@@ -1,0 +1,63 @@
+//! `sheaf init` and `sheaf card`.
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::request::Settings;
+use crate::session::{Reach, with_engine, with_new_engine};
+
+#[derive(Serialize)]
+struct Created<'a> {
+    user: String,
+    device: String,
+    card: &'a str,
+    fingerprint: &'a str,
+    recovery_phrase: &'a str,
+}
+
+#[derive(Serialize)]
+struct Card<'a> {
+    card: &'a str,
+    fingerprint: &'a str,
+}
+
+/// Creates an account with this device as its first.
+pub(super) async fn init(settings: &Settings, user: String, device: String) -> Result<(), Failure> {
+    let created = with_new_engine(settings, Reach::Offline, |engine| async move {
+        let relay = settings.home.relay(settings.relay.as_ref())?;
+        Ok(engine
+            .create_account(&user, &device, relay.as_ref())
+            .await?)
+    })
+    .await?;
+    let shown = Created {
+        user: created.user.to_string(),
+        device: created.device.to_string(),
+        card: &created.card,
+        fingerprint: &created.fingerprint,
+        recovery_phrase: created.phrase.0.as_str(),
+    };
+    settings.printer.show(&shown, |shown| {
+        format!(
+            "user         {}\ndevice       {}\nfingerprint  {}\n\n\
+             Write these words down on paper. They are shown once and give total power over the \
+             account:\n\n  {}\n\n\
+             Your card, for people who want to invite you (again with `sheaf card`):\n\n{}",
+            shown.user, shown.device, shown.fingerprint, shown.recovery_phrase, shown.card
+        )
+    })
+}
+
+/// Shows the card.
+pub(super) async fn card(settings: &Settings) -> Result<(), Failure> {
+    let overview = with_engine(settings, Reach::Offline, |engine| async move {
+        Ok(engine.overview().await?)
+    })
+    .await?;
+    let (Some(card), Some(fingerprint)) = (&overview.card, &overview.fingerprint) else {
+        return Err(super::device::no_account());
+    };
+    settings
+        .printer
+        .show(&Card { card, fingerprint }, |shown| shown.card.to_owned())
+}

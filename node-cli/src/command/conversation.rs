@@ -1,0 +1,277 @@
+//! `sheaf conversation`.
+
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+use sheaf_engine::{ConversationInfo, Role};
+
+use crate::exit::Failure;
+use crate::output::{harmless, table};
+use crate::request::Settings;
+use crate::resolve;
+use crate::session::{Reach, with_engine};
+
+#[derive(Serialize)]
+struct Summary {
+    conversation: String,
+    name: String,
+    members: usize,
+    messages: u64,
+    pending: u64,
+}
+
+#[derive(Serialize)]
+struct Member {
+    user: String,
+    name: String,
+    role: &'static str,
+    devices: usize,
+}
+
+#[derive(Serialize)]
+struct Epoch {
+    epoch: String,
+    held: bool,
+}
+
+#[derive(Serialize)]
+struct Details {
+    conversation: String,
+    name: String,
+    members: Vec<Member>,
+    messages: u64,
+    segments: usize,
+    pending: u64,
+    parked: u64,
+    epochs: Vec<Epoch>,
+}
+
+/// Heads of one segment's document.
+#[derive(Serialize)]
+pub(super) struct SegmentHeads {
+    segment: u32,
+    heads: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Heads {
+    conversation: String,
+    messages: u64,
+    segments: Vec<SegmentHeads>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    conversation: String,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Added {
+    conversation: String,
+    user: String,
+    role: &'static str,
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Reader => "reader",
+        Role::Writer => "writer",
+        Role::Admin => "admin",
+        Role::Owner => "owner",
+    }
+}
+
+fn members(info: &ConversationInfo) -> Vec<Member> {
+    let members = info
+        .members
+        .iter()
+        .map(|(user, name, role, devices)| Member {
+            user: user.to_string(),
+            name: name.clone(),
+            role: role_name(*role),
+            devices: *devices,
+        });
+    members.collect()
+}
+
+/// Heads of every segment, each in ascending order, so that equal sets are equal text.
+pub(super) fn segment_heads(info: &ConversationInfo) -> Vec<SegmentHeads> {
+    let segments = info.heads.iter().map(|(segment, heads)| {
+        let mut heads: Vec<String> = heads.iter().map(|head| HEXLOWER.encode(head)).collect();
+        heads.sort_unstable();
+        SegmentHeads {
+            segment: *segment,
+            heads,
+        }
+    });
+    segments.collect()
+}
+
+/// Creates a conversation and invites people to it.
+pub(super) async fn create(
+    settings: &Settings,
+    name: String,
+    members: Vec<String>,
+) -> Result<(), Failure> {
+    let shown = with_engine(settings, Reach::Offline, |engine| async move {
+        let mut users = Vec::with_capacity(members.len());
+        for typed in &members {
+            users.push(resolve::user(&engine, typed).await?);
+        }
+        let created = engine.create_conversation(&name, &users, None).await?;
+        Ok(Created {
+            conversation: created.id().to_string(),
+            name,
+        })
+    })
+    .await?;
+    settings
+        .printer
+        .show(&shown, |shown| shown.conversation.clone())
+}
+
+/// Lists the conversations.
+pub(super) async fn list(settings: &Settings) -> Result<(), Failure> {
+    let known = with_engine(settings, Reach::Offline, |engine| async move {
+        Ok(engine.conversations().await?)
+    })
+    .await?;
+    let known: Vec<Summary> = known
+        .into_iter()
+        .map(|info| Summary {
+            conversation: info.conversation.to_string(),
+            members: info.members.len(),
+            messages: info.messages,
+            pending: info.pending,
+            name: info.name,
+        })
+        .collect();
+    settings.printer.list(&known, |known| {
+        let rows: Vec<_> = known
+            .iter()
+            .map(|one| {
+                vec![
+                    harmless(&one.name),
+                    one.members.to_string(),
+                    one.messages.to_string(),
+                    one.pending.to_string(),
+                    one.conversation.clone(),
+                ]
+            })
+            .collect();
+        let head = ["name", "members", "messages", "pending", "conversation"];
+        table(&head, &rows)
+    })
+}
+
+async fn info(settings: &Settings, typed: String) -> Result<ConversationInfo, Failure> {
+    with_engine(settings, Reach::Offline, |engine| async move {
+        let (_, info) = resolve::conversation(&engine, &typed).await?;
+        Ok(info)
+    })
+    .await
+}
+
+/// Shows one conversation.
+pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failure> {
+    let info = info(settings, typed).await?;
+    let epochs = info.epochs.iter().map(|(epoch, held)| Epoch {
+        epoch: epoch.to_string(),
+        held: *held,
+    });
+    let details = Details {
+        conversation: info.conversation.to_string(),
+        members: members(&info),
+        messages: info.messages,
+        segments: info.heads.len(),
+        pending: info.pending,
+        parked: info.parked,
+        epochs: epochs.collect(),
+        name: info.name,
+    };
+    settings.printer.show(&details, |details| {
+        format!(
+            "conversation  {}\nname          {}\nmessages      {} in {} segments\n\
+             pending       {}\nparked        {}\nepochs        {}, secret held of {}\n\n{}",
+            details.conversation,
+            harmless(&details.name),
+            details.messages,
+            details.segments,
+            details.pending,
+            details.parked,
+            details.epochs.len(),
+            details.epochs.iter().filter(|epoch| epoch.held).count(),
+            member_table(&details.members)
+        )
+    })
+}
+
+/// Shows document heads.
+pub(super) async fn heads(settings: &Settings, typed: String) -> Result<(), Failure> {
+    let info = info(settings, typed).await?;
+    let heads = Heads {
+        conversation: info.conversation.to_string(),
+        messages: info.messages,
+        segments: segment_heads(&info),
+    };
+    settings.printer.show(&heads, |heads| {
+        let lines = heads.segments.iter().flat_map(|segment| {
+            let heads = segment.heads.iter();
+            heads.map(|head| format!("{}  {head}", segment.segment))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// Adds a member.
+pub(super) async fn add_member(
+    settings: &Settings,
+    typed: String,
+    user: String,
+    role: Role,
+) -> Result<(), Failure> {
+    let added = with_engine(settings, Reach::Offline, |engine| async move {
+        let (conversation, info) = resolve::conversation(&engine, &typed).await?;
+        let user = resolve::user(&engine, &user).await?;
+        conversation.add_member(user, role).await?;
+        Ok(Added {
+            conversation: info.conversation.to_string(),
+            user: user.to_string(),
+            role: role_name(role),
+        })
+    })
+    .await?;
+    settings.printer.show(&added, |added| {
+        format!("{} is {} now", added.user, added.role)
+    })
+}
+
+/// Lists the members.
+pub(super) async fn list_members(settings: &Settings, typed: String) -> Result<(), Failure> {
+    let info = info(settings, typed).await?;
+    settings.printer.list(&members(&info), member_table)
+}
+
+fn member_table(members: &[Member]) -> String {
+    let rows: Vec<_> = members
+        .iter()
+        .map(|member| {
+            vec![
+                harmless(&member.name),
+                member.role.to_owned(),
+                member.devices.to_string(),
+                member.user.clone(),
+            ]
+        })
+        .collect();
+    table(&["name", "role", "devices", "user"], &rows)
+}
+
+impl SegmentHeads {
+    /// The beginnings of the heads, for a table.
+    pub(super) fn text(&self) -> String {
+        let short = |head: &String| head.chars().take(8).collect::<String>();
+        let heads: Vec<String> = self.heads.iter().map(short).collect();
+        heads.join(" ")
+    }
+}

@@ -1,0 +1,171 @@
+//! What happens, one line an event.
+
+use serde_json::{Value, json};
+use sheaf_engine::{ConversationId, Engine, Event, MessageRecord};
+
+use crate::exit::Failure;
+use crate::output::harmless;
+use crate::request::Settings;
+use crate::time::now_ms;
+
+use super::message::{Names, Shown, names};
+
+/// Prints one event.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no line of its own is not shown"
+)]
+pub(super) async fn show_event(
+    settings: &Settings,
+    engine: &Engine,
+    event: Event,
+) -> Result<(), Failure> {
+    match event {
+        Event::MessagesReceived {
+            conversation,
+            messages,
+        } => received(settings, engine, conversation, messages).await,
+        Event::CaughtUp => {
+            settings.home.note_sync(now_ms())?;
+            say(
+                settings,
+                &json!({ "event": "caught_up" }),
+                "everything is read",
+            )
+        }
+        other => {
+            let Some((value, words)) = describe(&other) else {
+                tracing::debug!(event = ?other, "not shown");
+                return Ok(());
+            };
+            say(settings, &value, &words)
+        }
+    }
+}
+
+fn say(settings: &Settings, value: &Value, words: &str) -> Result<(), Failure> {
+    settings.printer.show(value, |_| words.to_owned())
+}
+
+async fn received(
+    settings: &Settings,
+    engine: &Engine,
+    conversation: ConversationId,
+    messages: Vec<MessageRecord>,
+) -> Result<(), Failure> {
+    let info = engine.conversation_info(conversation).await?;
+    let name = info.as_ref().map(|info| harmless(&info.name));
+    let name = name.unwrap_or_default();
+    let names = info.as_ref().map_or_else(Names::new, names);
+    for message in messages {
+        let shown = Shown::new(message, &names);
+        let words = format!("[{name}] {}", shown.line());
+        let event = json!({
+            "event": "message_received",
+            "conversation": conversation.to_string(),
+            "message": shown,
+        });
+        say(settings, &event, &words)?;
+    }
+    Ok(())
+}
+
+/// An event as an object and as words; `None` for one that says nothing to a person.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no line of its own is not shown"
+)]
+fn describe(event: &Event) -> Option<(Value, String)> {
+    let id = |id: &dyn std::fmt::Display| id.to_string();
+    Some(match event {
+        Event::MessagesSent {
+            conversation,
+            messages,
+        } => {
+            let messages: Vec<String> = messages.iter().map(|message| id(message)).collect();
+            let words = format!("{} messages reached the relay", messages.len());
+            let conversation = id(conversation);
+            (
+                json!({ "event": "messages_sent", "conversation": conversation, "messages": messages }),
+                words,
+            )
+        }
+        Event::DocumentChanged { conversation } => (
+            json!({ "event": "document_changed", "conversation": id(conversation) }),
+            format!("the document of {conversation} changed"),
+        ),
+        Event::ConversationAdded { conversation, by } => (
+            json!({
+                "event": "conversation_added",
+                "conversation": id(conversation),
+                "by": by.as_ref().map(|user| id(user)),
+            }),
+            format!("conversation {conversation} is here"),
+        ),
+        Event::MemberAdded { conversation, user } => (
+            json!({ "event": "member_added", "conversation": id(conversation), "user": id(user) }),
+            format!("{user} joined {conversation}"),
+        ),
+        Event::DeviceAttached {
+            conversation,
+            user,
+            device,
+        } => (
+            json!({
+                "event": "device_attached",
+                "conversation": id(conversation),
+                "user": id(user),
+                "device": id(device),
+            }),
+            format!("device {device} joined {conversation}"),
+        ),
+        other => return describe_rest(other),
+    })
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no line of its own is not shown"
+)]
+fn describe_rest(event: &Event) -> Option<(Value, String)> {
+    let id = |id: &dyn std::fmt::Display| id.to_string();
+    Some(match event {
+        Event::DeviceAdded { device, name } => (
+            json!({ "event": "device_added", "device": id(device), "name": name }),
+            format!("device {} was added: {device}", harmless(name)),
+        ),
+        Event::ContactAdded { user } => (
+            json!({ "event": "contact_added", "user": id(user) }),
+            format!("contact {user} was added"),
+        ),
+        Event::Connected { relay } => (
+            json!({ "event": "connected", "relay": id(relay) }),
+            "connected".to_owned(),
+        ),
+        Event::Disconnected => (
+            json!({ "event": "disconnected" }),
+            "disconnected; trying again".to_owned(),
+        ),
+        Event::Misbehaved(misbehaviour) => (
+            json!({
+                "event": "misbehaved",
+                "what": misbehaviour.act.to_string(),
+                "by": format!("{:?}", misbehaviour.by),
+                "conversation": misbehaviour.conversation.map(|conversation| id(&conversation)),
+            }),
+            format!("refused: {}", harmless(&misbehaviour.act.to_string())),
+        ),
+        Event::RelayRefused {
+            message,
+            retry_after_ms,
+        } => (
+            json!({ "event": "relay_refused", "message": message, "retry_after_ms": retry_after_ms }),
+            format!("the relay refused: {}", harmless(message)),
+        ),
+        Event::EventsLost { count } => (
+            json!({ "event": "events_lost", "count": count }),
+            format!("{count} events were not shown"),
+        ),
+        _ => return None,
+    })
+}

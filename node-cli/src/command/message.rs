@@ -1,0 +1,173 @@
+//! `sheaf message send` and `sheaf message list`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sheaf_engine::{
+    ConversationInfo, Draft, Engine, Event, EventStream, MessageId, MessageRecord, Page, UserId,
+};
+use tokio::time::timeout;
+
+use crate::exit::Failure;
+use crate::output::harmless;
+use crate::request::{ListRequest, SendRequest, Settings};
+use crate::resolve;
+use crate::session::{Reach, with_engine};
+use crate::time::{rfc3339, rfc3339_signed};
+
+#[derive(Serialize)]
+struct Sent {
+    message: String,
+    state: &'static str,
+}
+
+#[derive(Serialize)]
+struct Origin {
+    author: String,
+    time: String,
+}
+
+/// A message as it is listed and as `sheaf run` prints it.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    message: String,
+    author: String,
+    author_name: String,
+    device: String,
+    time: String,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    system: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
+}
+
+/// Names of people by id.
+pub(super) type Names = BTreeMap<UserId, String>;
+
+/// Everybody who has a name in a conversation.
+pub(super) fn names(info: &ConversationInfo) -> Names {
+    let members = info.members.iter();
+    members
+        .map(|(user, name, _, _)| (*user, name.clone()))
+        .collect()
+}
+
+impl Shown {
+    pub(super) fn new(record: MessageRecord, names: &Names) -> Self {
+        let short = || record.author.to_string().chars().take(8).collect();
+        Self {
+            message: record.message.to_string(),
+            author: record.author.to_string(),
+            author_name: names.get(&record.author).cloned().unwrap_or_else(short),
+            device: record.device.to_string(),
+            time: rfc3339(record.message.time().ms()),
+            text: record.text,
+            reply_to: record.reply_to.map(|id| id.to_string()),
+            system: record.system,
+            origin: record.origin.map(|(author, time_ms)| Origin {
+                author,
+                time: rfc3339_signed(time_ms),
+            }),
+        }
+    }
+
+    /// One line for people: time, who, what.
+    pub(super) fn line(&self) -> String {
+        let (who, time) = match &self.origin {
+            Some(origin) => (&origin.author, &origin.time),
+            None => (&self.author_name, &self.time),
+        };
+        let mark = if self.system { "* " } else { "" };
+        format!("{time}  {}: {mark}{}", harmless(who), harmless(&self.text))
+    }
+}
+
+/// Sends one message: durable first, then, if a relay can be had, at the relay.
+pub(super) async fn send(settings: &Settings, send: SendRequest) -> Result<(), Failure> {
+    let relay = settings.home.relay(settings.relay.as_ref())?;
+    let wanted = relay.is_some() && !send.wait.is_zero();
+    let reach = if wanted {
+        Reach::Online
+    } else {
+        Reach::Offline
+    };
+    let sent = with_engine(settings, reach, |engine| async move {
+        let mut events = engine.events();
+        let (conversation, _) = resolve::conversation(&engine, &send.conversation).await?;
+        let mut draft = Draft::text(send.text);
+        draft.reply_to = send.reply_to;
+        let message = match send.token {
+            Some(token) => conversation.send_with_token(draft, &token).await?,
+            None => conversation.send(draft).await?,
+        };
+        let at_relay = wanted
+            && timeout(send.wait, receipt(&engine, &mut events, message))
+                .await
+                .unwrap_or(false);
+        Ok(Sent {
+            message: message.to_string(),
+            state: if at_relay { "sent" } else { "queued" },
+        })
+    })
+    .await?;
+    settings
+        .printer
+        .show(&sent, |sent| format!("{}  {}", sent.message, sent.state))
+}
+
+/// Waits for the relay's receipt; true once it is there.
+async fn receipt(engine: &Engine, events: &mut EventStream, message: MessageId) -> bool {
+    let receipt = async {
+        while let Some(event) = events.next().await {
+            if let Event::MessagesSent { messages, .. } = event
+                && messages.contains(&message)
+            {
+                return true;
+            }
+        }
+        false
+    };
+    // A message that a token stands for may have its receipt since long ago.
+    let settled = async {
+        while let Ok(overview) = engine.overview().await {
+            if overview.connected && overview.pending == 0 {
+                return true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        false
+    };
+    tokio::select! {
+        sent = receipt => sent,
+        sent = settled => sent,
+    }
+}
+
+/// Lists messages in order of time.
+pub(super) async fn list(settings: &Settings, list: ListRequest) -> Result<(), Failure> {
+    let (messages, names) = with_engine(settings, Reach::Offline, |engine| async move {
+        let (conversation, info) = resolve::conversation(&engine, &list.conversation).await?;
+        let page = Page {
+            limit: list.limit,
+            before: list.before,
+            after: list.after,
+        };
+        Ok((conversation.messages(page)?, names(&info)))
+    })
+    .await?;
+    let shown: Vec<Shown> = messages
+        .into_iter()
+        .map(|record| Shown::new(record, &names))
+        .collect();
+    if shown.is_empty() && !settings.printer.is_json() {
+        settings.printer.say("no messages");
+        return Ok(());
+    }
+    settings.printer.list(&shown, |shown| {
+        let lines: Vec<_> = shown.iter().map(Shown::line).collect();
+        lines.join("\n")
+    })
+}

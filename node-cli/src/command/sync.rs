@@ -1,0 +1,112 @@
+//! `sheaf sync now`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sheaf_engine::{Engine, EngineError, Event, EventStream};
+use tokio::time::{Instant, timeout};
+
+use crate::exit::{Code, Failure};
+use crate::request::Settings;
+use crate::session::{Reach, connect, with_engine};
+use crate::time::now_ms;
+
+/// Longest wait for the relay's hello.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// The last events are in the queue already; only a full machine needs any of this.
+const LAST_EVENTS: Duration = Duration::from_millis(20);
+
+#[derive(Serialize)]
+struct Synced {
+    sent: u64,
+    received: u64,
+    pending: u64,
+    converged: bool,
+}
+
+/// Fails when no relay was ever named.
+///
+/// # Errors
+/// [`Code::RelayUnreachable`].
+pub(super) fn expect_relay(settings: &Settings) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    if settings.home.relay(settings.relay.as_ref())?.is_some() {
+        return Ok(());
+    }
+    Err(
+        Failure::new(Code::RelayUnreachable, "no relay is configured")
+            .advise("give one with --relay sheaf://HOST:PORT/#KEY; it is remembered"),
+    )
+}
+
+/// Connects, pushes and pulls until nothing is left.
+pub(super) async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
+    expect_relay(settings)?;
+    let synced = with_engine(settings, Reach::Online, |engine| async move {
+        let deadline = Instant::now() + timeout;
+        let mut events = engine.events();
+        let before = messages(&engine).await?;
+        connect(&engine, timeout.min(CONNECT_MAX)).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (converged, sent) = settle(&engine, &mut events, left).await?;
+        Ok(Synced {
+            sent,
+            received: messages(&engine).await?.saturating_sub(before),
+            pending: engine.overview().await?.pending,
+            converged,
+        })
+    })
+    .await?;
+    if synced.converged {
+        settings.home.note_sync(now_ms())?;
+    }
+    settings.printer.show(&synced, |synced| {
+        let Synced {
+            sent,
+            received,
+            pending,
+            ..
+        } = synced;
+        format!("{sent} sent, {received} received, {pending} pending")
+    })?;
+    if synced.converged {
+        return Ok(());
+    }
+    let failure = Failure::new(Code::Partial, "not everything was exchanged in time");
+    Err(failure.advise("run it again, or give it longer with --timeout"))
+}
+
+async fn messages(engine: &Engine) -> Result<u64, Failure> {
+    let known = engine.conversations().await?;
+    Ok(known.iter().map(|info| info.messages).sum())
+}
+
+/// Waits until nothing is left, and counts the messages that got their receipt meanwhile.
+async fn settle(
+    engine: &Engine,
+    events: &mut EventStream,
+    max: Duration,
+) -> Result<(bool, u64), Failure> {
+    let mut sent = 0_u64;
+    let mut count = |event: Event| {
+        if let Event::MessagesSent { messages, .. } = event {
+            sent = sent.saturating_add(u64::try_from(messages.len()).unwrap_or(u64::MAX));
+        }
+    };
+    let settled = engine.wait_settled(max);
+    tokio::pin!(settled);
+    let settled = loop {
+        tokio::select! {
+            end = &mut settled => break end,
+            Some(event) = events.next() => count(event),
+        }
+    };
+    while let Ok(Some(event)) = timeout(LAST_EVENTS, events.next()).await {
+        count(event);
+    }
+    match settled {
+        Ok(_) => Ok((true, sent)),
+        Err(EngineError::NotSettled { .. } | EngineError::Link(_)) => Ok((false, sent)),
+        Err(other) => Err(other.into()),
+    }
+}

@@ -1,0 +1,149 @@
+//! The home: the directory that holds this device's store and what the command line remembers.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sheaf_protocol::RelayAddress;
+
+use crate::exit::{Code, Failure};
+
+const CONFIG: &str = "config.json";
+const STATE: &str = "state";
+
+/// The directory given with `--home`.
+#[derive(Debug, Clone)]
+pub(crate) struct Home(PathBuf);
+
+/// What is remembered between commands. Nothing in it is secret.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Memory {
+    /// The relay in use.
+    pub(crate) relay: Option<String>,
+    /// When everything was last known to be exchanged, in milliseconds since 1970.
+    pub(crate) last_sync_ms: Option<u64>,
+}
+
+impl Home {
+    /// The directory given, or the platform's.
+    ///
+    /// # Errors
+    /// A usage failure when none is given and the platform names none.
+    pub(crate) fn locate(given: Option<PathBuf>) -> Result<Self, Failure> {
+        if let Some(directory) = given {
+            return Ok(Self(directory));
+        }
+        let platform = directories::ProjectDirs::from("", "", "sheaf");
+        let directory = platform.map(|directories| directories.data_dir().to_owned());
+        directory.map(Self).ok_or_else(|| {
+            Failure::usage("the platform names no data directory")
+                .advise("give one with --home DIR")
+        })
+    }
+
+    /// Where the engine keeps its store.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.0.join(STATE)
+    }
+
+    /// Makes the directory, for its owner only.
+    ///
+    /// # Errors
+    /// A failure that names the directory.
+    pub(crate) fn create(&self) -> Result<(), Failure> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .create(&self.0)
+            .map_err(|error| Failure::failed(format!("cannot make {}: {error}", self.0.display())))
+    }
+
+    /// Fails with "no store" where there is none, before anybody is asked for a passphrase.
+    ///
+    /// # Errors
+    /// [`Code::NoStore`].
+    pub(crate) fn expect_store(&self) -> Result<(), Failure> {
+        if self.state().is_dir() {
+            return Ok(());
+        }
+        Err(no_store(&self.0))
+    }
+
+    /// What is remembered; nothing at first.
+    ///
+    /// # Errors
+    /// A failure that names the file when it does not read.
+    pub(crate) fn remembered(&self) -> Result<Memory, Failure> {
+        let path = self.0.join(CONFIG);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Memory::default());
+            }
+            Err(error) => return Err(unusable(&path, &error)),
+        };
+        serde_json::from_str(&text).map_err(|error| unusable(&path, &error))
+    }
+
+    /// Remembers, so that a crash leaves either the old or the new.
+    ///
+    /// # Errors
+    /// A failure that names the file.
+    pub(crate) fn remember(&self, memory: &Memory) -> Result<(), Failure> {
+        let path = self.0.join(CONFIG);
+        let text = serde_json::to_string_pretty(memory).map_err(|error| unusable(&path, &error))?;
+        let write = || -> Result<(), std::io::Error> {
+            let mut draft = tempfile::NamedTempFile::new_in(&self.0)?;
+            writeln!(draft, "{text}")?;
+            draft.as_file().sync_all()?;
+            draft.persist(&path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        write().map_err(|error| unusable(&path, &error))
+    }
+
+    /// The relay to use: the one given, which is remembered from now on, or the remembered one.
+    ///
+    /// # Errors
+    /// A failure when the remembered one does not read.
+    pub(crate) fn relay(
+        &self,
+        given: Option<&RelayAddress>,
+    ) -> Result<Option<RelayAddress>, Failure> {
+        let mut memory = self.remembered()?;
+        let Some(relay) = given else {
+            let parsed = memory.relay.as_deref().map(str::parse).transpose();
+            return parsed.map_err(|error| unusable(&self.0.join(CONFIG), &error));
+        };
+        let text = relay.to_string();
+        if memory.relay.as_deref() != Some(text.as_str()) {
+            memory.relay = Some(text);
+            self.remember(&memory)?;
+        }
+        Ok(Some(relay.clone()))
+    }
+
+    /// Notes that everything was exchanged just now.
+    ///
+    /// # Errors
+    /// A failure that names the file.
+    pub(crate) fn note_sync(&self, now_ms: u64) -> Result<(), Failure> {
+        let mut memory = self.remembered()?;
+        memory.last_sync_ms = Some(now_ms);
+        self.remember(&memory)
+    }
+}
+
+/// There is no store in this home.
+pub(crate) fn no_store(home: &Path) -> Failure {
+    Failure::new(Code::NoStore, format!("there is no store in {}", home.display())).advise(
+        "create an account with `sheaf init`, join one with `sheaf device join`, or give another --home",
+    )
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::failed(format!("cannot use {}: {error}", path.display()))
+}

@@ -1,0 +1,5 @@
+//! The program `sheaf`.
+
+fn main() -> std::process::ExitCode {
+    sheaf_cli::run()
+}

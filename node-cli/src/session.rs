@@ -1,0 +1,194 @@
+//! An engine open for one command, and its errors in the words of the command line.
+
+use std::future::Future;
+use std::time::Duration;
+
+use sheaf_engine::{CommandError, Engine, EngineError, LinkError, OpenError, ReadError};
+
+use crate::exit::{Code, Failure};
+use crate::request::Settings;
+use crate::secret::{Purpose, Secret};
+
+/// Variable that holds the token for relays that ask for one.
+const RELAY_TOKEN: &str = "SHEAF_RELAY_TOKEN";
+
+/// Whether the command exchanges anything with the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Offline,
+    Online,
+}
+
+/// Opens the engine of this home, runs a command with it and closes it in order.
+///
+/// # Errors
+/// What the command or opening and closing fail with; the command's failure comes first.
+pub(crate) async fn with_engine<T, F>(
+    settings: &Settings,
+    reach: Reach,
+    work: impl FnOnce(Engine) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    settings.home.expect_store()?;
+    let engine = open(settings, Purpose::Open, reach).await?;
+    close_after(engine, work).await
+}
+
+/// The same, making the store if there is none.
+///
+/// # Errors
+/// As [`with_engine`].
+pub(crate) async fn with_new_engine<T, F>(
+    settings: &Settings,
+    reach: Reach,
+    work: impl FnOnce(Engine) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    settings.home.create()?;
+    let purpose = match settings.home.expect_store() {
+        Ok(()) => Purpose::Open,
+        Err(_) => Purpose::Create,
+    };
+    let engine = open(settings, purpose, reach).await?;
+    close_after(engine, work).await
+}
+
+async fn close_after<T, F>(engine: Engine, work: impl FnOnce(Engine) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let done = work(engine.clone()).await;
+    let closed = engine.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+async fn open(settings: &Settings, purpose: Purpose, reach: Reach) -> Result<Engine, Failure> {
+    let relay = settings.home.relay(settings.relay.as_ref())?;
+    let secret = settings.secret.read(purpose)?;
+    let mut builder = Engine::builder(settings.home.state());
+    builder = builder.create_if_missing(purpose == Purpose::Create);
+    builder = match secret {
+        Secret::Passphrase(passphrase) => builder.passphrase(&passphrase),
+        Secret::Key(key) => builder.key(*key),
+    };
+    if let (Some(relay), Reach::Online) = (relay, reach) {
+        builder = builder.relay(relay);
+    }
+    if let Ok(token) = std::env::var(RELAY_TOKEN) {
+        builder = builder.token(token);
+    }
+    let engine = builder.open().await?;
+    if let Some(given) = &settings.relay
+        && engine.overview().await?.user.is_some()
+    {
+        // The card names the relay from now on.
+        engine.set_relay_hint(Some(given)).await?;
+    }
+    Ok(engine)
+}
+
+/// Waits until the relay said hello.
+///
+/// # Errors
+/// [`Code::RelayUnreachable`] with the last reason.
+pub(crate) async fn connect(engine: &Engine, timeout: Duration) -> Result<(), Failure> {
+    Ok(engine.wait_connected(timeout).await?)
+}
+
+impl From<OpenError> for Failure {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what has no code of its own is a plain failure"
+    )]
+    fn from(error: OpenError) -> Self {
+        let code = match &error {
+            OpenError::NoStore(_) => Code::NoStore,
+            OpenError::InUse(_) => Code::StoreInUse,
+            OpenError::WrongKey => Code::WrongPassphrase,
+            OpenError::Damaged(_) => Code::Integrity,
+            _ => Code::Failed,
+        };
+        let failure = Self::new(code, error.to_string());
+        match code {
+            Code::NoStore => failure.advise("or give another --home"),
+            Code::StoreInUse => failure.advise("or give another --home"),
+            Code::WrongPassphrase => {
+                failure.advise("give the passphrase or key file that the store was made with")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<EngineError> for Failure {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what has no code of its own is a plain failure"
+    )]
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Command(error) => command_failure(&error),
+            EngineError::Link(error) => link_failure(&error),
+            EngineError::Read(ReadError::Damaged) => Self::new(Code::Integrity, error.to_string())
+                .advise("restore the store from a backup, or link this device again"),
+            EngineError::NotSettled { .. } => Self::new(Code::Partial, error.to_string())
+                .advise("run `sheaf sync now` again, or give it longer with --timeout"),
+            other => Self::failed(other.to_string()),
+        }
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no code of its own is a plain failure"
+)]
+fn command_failure(error: &CommandError) -> Failure {
+    let (code, advice) = match error {
+        CommandError::NoAccount => (
+            Code::NoStore,
+            Some("create one with `sheaf init`, or link this device with `sheaf device join`"),
+        ),
+        CommandError::RelayUnreachable => (Code::RelayUnreachable, Some(RELAY_ADVICE)),
+        CommandError::Damaged(_) => (Code::Integrity, Some("restore the store from a backup")),
+        CommandError::Link(_) => (
+            Code::NotApproved,
+            Some("start again with `sheaf device link` on the existing device"),
+        ),
+        _ => (Code::Failed, None),
+    };
+    let failure = Failure::new(code, error.to_string());
+    match advice {
+        Some(advice) => failure.advise(advice),
+        None => failure,
+    }
+}
+
+/// What to do when no relay answers.
+pub(crate) const RELAY_ADVICE: &str = "check the network, that the relay runs and its address \
+     (--relay); what you wrote is kept and goes out at the next connection";
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no code of its own is an unreachable relay"
+)]
+fn link_failure(error: &LinkError) -> Failure {
+    let (code, advice) = match error {
+        LinkError::WrongKey => (
+            Code::RelayUnreachable,
+            "compare the address with the one that the relay prints at its start; \
+             if it is right, somebody else answers in the relay's place",
+        ),
+        LinkError::NotAdmitted(_) => (
+            Code::NotApproved,
+            "ask whoever runs the relay to admit this device, or set SHEAF_RELAY_TOKEN",
+        ),
+        _ => (Code::RelayUnreachable, RELAY_ADVICE),
+    };
+    Failure::new(code, error.to_string()).advise(advice)
+}
