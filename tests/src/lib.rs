@@ -11,4 +11,5 @@
     reason = "this crate is a test harness: a broken expectation must stop the test"
 )]
 
+pub mod processes;
 pub mod simulation;
