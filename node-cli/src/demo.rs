@@ -24,7 +24,7 @@ use crate::request::Settings;
 use bars::Bars;
 use cast::Cast;
 use play::Play;
-use report::{Report, Times};
+use report::{Report, Times, Traffic};
 use script::{Act, Script};
 
 /// How long the devices have to agree after the last line was played.
@@ -57,7 +57,7 @@ pub(crate) async fn demo(settings: &Settings, arguments: DemoArguments) -> Resul
 }
 
 async fn perform(mut cast: Cast, script: &Script, bars: &Bars) -> Result<Report, Failure> {
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), cast.taken());
     let mut play = Play::new(script);
     play.act(Act::Online, &cast.players).await?;
 
@@ -80,7 +80,7 @@ async fn perform(mut cast: Cast, script: &Script, bars: &Bars) -> Result<Report,
         rejoined,
         converged: last.elapsed(),
     };
-    let traffic = cast.traffic(play.sent());
+    let traffic = Traffic::between(before, cast.taken(), play.sent());
     bars.finish();
 
     bars.say("measuring from send to seen, one message at a time");

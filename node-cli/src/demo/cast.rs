@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Players;
 use super::bars::Bars;
 use super::player::{Player, Seat};
-use super::report::{Traffic, per};
+use super::report::Taken;
 use super::sight::Sight;
 use crate::exit::Failure;
 
@@ -98,15 +98,12 @@ impl Cast {
         Ok(Self { relay, players })
     }
 
-    /// What the relay took so far.
-    pub(super) fn traffic(&self, messages: u64) -> Traffic {
+    /// What the relay has taken so far.
+    pub(super) fn taken(&self) -> Taken {
         let metrics = self.relay.metrics();
-        let bytes = counter(&metrics, "sheaf_relay_appended_bytes_total");
-        Traffic {
-            messages,
+        Taken {
             records: counter(&metrics, "sheaf_relay_appended_total"),
-            bytes,
-            bytes_per_message: per(bytes, messages),
+            bytes: counter(&metrics, "sheaf_relay_appended_bytes_total"),
         }
     }
 

@@ -20,17 +20,36 @@ pub(super) struct Times {
     pub(super) converged: Duration,
 }
 
+/// What the relay made durable up to some moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
+
 /// What went over the wire.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Traffic {
     /// Messages played.
-    pub(super) messages: u64,
-    /// Records that the relay made durable.
-    pub(super) records: u64,
+    messages: u64,
+    /// Records that the relay made durable, those of membership included.
+    records: u64,
     /// Sealed bytes of them.
-    pub(super) bytes: u64,
+    bytes: u64,
     /// Sealed bytes for each message.
-    pub(super) bytes_per_message: f64,
+    bytes_per_message: f64,
+}
+
+impl Traffic {
+    pub(super) fn between(before: Taken, after: Taken, messages: u64) -> Self {
+        let bytes = after.bytes.saturating_sub(before.bytes);
+        Self {
+            messages,
+            records: after.records.saturating_sub(before.records),
+            bytes,
+            bytes_per_message: per(bytes, messages),
+        }
+    }
 }
 
 /// The whole report.
@@ -145,7 +164,7 @@ fn rate(count: u64, time: Duration) -> f64 {
 }
 
 /// A quotient for people; counts beyond 2^32 are cut.
-pub(super) fn per(count: u64, of: u64) -> f64 {
+fn per(count: u64, of: u64) -> f64 {
     let small = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     small(count) / small(of.max(1))
 }

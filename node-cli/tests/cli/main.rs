@@ -1,0 +1,17 @@
+//! The real program `sheaf`, asked and answered in JSON, against a real relay on loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test fails by panicking, helpers included"
+)]
+
+mod account;
+mod device;
+mod exchange;
+mod home;
+mod message;
+mod relay;
