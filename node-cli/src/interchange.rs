@@ -31,8 +31,9 @@ pub(crate) struct Line {
     /// What it is.
     #[serde(default)]
     pub(crate) kind: LineKind,
-    /// Who wrote it.
-    pub(crate) author: String,
+    /// Who wrote it; nobody, for some notices.
+    #[serde(default)]
+    pub(crate) author: Option<String>,
     /// The text.
     pub(crate) text: String,
     /// Number of the message answered.
@@ -52,6 +53,11 @@ pub(crate) enum LineKind {
 }
 
 impl Line {
+    /// Name of who wrote it; empty for nobody.
+    pub(crate) fn author(&self) -> &str {
+        self.author.as_deref().unwrap_or_default()
+    }
+
     /// When it was written, in milliseconds since 1970.
     pub(crate) fn time_ms(&self) -> Option<i64> {
         parse_rfc3339(&self.time)

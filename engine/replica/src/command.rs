@@ -304,6 +304,8 @@ pub struct ConversationInfo {
     pub heads: Vec<(u32, Vec<[u8; 32]>)>,
     /// Epochs known: id and whether the secret is held.
     pub epochs: Vec<(sheaf_crypto::EpochId, bool)>,
+    /// Topics of the epochs whose secret is held here.
+    pub topics: Vec<sheaf_protocol::TopicId>,
     /// All topics of the conversation have been read to their end on the present connection.
     pub caught_up: bool,
 }

@@ -217,6 +217,11 @@ impl Conversation {
             parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
             heads: self.segments.heads(),
             epochs: epochs.collect(),
+            topics: self
+                .epochs
+                .iter()
+                .map(|(_, held)| held.keys.topic())
+                .collect(),
             caught_up: caught_up && self.parked.len() == 0 && !self.is_busy(),
         }
     }

@@ -80,8 +80,12 @@ impl Shown {
             Some(origin) => (&origin.author, &origin.time),
             None => (&self.author_name, &self.time),
         };
-        let mark = if self.system { "* " } else { "" };
-        format!("{time}  {}: {mark}{}", harmless(who), harmless(&self.text))
+        let (who, text) = (harmless(who), harmless(&self.text));
+        if self.system {
+            let who = if who.is_empty() { who } else { who + " " };
+            return format!("{time}  * {who}{text}");
+        }
+        format!("{time}  {who}: {text}")
     }
 }
 

@@ -113,8 +113,9 @@ impl Cast {
     /// What reading the relay's store fails with.
     pub(super) async fn sight(&self, id: ConversationId) -> Result<Sight, Failure> {
         let [laptop, ..] = self.players.as_ref();
-        let conversation = laptop.conversation(id).await?;
-        Sight::look(&self.relay, &conversation).await
+        let info = laptop.engine.conversation_info(id).await?;
+        let topics = info.map(|info| info.topics).unwrap_or_default();
+        Sight::look(&self.relay, &topics).await
     }
 
     /// Closes everything in order.

@@ -193,7 +193,7 @@ impl Part {
     }
 
     async fn take(&mut self, line: &Line, act: Act, players: &Players) -> Result<(), Failure> {
-        let device = self.deal(&line.author);
+        let device = self.deal(line.author());
         if !self.lane(device)?.batch.has_room(line) {
             self.fly(device, players).await?;
         }

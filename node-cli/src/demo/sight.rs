@@ -1,7 +1,7 @@
 //! What the relay can see.
 
 use serde::Serialize;
-use sheaf_engine::Conversation;
+use sheaf_engine::TopicId;
 use sheaf_relay::Relay;
 
 use crate::exit::Failure;
@@ -34,15 +34,15 @@ impl Sight {
     ///
     /// # Errors
     /// What reading fails with.
-    pub(super) async fn look(relay: &Relay, conversation: &Conversation) -> Result<Self, Failure> {
+    pub(super) async fn look(relay: &Relay, topics: &[TopicId]) -> Result<Self, Failure> {
         let mut sight = Self {
             topics: 0,
             records: 0,
             bytes: 0,
             last: None,
         };
-        for topic in topics_of(conversation) {
-            let records = relay.peek(topic).await;
+        for topic in topics {
+            let records = relay.peek(*topic).await;
             let records = records
                 .map_err(|error| Failure::failed(format!("the relay cannot be read: {error}")))?;
             sight.topics += 1;
@@ -87,9 +87,4 @@ impl Sight {
             ),
         }
     }
-}
-
-/// Topics whose records the device can name.
-fn topics_of(_conversation: &Conversation) -> Vec<sheaf_engine::TopicId> {
-    Vec::new()
 }

@@ -60,7 +60,7 @@ impl<P: PartialEq> Batch<P> {
             reply_to,
             system: line.kind == LineKind::System,
             origin: line.time_ms().map(|time_ms| Origin {
-                author: line.author.clone(),
+                author: line.author().to_owned(),
                 time_ms,
             }),
         };

@@ -7,7 +7,7 @@ fn plain_and_gzipped_files_read_alike() {
     let text = concat!(
         r#"{"conversation":"a","seq":1,"time":"2004-12-25T09:14:00Z","kind":"text","author":"x","text":"hi"}"#,
         "\n\n",
-        r#"{"conversation":"a","seq":2,"time":"2004-12-25T09:15:00Z","kind":"system","author":"y","text":"joined","reply_to":1}"#,
+        r#"{"conversation":"a","seq":2,"time":"2004-12-25T09:15:00Z","kind":"system","author":null,"text":"joined","reply_to":1}"#,
     );
     let mut plain = tempfile::NamedTempFile::new().unwrap();
     plain.write_all(text.as_bytes()).unwrap();

@@ -151,6 +151,6 @@ fn what_is_not_unique_or_not_there_is_refused() {
     let all = home.lines(&["conversation", "list"]);
     let id = text(&all[0], "conversation");
     home.ok(&["conversation", "show", &id]);
-    home.ok(&["conversation", "show", &id[..16]]);
+    home.ok(&["conversation", "show", id.get(..16).unwrap()]);
     home.fails(&["message", "send", &id, ""], 1);
 }

@@ -110,7 +110,11 @@ impl Replica {
     /// What is still to be done, cheaply.
     #[must_use]
     pub fn settled(&self) -> Settled {
-        let parked: usize = self.conversations.values().map(|known| known.parked()).sum();
+        let parked: usize = self
+            .conversations
+            .values()
+            .map(|known| known.parked())
+            .sum();
         let pending = self.pending.saturating_add(self.outbox.len());
         Settled {
             connected: self.topics.connection.is_some(),
