@@ -166,7 +166,10 @@ pub(super) fn operation_seeds() -> Vec<Seed> {
     let mut seeds = vec![
         Seed::new("signed", [&[0], &*signed.to_bytes().unwrap()].concat()),
         Seed::new("bytes", [&[1], &*signed.bytes].concat()),
-        Seed::new("rekey", [&[2], &*postcard::to_allocvec(&rekey).unwrap()].concat()),
+        Seed::new(
+            "rekey",
+            [&[2], &*postcard::to_allocvec(&rekey).unwrap()].concat(),
+        ),
     ];
     let bytes = postcard::to_allocvec(&forwarded.unwrap()).unwrap();
     seeds.push(Seed::new("forward", [&[3], &*bytes].concat()));
@@ -199,7 +202,9 @@ pub(super) fn card_seeds() -> Vec<Seed> {
         Seed::new("plain", card(None, "Ada").to_text().unwrap()),
         Seed::new(
             "relay",
-            card(Some("sheaf://localhost:4433/#x"), "Ada").to_text().unwrap(),
+            card(Some("sheaf://localhost:4433/#x"), "Ada")
+                .to_text()
+                .unwrap(),
         ),
     ]
 }

@@ -65,7 +65,11 @@ pub(super) fn envelope(bytes: &[u8]) -> bool {
             assert!(verified.is_ok_and(|read| read == inner));
             let length = record.len();
             record[place % length] ^= flip;
-            assert_eq!(open(&keys, &record).is_ok(), flip == 0, "altered, yet it opens");
+            assert_eq!(
+                open(&keys, &record).is_ok(),
+                flip == 0,
+                "altered, yet it opens"
+            );
             true
         }
     }
@@ -124,7 +128,9 @@ pub(super) fn link(bytes: &[u8]) -> bool {
     let Ok(ready) = waiting.receive_reveal(&honest(reader.bytes(), reveal)) else {
         return false;
     };
-    let approved = ready.approve(&shown.digits).expect("these digits are shown");
+    let approved = ready
+        .approve(&shown.digits)
+        .expect("these digits are shown");
     let account = reader.bytes();
     let mut messages = approved.seal_account(account).unwrap();
     while !reader.is_empty() {
@@ -219,7 +225,9 @@ pub(super) fn link_seeds() -> Vec<Seed> {
 
 pub(super) fn vault_seeds() -> Vec<Seed> {
     let (header, vault) = own_vault();
-    let record = vault.seal_record(1, b"name", b"value", &mut rng(3)).unwrap();
+    let record = vault
+        .seal_record(1, b"name", b"value", &mut rng(3))
+        .unwrap();
     vec![
         Seed::new("header", [&[0], &*header.to_bytes().unwrap()].concat()),
         Seed::new("record", [&[1], &*record].concat()),
