@@ -26,7 +26,13 @@ impl RelayProcess {
     pub fn start(program: &str, data: &Path, port: u16) -> Self {
         let log = std::fs::File::create(data.join("log")).unwrap();
         let mut child = Command::new(program)
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--http", "off", "--data"])
+            .args([
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--http",
+                "off",
+                "--data",
+            ])
             .arg(data.join("store"))
             .arg("-v")
             .stdout(Stdio::piped())
@@ -72,10 +78,18 @@ impl DeviceProcess {
         log: &Path,
         acknowledged: Arc<Mutex<Vec<String>>>,
     ) -> Self {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
         let mut child = Command::new(program)
             .arg(home)
-            .args([relay.to_string(), conversation.to_string(), prefix.to_owned()])
+            .args([
+                relay.to_string(),
+                conversation.to_string(),
+                prefix.to_owned(),
+            ])
             .env("RUST_LOG", "trace,quinn=info,quinn_proto=info,sled=info")
             .stdout(Stdio::piped())
             .stderr(log)
@@ -87,7 +101,10 @@ impl DeviceProcess {
                 acknowledged.lock().unwrap().push(line);
             }
         });
-        Self { child, reader: Some(reader) }
+        Self {
+            child,
+            reader: Some(reader),
+        }
     }
 
     /// kill -9, then what was still acknowledged is read to its end.
@@ -108,24 +125,46 @@ impl Drop for DeviceProcess {
 
 /// Opens a device of the tests.
 pub async fn open(home: &Path, relay: &RelayAddress) -> Engine {
-    Engine::builder(home).key([7; 32]).relay(relay.clone()).open().await.unwrap()
+    Engine::builder(home)
+        .key([7; 32])
+        .relay(relay.clone())
+        .open()
+        .await
+        .unwrap()
 }
 
 /// All texts of a conversation, in order.
 pub async fn texts(engine: &Engine, conversation: ConversationId) -> Vec<String> {
-    let page = Page { limit: usize::MAX, ..Page::default() };
+    let page = Page {
+        limit: usize::MAX,
+        ..Page::default()
+    };
     let talk = engine.conversation(conversation).await.unwrap();
-    talk.messages(page).unwrap().into_iter().map(|message| message.text).collect()
+    talk.messages(page)
+        .unwrap()
+        .into_iter()
+        .map(|message| message.text)
+        .collect()
 }
 
 /// Two people who share a conversation; the engines are open.
 pub async fn two_people(homes: [&Path; 2], relay: &RelayAddress) -> ([Engine; 2], ConversationId) {
     let [alice, bob] = [open(homes[0], relay).await, open(homes[1], relay).await];
-    alice.create_account("Alice", "laptop", Some(relay)).await.unwrap();
-    let card = bob.create_account("Bob", "laptop", Some(relay)).await.unwrap().card;
+    alice
+        .create_account("Alice", "laptop", Some(relay))
+        .await
+        .unwrap();
+    let card = bob
+        .create_account("Bob", "laptop", Some(relay))
+        .await
+        .unwrap()
+        .card;
     let mut events = bob.events();
     let user = alice.add_contact(&card, None).await.unwrap();
-    let talk = alice.create_conversation("Talk", &[user], Some(256)).await.unwrap();
+    let talk = alice
+        .create_conversation("Talk", &[user], Some(256))
+        .await
+        .unwrap();
     while bob.conversations().await.unwrap().is_empty() {
         tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
     }

@@ -1,5 +1,12 @@
 //! Nothing of a message is to be found anywhere outside the devices' memory.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at a broken expectation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test stops at a broken expectation, and says its figures"
+)]
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -78,10 +85,15 @@ async fn a_canary_is_found_nowhere() {
     let relay = RelayProcess::start(RELAY, folders[2].path(), 0);
     let behind = SocketAddr::new("127.0.0.1".parse().unwrap(), relay.address.port);
     let (front, seen) = tap(behind);
-    let address = RelayAddress { port: front.port(), ..relay.address.clone() };
+    let address = RelayAddress {
+        port: front.port(),
+        ..relay.address.clone()
+    };
     let ([alice, bob], talk) = two_people(homes, &address).await;
     let told = alice.conversation(talk).await.unwrap();
-    told.send(Draft::text(format!("first {CANARY}"))).await.unwrap();
+    told.send(Draft::text(format!("first {CANARY}")))
+        .await
+        .unwrap();
     alice.wait_settled(PATIENCE).await.unwrap();
     alice.close().await.unwrap();
     bob.close().await.unwrap();
@@ -98,7 +110,12 @@ async fn a_canary_is_found_nowhere() {
     device.kill();
     let bob = open(homes[1], &address).await;
     bob.wait_settled(PATIENCE).await.unwrap();
-    assert!(texts(&bob, talk).await.iter().any(|text| text.contains(CANARY)));
+    assert!(
+        texts(&bob, talk)
+            .await
+            .iter()
+            .any(|text| text.contains(CANARY))
+    );
     bob.close().await.unwrap();
 
     let wire = seen.lock().unwrap();
@@ -112,5 +129,8 @@ async fn a_canary_is_found_nowhere() {
             assert_clean(&file.display().to_string(), &bytes);
         }
     }
-    println!("{} bytes of traffic and {looked} bytes of files are clean", wire.len());
+    println!(
+        "{} bytes of traffic and {looked} bytes of files are clean",
+        wire.len()
+    );
 }

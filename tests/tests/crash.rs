@@ -1,5 +1,12 @@
 //! kill -9 at random moments of a running exchange. `SHEAF_KILLS` sets how many.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at a broken expectation")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test stops at a broken expectation, and says its figures"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -54,7 +61,10 @@ async fn kills_at_random_moments_lose_and_double_nothing() {
     for mut device in devices {
         device.kill();
     }
-    let [alice, bob] = [open(homes[0], &address).await, open(homes[1], &address).await];
+    let [alice, bob] = [
+        open(homes[0], &address).await,
+        open(homes[1], &address).await,
+    ];
     let healing = Instant::now();
     let deadline = healing + PATIENCE;
     let listed = loop {

@@ -2,7 +2,10 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test stops at a broken expectation"
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    reason = "a test stops at a broken expectation, and says its figures"
 )]
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -27,7 +27,10 @@ async fn main() {
         .open()
         .await
         .unwrap();
-    let talk = engine.conversation(conversation.parse().unwrap()).await.unwrap();
+    let talk = engine
+        .conversation(conversation.parse().unwrap())
+        .await
+        .unwrap();
     for number in 0_u64.. {
         let text = format!("{prefix} {number}");
         talk.send(Draft::text(text.clone())).await.unwrap();
