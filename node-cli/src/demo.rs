@@ -97,7 +97,7 @@ async fn perform(mut cast: Cast, script: &Script, bars: &Bars) -> Result<Report,
         latency,
         traffic,
         sight,
-        play.unlinked(),
+        (script.left_out(), play.unlinked()),
     ))
 }
 

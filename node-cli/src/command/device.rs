@@ -179,6 +179,10 @@ pub(super) async fn join(
         settings.printer.show(&shown, |shown| {
             format!("this device, {}, is active", shown.device)
         })?;
+        if settings.home.relay(None)?.is_none() {
+            let words = "give --relay URL to the next command; it is remembered from then on";
+            settings.printer.say(words);
+        }
         // The conversations that are not here by then come with the next sync.
         let _settled = engine.wait_settled(SETTLE).await;
         Ok(())

@@ -28,6 +28,7 @@ fn relay_config(directory: &Path) -> Config {
         ..Config::default()
     };
     config.http.enabled = false;
+    config.store.cache_bytes = 64 * 1024 * 1024;
     config.limits.appends_per_second = 1_000_000;
     config.limits.appends_burst = 1_000_000;
     config.limits.bytes_per_second = u32::MAX;

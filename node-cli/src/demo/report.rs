@@ -58,6 +58,7 @@ pub(super) struct Report {
     converged: bool,
     #[serde(flatten)]
     proof: Proof,
+    left_out: u64,
     unlinked_replies: u64,
     played_ms: u128,
     messages_per_second: f64,
@@ -75,11 +76,12 @@ impl Report {
         latency: Latency,
         traffic: Traffic,
         relay_sees: Sight,
-        unlinked_replies: u64,
+        (left_out, unlinked_replies): (u64, u64),
     ) -> Self {
         Self {
             converged: proof.is_equal(),
             proof,
+            left_out,
             unlinked_replies,
             played_ms: times.played.as_millis(),
             messages_per_second: rate(traffic.messages, times.played),
@@ -139,14 +141,19 @@ impl Report {
 
     fn figures(&self) -> String {
         let traffic = &self.traffic;
-        let unlinked = match self.unlinked_replies {
+        let noted = |count: u64, what: &str| match count {
             0 => String::new(),
-            count => format!("\n{count} replies were written apart from what they answer"),
+            count => format!("\n{count} {what}"),
         };
+        let unlinked = noted(
+            self.unlinked_replies,
+            "replies were written apart from what they answer",
+        );
+        let left_out = noted(self.left_out, "lines without text were left out");
         format!(
             "played in {} ms, {:.0} messages a second\n\
              phone back and equal after {} ms\nall equal {} ms after the last message\n\
-             {} sealed records, {} bytes on the wire, {:.0} bytes a message{unlinked}",
+             {} sealed records, {} bytes on the wire, {:.0} bytes a message{unlinked}{left_out}",
             self.played_ms,
             self.messages_per_second,
             self.rejoined_ms,

@@ -29,6 +29,7 @@ pub(super) struct Script {
     messages_max: usize,
     outline: Vec<Outline>,
     lines: usize,
+    left_out: u64,
 }
 
 /// One conversation: its name and where its lines stand among all.
@@ -58,10 +59,15 @@ impl Script {
             messages_max: arguments.messages.unwrap_or(usize::MAX),
             outline: Vec::new(),
             lines: 0,
+            left_out: 0,
         };
         let mut outline: BTreeMap<String, Outline> = BTreeMap::new();
         for line in script.selected()? {
             let line = line?;
+            if line.text.is_empty() {
+                script.left_out += 1;
+                continue;
+            }
             let known = outline
                 .entry(line.conversation.clone())
                 .or_insert_with(|| Outline {
@@ -86,6 +92,11 @@ impl Script {
         self.lines
     }
 
+    /// Number of lines within the limits that have no text, which no message may be without.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     fn source(&self) -> Result<Lines, Failure> {
         match &self.input {
             Some(path) => Lines::open(path),
@@ -93,13 +104,12 @@ impl Script {
         }
     }
 
-    /// The lines within the limits. Lines without text are left out.
+    /// The lines within the limits, those without text included.
     fn selected(&self) -> Result<impl Iterator<Item = Result<Line, Failure>> + use<>, Failure> {
         let (conversations_max, messages_max) = (self.conversations_max, self.messages_max);
         let mut names: BTreeMap<String, ()> = BTreeMap::new();
         let chosen = self.source()?.filter(move |line| match line {
             Err(_) => true,
-            Ok(line) if line.text.is_empty() => false,
             Ok(line) if names.contains_key(&line.conversation) => true,
             Ok(line) => {
                 let room = names.len() < conversations_max;
@@ -144,7 +154,9 @@ impl Script {
         &self,
         act: Act,
     ) -> Result<impl Iterator<Item = Result<Chunk, Failure>>, Failure> {
-        let numbered = self.selected()?.enumerate();
+        let spoken =
+            |line: &Result<Line, Failure>| !matches!(line, Ok(line) if line.text.is_empty());
+        let numbered = self.selected()?.filter(spoken).enumerate();
         let mut lines = numbered
             .skip_while(move |(number, _)| self.act_of(*number) < act)
             .take_while(move |(number, _)| self.act_of(*number) == act)

@@ -117,6 +117,16 @@ fn an_unreachable_relay_is_13() {
 }
 
 #[test]
+fn an_interrupted_command_is_130() {
+    let address = Relay::start().address().to_owned();
+    let home = Home::of("alice", "laptop");
+    let running = home.start(&["sync", "now", "--relay", &address]);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    running.interrupt();
+    assert_eq!(running.end().code, 130);
+}
+
+#[test]
 fn a_relay_with_another_key_is_13_and_says_so() {
     let (relay, other) = (Relay::start(), Relay::start());
     let (place, _) = relay.address().split_once('#').unwrap();

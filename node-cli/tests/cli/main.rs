@@ -10,6 +10,7 @@
 )]
 
 mod account;
+mod demo;
 mod device;
 mod exchange;
 mod home;
