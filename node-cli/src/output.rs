@@ -91,7 +91,7 @@ impl Printer {
     /// A progress bar on standard error; hidden where that is no terminal.
     pub(crate) fn progress(self, length: u64, what: &'static str) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(length), self.progress_target());
-        let template = "{msg:<24} {wide_bar} {human_pos}/{human_len} {per_sec:>12} {eta:>4}";
+        let template = "{msg:<18} {wide_bar} {human_pos:>9}/{human_len} {elapsed:>4}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
