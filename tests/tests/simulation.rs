@@ -28,7 +28,7 @@ fn devices_converge_and_lose_nothing_under_faults() {
         }
         return;
     }
-    let (first, count) = (setting("SHEAF_FIRST_SEED", 0), setting("SHEAF_SEEDS", 200));
+    let (first, count) = (setting("SHEAF_FIRST_SEED", 0), setting("SHEAF_SEEDS", 100));
     let next = AtomicU64::new(first);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2)

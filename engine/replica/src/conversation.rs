@@ -6,6 +6,7 @@
 mod control;
 mod found;
 mod inbound;
+mod merge;
 mod outbound;
 mod parked;
 mod restore;

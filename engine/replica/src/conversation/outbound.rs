@@ -11,7 +11,7 @@
 use sheaf_crypto::{Inner, Kind as Purpose, Role, actor_bytes, item_of_record};
 use sheaf_protocol::{Class, hash_record, limits::RECORD_BYTES_MAX};
 
-use super::inbound::message_record;
+use super::merge::message_record;
 use super::{ContentBody, Conversation, Pending, Work, author_tag};
 use crate::command::{Command, CommandError, CommandId, Draft, ImportDraft, Reply};
 use crate::context::Context;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sheaf_crypto::{ConversationId, EpochSecret};
 
-use super::inbound::{decode_content, envelope_order};
+use super::merge::{decode_content, envelope_order};
 use super::segments::Loading;
 use super::{Conversation, Pending};
 use crate::context::Context;
