@@ -1,6 +1,7 @@
 //! The one thread that writes.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -100,8 +101,33 @@ impl Drop for Writer {
     }
 }
 
+/// What is known to be durable, in a file of its own. It is neither synced nor waited for: it only
+/// has to be no newer than the store. Written in place, because cutting a file short first makes
+/// ext4 flush it.
+struct Witness(Option<File>);
+
+impl Witness {
+    fn open(store: &Store) -> Self {
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(witness(store));
+        Self(file.ok())
+    }
+
+    fn note(&self, watermark: Watermark) {
+        if let Some(file) = &self.0
+            && let Err(error) = file.write_all_at(&watermark.encode(), 0)
+        {
+            tracing::debug!(%error, "witness not written");
+        }
+    }
+}
+
 fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durable) {
     let mut watermark = current(store).unwrap_or(Watermark::START);
+    let witness = Witness::open(store);
     while let Ok(job) = queue.recv() {
         let mut jobs = vec![job];
         while jobs.len() < DRAIN_MAX
@@ -126,6 +152,9 @@ fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durabl
         let failed = result.is_err();
         for id in ids {
             durable((id, result.clone()));
+        }
+        if !failed {
+            witness.note(watermark);
         }
         // After a failed write the state in memory is ahead of the disk: nothing more is written.
         if stop || failed {
@@ -168,10 +197,6 @@ fn drain(
     store.db.flush().map_err(|error| text(&error))?;
     file.sync_data().map_err(|error| text(&error))?;
     *watermark = next;
-    // Not synced: it only has to be no newer than the store.
-    if let Err(error) = std::fs::write(witness(store), next.encode()) {
-        tracing::debug!(%error, "witness not written");
-    }
     Ok(())
 }
 
