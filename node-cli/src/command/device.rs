@@ -179,15 +179,27 @@ pub(super) async fn join(
         settings.printer.show(&shown, |shown| {
             format!("this device, {}, is active", shown.device)
         })?;
-        if settings.home.relay(None)?.is_none() {
-            let words = "give --relay URL to the next command; it is remembered from then on";
-            settings.printer.say(words);
-        }
+        follow_account(settings, &engine).await?;
         // The conversations that are not here by then come with the next sync.
         let _settled = engine.wait_settled(SETTLE).await;
         Ok(())
     })
     .await
+}
+
+/// Uses the account's relay from now on, where the user named none.
+async fn follow_account(settings: &Settings, engine: &Engine) -> Result<(), Failure> {
+    if settings.home.relay(None)?.is_some() {
+        return Ok(());
+    }
+    let Some(relay) = engine.overview().await?.relay else {
+        let words = "give --relay URL to the next command; it is remembered from then on";
+        settings.printer.say(words);
+        return Ok(());
+    };
+    settings.home.relay(Some(&relay))?;
+    engine.use_relay(Some(relay)).await?;
+    connect(engine, CONNECT_MAX).await
 }
 
 async fn wait_joined(

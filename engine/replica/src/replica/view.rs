@@ -25,6 +25,8 @@ pub struct Overview {
     pub fingerprint: Option<String>,
     /// The card that invites this person.
     pub card: Option<String>,
+    /// The relay that the account names to others.
+    pub relay: Option<RelayAddress>,
     /// Changes that are not sealed yet and sealed records without a receipt.
     pub pending: u64,
     /// Records that wait for what they depend on.
@@ -99,6 +101,7 @@ impl Replica {
                 .unwrap_or_default(),
             fingerprint: account.map(|account| fingerprint(&account.user())),
             card: account.and_then(|account| account.card().to_text().ok()),
+            relay: account.and_then(|account| account.relay.as_ref()?.parse().ok()),
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
             connected: self.topics.connection.is_some(),

@@ -9,6 +9,8 @@
     reason = "a measuring program: a broken expectation must end it"
 )]
 
+mod floor;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -45,7 +47,13 @@ async fn main() {
         .nth(1)
         .and_then(|count| count.parse().ok())
         .unwrap_or(100_000);
-    disk_floor();
+    let (disk, disk99) = floor::disk();
+    let (echo, echo99) = floor::quinn_echo().await;
+    // A message is made durable on the sender, the relay and the receiver, and hops twice.
+    let bare = echo + disk * 3;
+    println!("append + fdatasync, bare: p50 {disk:?}, p99 {disk99:?}");
+    println!("raw quinn, there and back: p50 {echo:?}, p99 {echo99:?}");
+    println!("bare parts of a message (two hops, three times durable): {bare:?}");
     sealing();
     let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let relay = Relay::start(relay_config(folders[2].path())).await.unwrap();
@@ -55,34 +63,18 @@ async fn main() {
     let talk = alice.create_conversation("Speed", &[], None).await.unwrap();
     drop(talk);
     let told = alice.conversation(id).await.unwrap();
-    latency("latency, empty history", &told, &bob).await;
+    latency("latency, empty history", &told, &bob, bare).await;
     bulk(&alice, &bob, &told, history).await;
     latency(
         &format!("latency, {history} messages of history"),
         &told,
         &bob,
+        bare,
     )
     .await;
     catch_up(&alice, bob, &told, homes[1], &address).await;
     alice.close().await.unwrap();
     relay.shutdown().await;
-}
-
-/// What one durable append of a small record costs on this disk.
-fn disk_floor() {
-    use std::io::Write;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let mut out = file.as_file();
-    let mut times: Vec<Duration> = (0..500)
-        .map(|_| {
-            let start = Instant::now();
-            out.write_all(&[7; 600]).unwrap();
-            out.sync_data().unwrap();
-            start.elapsed()
-        })
-        .collect();
-    let (p50, p99) = median(&mut times);
-    println!("append + fdatasync, bare: p50 {p50:?}, p99 {p99:?}");
 }
 
 /// Sealing and opening an envelope of 1 KiB beside the bare cipher.
@@ -151,7 +143,7 @@ fn epoch_secret() -> Vec<u8> {
 }
 
 /// From `send` to the event on the other device, durable on both and at the relay.
-async fn latency(what: &str, told: &Conversation, bob: &Engine) {
+async fn latency(what: &str, told: &Conversation, bob: &Engine, bare: Duration) {
     let mut events = bob.events();
     let (mut durable, mut seen) = (Vec::new(), Vec::new());
     for number in 0..600 {
@@ -173,7 +165,10 @@ async fn latency(what: &str, told: &Conversation, bob: &Engine) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let ((own, _), (p50, p99)) = (median(&mut durable), median(&mut seen));
-    println!("{what}: durable here p50 {own:?}; seen there p50 {p50:?}, p99 {p99:?}");
+    println!(
+        "{what}: durable here p50 {own:?}; seen there p50 {p50:?} ({:.2}x the bare parts), p99 {p99:?}",
+        p50.as_secs_f64() / bare.as_secs_f64()
+    );
 }
 
 fn drafts(from: usize, count: usize) -> Vec<ImportDraft> {
@@ -242,8 +237,7 @@ async fn catch_up(
         }
         let told = told.clone();
         running.spawn(async move {
-            let text = format!("away {number}: is there a way to mount an iso image?");
-            told.send(Draft::text(text)).await.unwrap();
+            told.send(Draft::text(away(number))).await.unwrap();
         });
     }
     while let Some(done) = running.join_next().await {
@@ -262,12 +256,26 @@ async fn catch_up(
         texts(&bob, told.id()).await,
         "not equal"
     );
+    let caught_up = all.saturating_sub(opened);
     println!(
-        "10,000 single sends durable in {sent:?} ({:.0}/s), {:.1} bytes/message on the wire; \
-         catch-up: store opened {opened:?}, connected and caught up {:?}",
-        10_000.0 / sent.as_secs_f64(),
+        "10,000 single sends durable in {sent:?} ({:.0}/s)",
+        10_000.0 / sent.as_secs_f64()
+    );
+    let (raw, bundles) = floor::automerge((0..10_000).map(away));
+    println!(
+        "catch-up: store opened {opened:?}, connected and caught up {caught_up:?}; raw automerge \
+         applies such changes in {raw:?} ({:.2}x)",
+        caught_up.as_secs_f64() / raw.as_secs_f64()
+    );
+    println!(
+        "on the wire {:.1} bytes/message, all of the frames; automerge bundles of 100 {:.1} ({:.2}x)",
         bytes as f64 / 10_000.0,
-        all.saturating_sub(opened)
+        bundles as f64 / 10_000.0,
+        bytes as f64 / bundles as f64
     );
     bob.close().await.unwrap();
+}
+
+fn away(number: usize) -> String {
+    format!("away {number}: is there a way to mount an iso image?")
 }
