@@ -1,6 +1,6 @@
 //! A handle to one conversation.
 
-use sheaf_crypto::{ConversationId, Role, UserId};
+use sheaf_crypto::{ConversationId, EpochId, Role, UserId};
 use sheaf_replica::document::{DocumentError, DocumentTransaction};
 use sheaf_replica::record::Kind;
 use sheaf_replica::{Command, Draft, ImportDraft, MessageId, MessageRecord, Reply};
@@ -123,6 +123,52 @@ impl Conversation {
             role,
         };
         self.engine.command(command).await.map(|_| ())
+    }
+
+    /// Removes a member, who loses every key to come; oneself: leaves.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn remove_member(&self, user: UserId) -> Result<(), EngineError> {
+        let conversation = self.id;
+        let command = Command::RemoveMember { conversation, user };
+        self.engine.command(command).await.map(|_| ())
+    }
+
+    /// Gives a member another role. Making somebody the owner ends one's own membership.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn set_role(&self, user: UserId, role: Role) -> Result<(), EngineError> {
+        let command = Command::SetRole {
+            conversation: self.id,
+            user,
+            role,
+        };
+        self.engine.command(command).await.map(|_| ())
+    }
+
+    /// Gives the conversation another name.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn rename(&self, name: &str) -> Result<(), EngineError> {
+        let command = Command::RenameConversation {
+            conversation: self.id,
+            name: name.to_owned(),
+        };
+        self.engine.command(command).await.map(|_| ())
+    }
+
+    /// Draws a new epoch for all member devices.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn rotate(&self) -> Result<EpochId, EngineError> {
+        match self.engine.command(Command::Rotate(self.id)).await? {
+            Reply::Rotated(epoch) => Ok(epoch),
+            _ => Err(unexpected()),
+        }
     }
 
     /// Lists messages as they are on the disk: durable ones, in the order that every device shows.

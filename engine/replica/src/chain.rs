@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use sheaf_crypto::{Dependency, DeviceId, ItemId, RunId};
+use sheaf_crypto::{Dependency, DeviceId, ItemId, OperationId, RunId};
 
 use crate::record::ChainRecord;
 use crate::time::Timestamp;
@@ -24,6 +24,10 @@ pub(crate) struct Chain {
     pub(crate) last_seen: Timestamp,
     /// Content of this device was refused: what follows is kept and not applied.
     pub(crate) quarantined: bool,
+    /// The grant under which the head was written.
+    pub(crate) incarnation: OperationId,
+    /// The last item that another member's item names as seen.
+    pub(crate) vouched: u64,
     /// Ids of the newest items, the last of them `item`.
     recent: VecDeque<ItemId>,
 }
@@ -67,6 +71,8 @@ impl Chains {
             item: record.item,
             last_seen: record.last_seen,
             quarantined: record.quarantined,
+            incarnation: record.incarnation,
+            vouched: record.vouched,
             recent: VecDeque::from([record.item]),
         };
         self.next_index = self.next_index.max(record.index.saturating_add(1));
@@ -144,6 +150,7 @@ impl Chains {
         run: RunId,
         seq: u64,
         item: ItemId,
+        incarnation: OperationId,
         now: Timestamp,
     ) -> &mut Chain {
         let next_index = &mut self.next_index;
@@ -158,9 +165,12 @@ impl Chains {
                 item,
                 last_seen: now,
                 quarantined: false,
+                incarnation,
+                vouched: 0,
                 recent,
             }
         });
+        chain.incarnation = incarnation;
         chain.head = seq;
         chain.item = item;
         chain.last_seen = now;
@@ -169,6 +179,22 @@ impl Chains {
             chain.recent.pop_front();
         }
         chain
+    }
+
+    /// Another member has seen a chain up to this item; `false` if that was known.
+    pub(crate) fn vouch(&mut self, device: &DeviceId, run: &RunId, seq: u64) -> bool {
+        match self.chains.get_mut(&(*device, *run)) {
+            Some(chain) if chain.vouched < seq => {
+                chain.vouched = seq;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// The last item of a chain that another member has seen.
+    pub(crate) fn vouched(&self, device: &DeviceId, run: &RunId) -> u64 {
+        self.get(device, run).map_or(0, |chain| chain.vouched)
     }
 
     /// Keeps what follows from a device from being applied.

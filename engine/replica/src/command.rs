@@ -1,6 +1,6 @@
 //! What an app asks of a replica, and what it gets back.
 
-use sheaf_crypto::{ConversationId, DeviceId, Role, UserId};
+use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
 use crate::time::Timestamp;
@@ -88,6 +88,8 @@ pub enum Command {
         members: Vec<UserId>,
         /// Messages of a segment; `None` for the default.
         segment_messages: Option<u32>,
+        /// What newcomers may read.
+        history: History,
     },
     /// Add a contact to a conversation.
     AddMember {
@@ -98,6 +100,31 @@ pub enum Command {
         /// The role given.
         role: Role,
     },
+    /// Remove a member, or leave where it is oneself.
+    RemoveMember {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The member.
+        user: UserId,
+    },
+    /// Give a member another role.
+    SetRole {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The member.
+        user: UserId,
+        /// The role; making somebody the owner ends one's own membership.
+        role: Role,
+    },
+    /// Give a conversation another name.
+    RenameConversation {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The name.
+        name: String,
+    },
+    /// Draw a new epoch.
+    Rotate(ConversationId),
     /// Send one message.
     Send {
         /// The conversation.
@@ -164,6 +191,8 @@ pub enum Reply {
     },
     /// A conversation was created.
     ConversationCreated(ConversationId),
+    /// A new epoch was drawn.
+    Rotated(sheaf_crypto::EpochId),
     /// Messages are durable on this device.
     Sent(Vec<MessageId>),
 }
@@ -210,9 +239,15 @@ pub enum CommandError {
     /// The person is a member already.
     #[error("{0} is a member already")]
     AlreadyMember(UserId),
+    /// The person is not a member.
+    #[error("{0} is not a member of this conversation")]
+    NotAMember(UserId),
     /// The role does not allow it.
     #[error("your role in this conversation does not allow this")]
     NotAllowed,
+    /// The rules of the conversation do not allow it.
+    #[error("the conversation does not allow this: {0}")]
+    Refused(String),
     /// The text is empty or too long.
     #[error("a message needs 1 to {max} bytes of text", max = crate::limits::TEXT_BYTES_MAX)]
     BadText,

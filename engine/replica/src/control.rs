@@ -1,28 +1,33 @@
-//! The control log of a conversation: who is a member, with which devices and which epochs.
+//! The control log of a conversation (research/keys.md 2.3): signed operations, resolved into who is
+//! a member, with which devices, and which epochs there are.
 //!
-//! Operations form a hash-linked graph (research/keys.md 2.3). What an operation may do is judged in
-//! the view of its parents and never again. This version adds: `Genesis`, `Add`, `AttachDevice`,
-//! `Rekey`, `Forward`. Every other body decodes and is refused by name.
+//! Every rule is a function of the set of operations: an operation is judged in the view of its own
+//! past, and the view of a past follows from that past alone. `sheaf-membership` decides who holds
+//! which role; here devices, epochs and names are read from the operations that hold.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "what is not named here is not for this place, kinds to come included"
 )]
 
+mod check;
+mod facts;
+mod resolve;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sheaf_crypto::{
-    Body, ConversationId, DeviceId, Genesis, Operation, OperationId, Role, SignedOperation,
-    StatementError,
+    Body, ConversationId, DeviceId, Genesis, Operation, OperationId, RunId, SignedOperation,
+    StatementError, UserId,
 };
+use sheaf_membership::{Log, Refusal};
 
-use crate::limits;
 use crate::user::{Devices, UserLogError};
 
-pub(crate) use view::View;
+use facts::Facts;
+pub(crate) use view::{Standing, View};
 
 /// Why an operation was refused. The verdict depends only on the operation and its past.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +37,8 @@ pub(crate) enum OperationError {
     Statement(#[from] StatementError),
     #[error("user log does not verify: {0}")]
     UserLog(#[from] UserLogError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("operation is of another conversation")]
     OtherConversation,
     #[error("the founding operation is not a genesis")]
@@ -40,20 +47,22 @@ pub(crate) enum OperationError {
     NotAMember,
     #[error("author's role does not allow it")]
     NotAllowed,
-    #[error("the user is a member already")]
-    AlreadyMember,
     #[error("the user log is of another user or lacks the device")]
     WrongUserLog,
     #[error("a secret is not forwarded for every newest epoch and device")]
     MissingForward,
-    #[error("the recipients are not the member devices")]
+    #[error("newcomers may not read the past here, and the operation hands it over")]
+    HistoryForwarded,
+    #[error("the recipients are not member devices, or the author is not among them")]
     WrongRecipients,
     #[error("the epoch is not known in the view of the parents")]
     UnknownEpoch,
     #[error("the conversation has as many devices as it may")]
     TooManyDevices,
-    #[error("the control log has as many operations as it may")]
-    TooManyOperations,
+    #[error("the device is not attached, or already is as the operation wants it")]
+    WrongDevice,
+    #[error("the proof does not show that the device was revoked")]
+    BadProof,
     #[error("operation of a kind that this version does not take")]
     Unsupported,
     #[error("parents are not known")]
@@ -65,24 +74,34 @@ pub(crate) enum OperationError {
 pub(crate) struct Entry {
     pub(crate) operation: Operation,
     pub(crate) signed: SignedOperation,
+    facts: Arc<Facts>,
 }
 
 /// The accepted operations of one conversation.
-#[derive(Debug, Clone)]
 pub(crate) struct ControlLog {
     conversation: ConversationId,
     genesis: OperationId,
     entries: BTreeMap<OperationId, Entry>,
-    /// In the order of acceptance.
+    /// In the order of acceptance, which is causal.
     order: Vec<OperationId>,
-    heads: BTreeSet<OperationId>,
-    /// The view after each operation and its past, where that is the whole log at the time.
+    roles: Log<OperationId, UserId>,
+    /// Signing keys of every device that was ever attached.
+    signing: BTreeMap<DeviceId, [u8; 32]>,
     current: Arc<View>,
     /// Views of older heads, kept because envelopes name them again and again.
     views: BTreeMap<Vec<OperationId>, Arc<View>>,
 }
 
 const VIEWS_KEPT: usize = 64;
+
+impl std::fmt::Debug for ControlLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlLog")
+            .field("conversation", &self.conversation)
+            .field("operations", &self.order.len())
+            .finish_non_exhaustive()
+    }
+}
 
 impl ControlLog {
     /// Verifies a founding operation.
@@ -100,21 +119,19 @@ impl ControlLog {
             .ok_or(OperationError::NotAMember)?;
         let operation = signed.verify(&author.certificate.signing)?;
         let id = signed.id();
-        let mut view = View::new(genesis.name.clone());
-        view.admit(&devices, Role::Owner, id);
-        let entry = Entry {
-            operation,
-            signed: signed.clone(),
-        };
-        Ok(Self {
+        let mut log = Self {
             conversation: signed.founded(),
             genesis: id,
-            entries: BTreeMap::from([(id, entry)]),
-            order: vec![id],
-            heads: BTreeSet::from([id]),
-            current: Arc::new(view),
+            entries: BTreeMap::new(),
+            order: Vec::new(),
+            roles: Log::found(id, claimed.user),
+            signing: BTreeMap::new(),
+            current: Arc::new(View::default()),
             views: BTreeMap::new(),
-        })
+        };
+        let facts = Facts::of(&operation)?;
+        log.keep(id, signed, operation, facts);
+        Ok(log)
     }
 
     pub(crate) fn conversation(&self) -> ConversationId {
@@ -129,7 +146,7 @@ impl ControlLog {
     }
 
     pub(crate) fn heads(&self) -> Vec<OperationId> {
-        self.heads.iter().copied().collect()
+        self.roles.heads()
     }
 
     pub(crate) fn contains(&self, id: &OperationId) -> bool {
@@ -147,10 +164,6 @@ impl ControlLog {
             .filter_map(|id| self.entries.get_key_value(id))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// The view over everything accepted.
     pub(crate) fn current(&self) -> &Arc<View> {
         &self.current
@@ -158,7 +171,8 @@ impl ControlLog {
 
     /// The view over the past of some heads; `None` if one of them is not known.
     pub(crate) fn view(&mut self, heads: &[OperationId]) -> Option<Arc<View>> {
-        if heads.len() == self.heads.len() && heads.iter().all(|head| self.heads.contains(head)) {
+        let current = self.heads();
+        if heads.len() == current.len() && heads.iter().all(|head| current.contains(head)) {
             return Some(Arc::clone(&self.current));
         }
         if let Some(view) = self.views.get(heads) {
@@ -172,30 +186,11 @@ impl ControlLog {
         Some(view)
     }
 
-    fn resolve(&self, heads: &[OperationId]) -> Option<View> {
-        let mut past = BTreeSet::new();
-        let mut open: Vec<OperationId> = heads.to_vec();
-        while let Some(id) = open.pop() {
-            if past.insert(id) {
-                open.extend(self.entries.get(&id)?.operation.parents.iter().copied());
-            }
-        }
-        let mut view = View::default();
-        for id in self.order.iter().filter(|id| past.contains(*id)) {
-            let entry = self.entries.get(id)?;
-            view.apply(*id, &entry.operation).ok()?;
-        }
-        Some(view)
-    }
-
     /// Verifies an operation in the view of its parents and adds it; `false` if it is known.
     pub(crate) fn insert(&mut self, signed: &SignedOperation) -> Result<bool, OperationError> {
         let id = signed.id();
         if self.contains(&id) {
             return Ok(false);
-        }
-        if self.len() >= limits::CONTROL_OPERATIONS_MAX {
-            return Err(OperationError::TooManyOperations);
         }
         let claimed = signed.decode()?;
         if claimed.conversation != self.conversation {
@@ -204,33 +199,101 @@ impl ControlLog {
         let view = self
             .view(&claimed.parents)
             .ok_or(OperationError::UnknownParents)?;
-        let author = view
-            .attached(&claimed.user, &claimed.author, &claimed.incarnation)
-            .ok_or(OperationError::NotAMember)?;
-        let operation = signed.verify(&author.signing)?;
-        view.check(&operation)?;
-        let mut current = View::clone(&self.current);
-        current.apply(id, &operation)?;
-        self.current = Arc::new(current);
-        for parent in &operation.parents {
-            self.heads.remove(parent);
-        }
-        self.heads.insert(id);
-        self.order.push(id);
-        self.entries.insert(
+        let signing = check::author(&view, &claimed)?;
+        let operation = signed.verify(&signing)?;
+        let facts = Facts::of(&operation)?;
+        let act = check::act(&view, &operation, &facts)?;
+        self.roles.insert(&sheaf_membership::Operation {
             id,
-            Entry {
-                operation,
-                signed: signed.clone(),
-            },
-        );
+            parents: operation.parents.clone(),
+            author: operation.user,
+            incarnation: operation.incarnation,
+            act,
+        })?;
+        self.keep(id, signed, operation, facts);
         Ok(true)
     }
 
-    /// The signing key of a device in the view of some heads, if it is a member device there.
+    fn keep(
+        &mut self,
+        id: OperationId,
+        signed: &SignedOperation,
+        operation: Operation,
+        facts: Facts,
+    ) {
+        for (device, attached) in &facts.devices {
+            self.signing.insert(*device, attached.signing);
+        }
+        let entry = Entry {
+            operation,
+            signed: signed.clone(),
+            facts: Arc::new(facts),
+        };
+        self.entries.insert(id, entry);
+        self.order.push(id);
+        if let Some(view) = self.resolve(&self.heads()) {
+            self.current = Arc::new(view);
+        }
+    }
+
+    fn resolve(&mut self, heads: &[OperationId]) -> Option<View> {
+        let roles = self.roles.view(heads)?;
+        let mut past = BTreeSet::new();
+        let mut open: Vec<OperationId> = heads.to_vec();
+        while let Some(id) = open.pop() {
+            if past.insert(id) {
+                open.extend(self.entries.get(&id)?.operation.parents.iter().copied());
+            }
+        }
+        let operations = self.order.iter().filter(|id| past.contains(*id));
+        let entries = operations.filter_map(|id| self.entries.get_key_value(id));
+        let entries: Vec<_> = entries.collect();
+        Some(resolve::view(&self.roles, &roles, &entries, &self.entries))
+    }
+
+    /// The signing key of a device that was attached at any time.
     pub(crate) fn signing_key(&self, device: &DeviceId) -> Option<[u8; 32]> {
-        self.current
-            .device(device)
-            .map(|(_, attached)| attached.signing)
+        self.signing.get(device).copied()
+    }
+
+    /// Whether one operation is below another, which has therefore seen it.
+    pub(crate) fn saw(&self, later: &OperationId, earlier: &OperationId) -> bool {
+        later == earlier || self.roles.past_contains(later, earlier)
+    }
+
+    /// The last item of a device's run that the authors of some removals had seen: the highest,
+    /// if several ended the membership at once (research/keys.md 2.4). A member who left by himself
+    /// ends nothing of what he wrote before.
+    pub(crate) fn frontier(
+        &self,
+        removals: &BTreeSet<OperationId>,
+        device: &DeviceId,
+        run: &RunId,
+    ) -> u64 {
+        let of = |id: &OperationId| match &self.entries.get(id)?.operation.body {
+            Body::Remove { frontier, .. }
+            | Body::Regrant { frontier, .. }
+            | Body::DetachDevice { frontier, .. } => frontier
+                .iter()
+                .filter(|entry| entry.device == *device && entry.run == *run)
+                .map(|entry| entry.seq)
+                .max(),
+            Body::Leave | Body::TransferOwner { .. } => Some(u64::MAX),
+            _ => None,
+        };
+        removals.iter().filter_map(of).max().unwrap_or(0)
+    }
+
+    /// Whether one grant is above another in the tree of grants.
+    pub(crate) fn is_above(&self, senior: &OperationId, junior: &OperationId) -> bool {
+        let chain = self.roles.chain(junior);
+        chain.is_some_and(|chain| chain.contains(senior))
+    }
+
+    /// Valid operations that have no effect, each with the removal that voids it.
+    pub(crate) fn void(&self) -> Vec<(OperationId, OperationId)> {
+        let view = self.roles.current();
+        let void = view.void().iter();
+        void.map(|void| (void.operation, void.by)).collect()
     }
 }

@@ -6,17 +6,19 @@
 mod control;
 mod found;
 mod inbound;
+mod members;
 mod merge;
 mod outbound;
 mod parked;
 mod restore;
 mod segments;
+mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use sheaf_crypto::{ConversationId, DeviceId, EpochId, ItemId, RunId};
+use sheaf_crypto::{ConversationId, DeviceId, EpochId, ItemId, OperationId, RunId};
 use sheaf_protocol::{Cursor, RecordHash, TopicId};
 
 use crate::chain::{Chain, Chains};
@@ -63,6 +65,10 @@ enum Work {
     Records(Records),
     /// Parked records whose needs are met.
     Retry,
+    /// A secret that cannot be opened here, and the operation that should hold it.
+    Complain(EpochId, OperationId),
+    /// Something that was kept back and counts now: chain index and sequence.
+    Release((u32, u64)),
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -93,6 +99,11 @@ pub(crate) struct Conversation {
     /// Envelopes of this device that the relay will echo.
     echoes: BTreeSet<RecordHash>,
     parked: Parked,
+    withheld: withheld::Withheld,
+    /// Epochs that were asked for since this process started.
+    asked: BTreeSet<EpochId>,
+    /// The next item vouches for something that a removal would drop.
+    vouch_due: bool,
     arrivals: u64,
     /// Highest time of a message here.
     clock: HybridTime,
@@ -114,6 +125,9 @@ impl Conversation {
             pending_next: 0,
             echoes: BTreeSet::new(),
             parked: Parked::default(),
+            withheld: withheld::Withheld::new(),
+            asked: BTreeSet::new(),
+            vouch_due: false,
             arrivals: 0,
             clock: HybridTime::default(),
             work: VecDeque::new(),
@@ -142,6 +156,11 @@ impl Conversation {
                 Work::Command(id, command) => self.write(id, command, context),
                 Work::Records(records) => self.take(records, context),
                 Work::Retry => self.retry(context),
+                Work::Complain(epoch, operation) => {
+                    self.complain(epoch, operation, context);
+                    None
+                }
+                Work::Release(place) => self.read_withheld(place, context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -244,6 +263,8 @@ fn chain_record(
         item: chain.item,
         last_seen: chain.last_seen,
         quarantined: chain.quarantined,
+        incarnation: chain.incarnation,
+        vouched: chain.vouched,
     }
 }
 

@@ -1,11 +1,11 @@
 //! Epochs whose secret this device holds, and which of them it may write under.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sheaf_crypto::{ConversationId, DeviceId, EpochId, EpochKeys, EpochSecret};
 
-use crate::control::View;
+use crate::control::{ControlLog, View};
 use crate::limits;
 use crate::time::Timestamp;
 
@@ -16,6 +16,17 @@ pub(crate) struct Held {
     pub(crate) learned: Timestamp,
     /// Envelopes accepted under it.
     pub(crate) envelopes: u64,
+}
+
+/// What has to happen before this device may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Write under this epoch.
+    Use(EpochId),
+    /// Hand this epoch to these devices first.
+    Forward(EpochId, Vec<DeviceId>),
+    /// Draw a new epoch first.
+    Rekey,
 }
 
 /// All epochs that this device can read.
@@ -62,56 +73,52 @@ impl Epochs {
         }
     }
 
-    /// The epoch to write under (research/keys.md 2.5): held by every member device of the view
-    /// and by nobody else, not too old and not used too often; of several the one with the longest
-    /// chain, then the largest id. Nothing means: draw a new one first.
-    pub(crate) fn usable(&self, view: &View, now: Timestamp) -> Option<EpochId> {
-        let live: Vec<DeviceId> = view.devices().map(|(device, _)| *device).collect();
-        self.held
+    /// The epoch to write under (research/keys.md 2.5): safe, not too old and not used too often;
+    /// of several the one with the longest chain, then the largest id. It is forwarded first to
+    /// member devices that lack it, unless they are so many that a new epoch costs less.
+    pub(crate) fn choose(&self, control: &ControlLog, now: Timestamp) -> Choice {
+        let view = control.current();
+        let fresh = |held: &Held| {
+            now.since_ms(held.learned) <= limits::EPOCH_AGE_MS_MAX
+                && held.envelopes < limits::EPOCH_ENVELOPES_MAX
+        };
+        let best = self
+            .held
             .iter()
-            .filter_map(|(epoch, held)| {
-                let facts = view.epochs.get(epoch)?;
-                let fresh = now.since_ms(held.learned) <= limits::EPOCH_AGE_MS_MAX
-                    && held.envelopes < limits::EPOCH_ENVELOPES_MAX;
-                let inside = holders(view, epoch)
-                    .iter()
-                    .all(|device| live.contains(device));
-                let complete = live
-                    .iter()
-                    .all(|device| holders(view, epoch).contains(device));
-                (fresh && inside && complete).then_some((facts.depth, *epoch))
-            })
-            .max()
-            .map(|(_, epoch)| epoch)
+            .filter(|(epoch, held)| fresh(held) && is_safe(control, view, epoch))
+            .filter_map(|(epoch, _)| Some((view.epochs.get(epoch)?.depth, *epoch)))
+            .max();
+        let Some((_, epoch)) = best else {
+            return Choice::Rekey;
+        };
+        let holders = view.holders(&epoch);
+        let lacking: Vec<DeviceId> = view
+            .live()
+            .map(|(device, _)| *device)
+            .filter(|device| !holders.contains(device))
+            .collect();
+        match lacking.len() {
+            0 => Choice::Use(epoch),
+            few if few <= limits::FORWARDS_BEFORE_REKEY_MAX
+                && view.history == sheaf_crypto::History::Full =>
+            {
+                Choice::Forward(epoch, lacking)
+            }
+            _ => Choice::Rekey,
+        }
     }
 }
 
-/// Devices that can hold an epoch's secret as far as a view tells: those it was given to, and those
-/// that were given an epoch whose chain reaches it.
-pub(crate) fn holders(view: &View, epoch: &EpochId) -> Vec<DeviceId> {
-    let mut holders = Vec::new();
-    for (candidate, facts) in &view.epochs {
-        if reaches(view, candidate, epoch) {
-            holders.extend(facts.holders.iter().copied());
-        }
-    }
-    holders.sort_unstable();
-    holders.dedup();
-    holders
-}
-
-fn reaches(view: &View, from: &EpochId, to: &EpochId) -> bool {
-    let mut open = vec![*from];
-    let mut seen = std::collections::BTreeSet::new();
-    while let Some(epoch) = open.pop() {
-        if epoch == *to {
-            return true;
-        }
-        if seen.insert(epoch)
-            && let Some(facts) = view.epochs.get(&epoch)
-        {
-            open.extend(facts.parents.iter().copied());
-        }
-    }
-    false
+/// Rules (a) and (b) of research/keys.md 2.5: every removal and freeze of the view is in the past of
+/// the operation that began the epoch, and whoever can hold its secret is a live device of the view.
+pub(crate) fn is_safe(control: &ControlLog, view: &View, epoch: &EpochId) -> bool {
+    let Some(facts) = view.epochs.get(epoch) else {
+        return false;
+    };
+    let after = view
+        .removals
+        .iter()
+        .all(|removal| control.saw(&facts.operation, removal));
+    let live: BTreeSet<DeviceId> = view.live().map(|(device, _)| *device).collect();
+    after && view.holders(epoch).is_subset(&live)
 }

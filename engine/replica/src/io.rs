@@ -1,6 +1,6 @@
 //! The two doors of a replica: what goes in, what comes out.
 
-use sheaf_crypto::{ConversationId, DeviceId, UserId};
+use sheaf_crypto::{ConversationId, DeviceId, Role, UserId};
 use sheaf_protocol::{ClientFrame, LogId, RelayId, ServerFrame};
 
 use crate::command::{Command, CommandError, CommandId, Reply};
@@ -112,6 +112,36 @@ pub enum Event {
         user: UserId,
         /// The device.
         device: DeviceId,
+    },
+    /// A member was removed from a conversation, or left it.
+    MemberRemoved {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The person.
+        user: UserId,
+    },
+    /// A member has another role.
+    RoleChanged {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The person.
+        user: UserId,
+        /// The new role.
+        role: Role,
+    },
+    /// A device was taken out of a conversation.
+    DeviceDetached {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// A conversation has another name.
+    ConversationRenamed {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The name.
+        name: String,
     },
     /// A device was added to one's own account.
     DeviceAdded {

@@ -48,6 +48,13 @@ pub const CONTROL_OPERATIONS_MAX: usize = 10_000;
 pub const CONVERSATIONS_MAX: usize = 100_000;
 /// Life of an epoch for a sender, in milliseconds: seven days.
 pub const EPOCH_AGE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+/// Member devices that an epoch is forwarded to before a sender draws a new one instead.
+pub const FORWARDS_BEFORE_REKEY_MAX: usize = 4;
+/// Devices that a new epoch is sealed to in one record; the rest get it by a `Forward` each.
+pub const SEALS_PER_RECORD_MAX: usize = 32;
+/// Items of removed, frozen or quarantined devices that are kept to be applied later, per
+/// conversation. What comes beyond stays in its chain and needs a resync.
+pub const WITHHELD_ITEMS_MAX: usize = 4_096;
 /// Envelopes under one epoch before a sender draws a new one.
 pub const EPOCH_ENVELOPES_MAX: u64 = 5_000;
 /// Unfinished inbox messages of several parts. At the bound the oldest is dropped.
@@ -64,5 +71,7 @@ pub const RUNS_PER_DEVICE_MAX: usize = 65_536;
 pub const SEGMENTS_MAX: u32 = 1 << 20;
 /// Documents of one conversation held in memory.
 pub const DOCUMENTS_PER_CONVERSATION_MAX: usize = 4;
+/// Chains that one removal names as seen; of more the longest unseen ones are left out.
+pub const FRONTIER_ENTRIES_MAX: usize = 1_024;
 /// Chains that one item names as seen; the rest are named by the next.
 pub const DEPENDENCIES_MAX: usize = 256;

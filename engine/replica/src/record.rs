@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use sheaf_crypto::{
-    ConversationId, DeviceId, EpochId, ItemId, RunId, SignedOperation, SignedUserGenesis,
-    SignedUserOperation, UserId,
+    ConversationId, DeviceId, EpochId, ItemId, OperationId, RunId, SignedOperation,
+    SignedUserGenesis, SignedUserOperation, UserId,
 };
 use sheaf_protocol::{Class, Cursor, TopicId};
 
@@ -57,10 +57,12 @@ pub enum Kind {
     Run = 16,
     /// A report of misbehaviour.
     Report = 17,
+    /// An accepted envelope that is not applied, for the time being or for ever.
+    Withheld = 18,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 12] = [
+pub const RESTORED: [Kind; 13] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -73,6 +75,7 @@ pub const RESTORED: [Kind; 12] = [
     Kind::Cursor,
     Kind::Parked,
     Kind::Run,
+    Kind::Withheld,
 ];
 
 /// Name of a record.
@@ -265,6 +268,10 @@ pub(crate) struct ChainRecord {
     pub(crate) item: ItemId,
     pub(crate) last_seen: Timestamp,
     pub(crate) quarantined: bool,
+    /// The grant under which the head was written.
+    pub(crate) incarnation: OperationId,
+    /// The last item that another member's item names as seen.
+    pub(crate) vouched: u64,
 }
 
 /// One accepted envelope.
@@ -277,6 +284,17 @@ pub(crate) struct EnvelopeRecord {
     pub(crate) refused: bool,
     #[serde(with = "serde_bytes")]
     pub(crate) wire: Vec<u8>,
+}
+
+/// An accepted envelope that is not applied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WithheldRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) device: DeviceId,
+    pub(crate) run: RunId,
+    pub(crate) seq: u64,
+    pub(crate) segment: u32,
+    pub(crate) incarnation: OperationId,
 }
 
 /// One change written here and not yet sealed.

@@ -239,6 +239,10 @@ impl Replica {
             self.topics.all_live() && self.conversations.values().all(|known| !known.is_busy());
         if caught_up && !self.was_caught_up {
             self.stage.notify(Event::CaughtUp);
+            let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+            for id in ids {
+                self.on_conversation(&id, Conversation::ask_for_keys);
+            }
         }
         self.was_caught_up = caught_up;
     }

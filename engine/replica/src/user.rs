@@ -211,6 +211,14 @@ impl Devices {
         self.devices.iter()
     }
 
+    pub(crate) fn was_revoked(&self, _: &DeviceId) -> bool {
+        false
+    }
+
+    pub(crate) fn is_frozen(&self, _: &DeviceId) -> bool {
+        false
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.devices.len()
     }

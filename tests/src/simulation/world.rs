@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
-use sheaf_crypto::{ConversationId, UserId};
+use sheaf_crypto::{ConversationId, History, UserId};
 use sheaf_protocol::{ClientFrame, ServerFrame};
 use sheaf_replica::record::Row;
 use sheaf_replica::{
@@ -153,6 +153,7 @@ impl World {
                 name: name.into(),
                 members: members.clone(),
                 segment_messages: Some(size),
+                history: History::Full,
             };
             if let Reply::ConversationCreated(id) = self.ask(0, command) {
                 self.conversations.push(id);

@@ -11,7 +11,14 @@ const LATER_RUN: RunId = RunId([2; 16]);
 fn three_items() -> Chains {
     let mut chains = Chains::default();
     for n in 1..=3 {
-        chains.accept(DEVICE, RUN, u64::from(n), item(n), Timestamp(0));
+        chains.accept(
+            DEVICE,
+            RUN,
+            u64::from(n),
+            item(n),
+            OperationId([0; 32]),
+            Timestamp(0),
+        );
     }
     chains
 }

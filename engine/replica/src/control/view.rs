@@ -1,45 +1,17 @@
 //! What a control log says at some place of its history.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "what is not named here is not for this place, kinds to come included"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use sheaf_crypto::{
-    Body, DeviceCertificate, DeviceId, EpochId, Forward, KemRecord, Operation, OperationId,
-    Recipient, Rekey, Role, UserId, epoch_id,
-};
+use sheaf_crypto::{DeviceId, EpochId, History, OperationId, Recipient, Role, UserId};
 
-use super::OperationError;
-use crate::limits;
-use crate::user::Devices;
-
-/// A device that takes part in a conversation.
-#[derive(Debug, Clone)]
-pub(crate) struct Attached {
-    pub(crate) signing: [u8; 32],
-    pub(crate) kem: KemRecord,
-    pub(crate) inbox_seed: [u8; 32],
-}
-
-impl Attached {
-    fn of(certificate: &DeviceCertificate) -> Self {
-        Self {
-            signing: certificate.signing,
-            kem: certificate.kem.clone(),
-            inbox_seed: certificate.inbox_seed,
-        }
-    }
-}
+pub(crate) use super::facts::Attached;
 
 /// A user who takes part.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) role: Role,
     /// The grants that made the user a member: more than one if admins added the user at once.
-    pub(crate) incarnations: BTreeSet<OperationId>,
+    pub(crate) incarnations: BTreeMap<OperationId, Role>,
     pub(crate) devices: BTreeMap<DeviceId, Attached>,
 }
 
@@ -49,6 +21,8 @@ pub(crate) struct EpochFacts {
     pub(crate) operation: OperationId,
     pub(crate) commitment: [u8; 32],
     pub(crate) parents: Vec<EpochId>,
+    /// Its secret opens those of its parents.
+    pub(crate) chained: bool,
     /// Length of the longest chain below it.
     pub(crate) depth: u32,
     /// Devices that were given the secret directly.
@@ -56,36 +30,52 @@ pub(crate) struct EpochFacts {
 }
 
 /// Members, devices and epochs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) name: String,
+    pub(crate) history: History,
     pub(crate) members: BTreeMap<UserId, Member>,
+    /// Devices that receive no new epoch and whose new content waits.
+    pub(crate) frozen: BTreeSet<DeviceId>,
     pub(crate) epochs: BTreeMap<EpochId, EpochFacts>,
-    /// Epochs that no other epoch is chained to.
+    /// Epochs that no other epoch follows.
     pub(crate) newest: BTreeSet<EpochId>,
+    /// Effective removals, detachments and freezes: what an epoch must have seen to be used.
+    pub(crate) removals: BTreeSet<OperationId>,
+    /// What ended each grant that is no longer live.
+    pub(super) ended: BTreeMap<OperationId, BTreeSet<OperationId>>,
+    /// What took each device out.
+    pub(super) detached: BTreeMap<DeviceId, BTreeSet<OperationId>>,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            history: History::Full,
+            members: BTreeMap::new(),
+            frozen: BTreeSet::new(),
+            epochs: BTreeMap::new(),
+            newest: BTreeSet::new(),
+            removals: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            detached: BTreeMap::new(),
+        }
+    }
+}
+
+/// How what a device wrote under some grant stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It counts.
+    Live,
+    /// It waits until the device is thawed or revoked.
+    Frozen,
+    /// It counts up to the frontier of these removals, and where somebody vouches for it.
+    Ended(BTreeSet<OperationId>),
 }
 
 impl View {
-    pub(super) fn new(name: String) -> Self {
-        Self {
-            name,
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn admit(&mut self, devices: &Devices, role: Role, incarnation: OperationId) {
-        let attached = devices
-            .iter()
-            .map(|(id, device)| (*id, Attached::of(&device.certificate)));
-        let incarnations = BTreeSet::from([incarnation]);
-        let member = Member {
-            role,
-            incarnations,
-            devices: attached.collect(),
-        };
-        self.members.insert(devices.user, member);
-    }
-
     /// A member device that acts under a live grant.
     pub(crate) fn attached(
         &self,
@@ -96,7 +86,7 @@ impl View {
         let member = self.members.get(user)?;
         member
             .incarnations
-            .contains(incarnation)
+            .contains_key(incarnation)
             .then(|| member.devices.get(device))
             .flatten()
     }
@@ -115,15 +105,19 @@ impl View {
             .flat_map(|member| member.devices.iter())
     }
 
-    /// Every member device as a recipient of seals.
+    /// Every member device that may hold the newest secrets.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&DeviceId, &Attached)> {
+        self.devices()
+            .filter(|(device, _)| !self.frozen.contains(*device))
+    }
+
+    /// Every device that may hold the newest secrets, as a recipient of seals.
     pub(crate) fn recipients(&self) -> Vec<Recipient> {
-        let mut recipients: Vec<Recipient> = self
-            .devices()
-            .map(|(device, attached)| Recipient {
-                device: *device,
-                kem: attached.kem.clone(),
-            })
-            .collect();
+        let recipients = self.live().map(|(device, attached)| Recipient {
+            device: *device,
+            kem: attached.kem.clone(),
+        });
+        let mut recipients: Vec<Recipient> = recipients.collect();
         recipients.sort_by_key(|recipient| recipient.device);
         recipients
     }
@@ -132,206 +126,42 @@ impl View {
         self.members.get(user).map(|member| member.role)
     }
 
-    /// Whether an operation may stand on this view. The author is known to be a member device.
-    pub(super) fn check(&self, operation: &Operation) -> Result<(), OperationError> {
-        match &operation.body {
-            Body::Add {
-                user,
-                role,
-                log,
-                forwards,
-            } => {
-                let author = self
-                    .role(&operation.user)
-                    .ok_or(OperationError::NotAMember)?;
-                if author < Role::Admin || *role > Role::Admin {
-                    return Err(OperationError::NotAllowed);
-                }
-                if self.members.contains_key(user) {
-                    return Err(OperationError::AlreadyMember);
-                }
-                let devices = Devices::decode(log)?;
-                if devices.user != *user {
-                    return Err(OperationError::WrongUserLog);
-                }
-                self.check_room(devices.len())?;
-                let added: Vec<DeviceId> = devices.iter().map(|(id, _)| *id).collect();
-                self.check_forwards(&added, forwards)
-            }
-            Body::AttachDevice {
-                device,
-                log,
-                forwards,
-            } => {
-                let devices = Devices::decode(log)?;
-                if devices.user != operation.user || devices.device(device).is_none() {
-                    return Err(OperationError::WrongUserLog);
-                }
-                self.check_room(1)?;
-                self.check_forwards(&[*device], forwards)
-            }
-            Body::Rekey(rekey) => {
-                let named: BTreeSet<DeviceId> = rekey.recipients().collect();
-                let live: BTreeSet<DeviceId> = self.devices().map(|(id, _)| *id).collect();
-                if named != live {
-                    return Err(OperationError::WrongRecipients);
-                }
-                let known = |epoch| self.epochs.contains_key(epoch);
-                if rekey.parents_epochs.iter().all(known) {
-                    Ok(())
-                } else {
-                    Err(OperationError::UnknownEpoch)
-                }
-            }
-            Body::Forward(forward) => self.check_forwards_to(&forward.device, forward),
-            _ => Err(OperationError::Unsupported),
+    /// How something written by a device under a grant stands in this view.
+    pub(crate) fn standing(&self, device: &DeviceId, incarnation: &OperationId) -> Standing {
+        let mut by = self.ended.get(incarnation).cloned().unwrap_or_default();
+        by.extend(self.detached.get(device).into_iter().flatten().copied());
+        if !by.is_empty() {
+            return Standing::Ended(by);
         }
+        if self.frozen.contains(device) {
+            return Standing::Frozen;
+        }
+        Standing::Live
     }
 
-    fn check_room(&self, more: usize) -> Result<(), OperationError> {
-        if self.devices().count().saturating_add(more) > limits::DEVICES_PER_CONVERSATION_MAX {
-            return Err(OperationError::TooManyDevices);
-        }
-        Ok(())
-    }
-
-    /// A newcomer's device must be able to read from the moment it is added.
-    fn check_forwards(
-        &self,
-        devices: &[DeviceId],
-        forwards: &[Forward],
-    ) -> Result<(), OperationError> {
-        let given: BTreeSet<(DeviceId, EpochId)> = forwards
+    /// Devices that can hold an epoch's secret as far as this view tells: those it was given to,
+    /// and those that were given an epoch whose chain reaches it.
+    pub(crate) fn holders(&self, epoch: &EpochId) -> BTreeSet<DeviceId> {
+        self.epochs
             .iter()
-            .map(|forward| (forward.device, forward.epoch))
-            .collect();
-        let wanted = devices
-            .iter()
-            .flat_map(|d| self.newest.iter().map(move |e| (*d, *e)));
-        for pair in wanted {
-            if !given.contains(&pair) {
-                return Err(OperationError::MissingForward);
-            }
-        }
-        for forward in forwards {
-            if !devices.contains(&forward.device) {
-                return Err(OperationError::WrongRecipients);
-            }
-            self.check_commitment(forward)?;
-        }
-        Ok(())
+            .filter(|(candidate, _)| self.reaches(candidate, epoch))
+            .flat_map(|(_, facts)| facts.holders.iter().copied())
+            .collect()
     }
 
-    fn check_forwards_to(
-        &self,
-        device: &DeviceId,
-        forward: &Forward,
-    ) -> Result<(), OperationError> {
-        if self.device(device).is_none() {
-            return Err(OperationError::WrongRecipients);
-        }
-        self.check_commitment(forward)
-    }
-
-    fn check_commitment(&self, forward: &Forward) -> Result<(), OperationError> {
-        match self.epochs.get(&forward.epoch) {
-            Some(facts) if facts.commitment == forward.commitment => Ok(()),
-            Some(_) | None => Err(OperationError::UnknownEpoch),
-        }
-    }
-
-    /// Takes an accepted operation in.
-    pub(super) fn apply(
-        &mut self,
-        id: OperationId,
-        operation: &Operation,
-    ) -> Result<(), OperationError> {
-        match &operation.body {
-            Body::Genesis(genesis) => {
-                self.name.clone_from(&genesis.name);
-                self.admit(&Devices::decode(&genesis.creator_log)?, Role::Owner, id);
+    fn reaches(&self, from: &EpochId, to: &EpochId) -> bool {
+        let mut open = vec![*from];
+        let mut seen = BTreeSet::new();
+        while let Some(epoch) = open.pop() {
+            if epoch == *to {
+                return true;
             }
-            Body::Add {
-                user,
-                role,
-                log,
-                forwards,
-            } => {
-                // Two admins may add the same user at once: both grants stand, the higher role
-                // counts, and the devices that either names are attached.
-                let devices = Devices::decode(log)?;
-                match self.members.get_mut(user) {
-                    None => self.admit(&devices, *role, id),
-                    Some(member) => {
-                        for (device, known) in devices.iter() {
-                            member
-                                .devices
-                                .entry(*device)
-                                .or_insert_with(|| Attached::of(&known.certificate));
-                        }
-                        member.incarnations.insert(id);
-                        member.role = member.role.max(*role);
-                    }
-                }
-                self.give(forwards);
-            }
-            Body::AttachDevice {
-                device,
-                log,
-                forwards,
-            } => {
-                let devices = Devices::decode(log)?;
-                let known = devices.device(device).ok_or(OperationError::WrongUserLog)?;
-                let member = self
-                    .members
-                    .get_mut(&operation.user)
-                    .ok_or(OperationError::NotAMember)?;
-                member
-                    .devices
-                    .insert(*device, Attached::of(&known.certificate));
-                self.give(forwards);
-            }
-            Body::Rekey(rekey) => self.open_epoch(id, operation, rekey),
-            Body::Forward(forward) => self.give(std::slice::from_ref(forward)),
-            _ => return Err(OperationError::Unsupported),
-        }
-        Ok(())
-    }
-
-    fn open_epoch(&mut self, id: OperationId, operation: &Operation, rekey: &Rekey) {
-        let epoch = epoch_id(
-            &operation.conversation,
-            operation.author,
-            operation.seq,
-            &rekey.commitment,
-        );
-        let below = rekey
-            .parents_epochs
-            .iter()
-            .filter_map(|epoch| self.epochs.get(epoch));
-        let depth = below
-            .map(|facts| facts.depth.saturating_add(1))
-            .max()
-            .unwrap_or(0);
-        for parent in &rekey.parents_epochs {
-            self.newest.remove(parent);
-        }
-        self.newest.insert(epoch);
-        let facts = EpochFacts {
-            operation: id,
-            commitment: rekey.commitment,
-            parents: rekey.parents_epochs.clone(),
-            depth,
-            holders: rekey.recipients().collect(),
-        };
-        self.epochs.insert(epoch, facts);
-    }
-
-    fn give(&mut self, forwards: &[Forward]) {
-        for forward in forwards {
-            if let Some(facts) = self.epochs.get_mut(&forward.epoch) {
-                facts.holders.insert(forward.device);
+            if seen.insert(epoch)
+                && let Some(facts) = self.epochs.get(&epoch).filter(|facts| facts.chained)
+            {
+                open.extend(facts.parents.iter().copied());
             }
         }
+        false
     }
 }

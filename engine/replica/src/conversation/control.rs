@@ -8,16 +8,16 @@
 use std::collections::BTreeSet;
 
 use sheaf_crypto::{
-    Body, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation, Recipient,
-    Role, SignedOperation, UserId, open_chain, open_forward, open_rekey,
+    Body, DeviceId, EpochId, EpochSecret, Forward, History, Inner, ItemId, Kind as Purpose,
+    Operation, Recipient, Rekey, Role, SignedOperation, UserId, open_chain, open_forward,
+    open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
-use super::Conversation;
+use super::{Conversation, Work};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::OperationError;
-use crate::io::Event;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::outbox::Outgoing;
@@ -41,7 +41,7 @@ impl Conversation {
         };
         let operation = entry.operation.clone();
         self.learn_secrets(&operation, context);
-        self.tell_operation(&operation, context);
+        self.after_operation(&operation, context);
         Ok(true)
     }
 
@@ -57,24 +57,6 @@ impl Conversation {
         context
             .stage
             .write(Write::put(Kind::Operation, &self.id.0, &order, &record));
-    }
-
-    fn tell_operation(&self, operation: &Operation, context: &mut Context<'_>) {
-        let conversation = self.id;
-        match &operation.body {
-            Body::Add { user, .. } => {
-                context.stage.notify(Event::MemberAdded {
-                    conversation,
-                    user: *user,
-                });
-            }
-            Body::AttachDevice { device, .. } => context.stage.notify(Event::DeviceAttached {
-                conversation,
-                user: operation.user,
-                device: *device,
-            }),
-            _ => {}
-        }
     }
 
     /// Learns every epoch secret that an operation holds for this device, and what the chains of
@@ -95,6 +77,7 @@ impl Conversation {
                     Ok((epoch, secret)) => self.learn(epoch, secret, context),
                     Err(sheaf_crypto::SealError::NotARecipient) => {}
                     Err(error) => {
+                        self.complain_later(operation, rekey);
                         let act = Act::RefusedOperation(error.to_string());
                         context
                             .stage
@@ -111,6 +94,15 @@ impl Conversation {
                 self.learn_forward(forward, operation, context);
             }
             _ => {}
+        }
+    }
+
+    fn complain_later(&mut self, operation: &Operation, rekey: &Rekey) {
+        let (author, seq) = (operation.author, operation.seq);
+        let epoch = sheaf_crypto::epoch_id(&self.id, author, seq, &rekey.commitment);
+        let entries = self.control.current().epochs.get(&epoch);
+        if let Some(id) = entries.map(|facts| facts.operation) {
+            self.work.push_back(Work::Complain(epoch, id));
         }
     }
 
@@ -245,7 +237,11 @@ impl Conversation {
         }
         let recipients = recipients_of(&contact.devices);
         let log = contact.devices.encode();
-        let forwards = self.forwards(&recipients, context)?;
+        let since_join = view.history == History::SinceJoin;
+        let forwards = match view.history {
+            History::Full => self.forwards(&recipients, context)?,
+            History::SinceJoin => Vec::new(),
+        };
         self.write_operation(
             Body::Add {
                 user,
@@ -255,6 +251,9 @@ impl Conversation {
             },
             context,
         )?;
+        if since_join {
+            self.rekey(context)?;
+        }
         for device in recipients {
             self.invite(&device, context)?;
         }
@@ -291,28 +290,44 @@ impl Conversation {
         Ok(())
     }
 
-    /// Draws a new epoch for every member device, chained to the newest ones.
+    /// Draws a new epoch for every member device, chained to the newest ones unless newcomers may
+    /// not read the past. What does not fit into one record is forwarded after it.
     pub(super) fn rekey(&mut self, context: &mut Context<'_>) -> Result<EpochId, CommandError> {
         let fault = |error: String| CommandError::Fault(error);
         let view = std::sync::Arc::clone(self.control.current());
-        let held: Vec<(EpochId, &EpochSecret)> = view
-            .newest
-            .iter()
+        let own = context.account.device();
+        let mut recipients = view.recipients();
+        if !recipients.iter().any(|to| to.device == own) {
+            return Err(CommandError::NotAllowed);
+        }
+        recipients.sort_by_key(|to| (to.device != own, to.device));
+        let rest: Vec<DeviceId> = recipients
+            .split_off(recipients.len().min(limits::SEALS_PER_RECORD_MAX))
+            .into_iter()
+            .map(|to| to.device)
+            .collect();
+        recipients.sort_by_key(|to| to.device);
+        let chained = match view.history {
+            History::Full => view.newest.iter(),
+            History::SinceJoin => Default::default(),
+        };
+        let held: Vec<(EpochId, &EpochSecret)> = chained
             .filter_map(|epoch| self.epochs.get(epoch).map(|held| (*epoch, &held.secret)))
             .collect();
         let (seq, _) = self.next_place(context);
         let (epoch, secret, rekey) = sheaf_crypto::rekey(
             &mut *context.rng,
             &self.id,
-            context.account.device(),
+            own,
             seq,
             &self.control.heads(),
-            &view.recipients(),
+            &recipients,
             &held,
         )
         .map_err(|error| fault(error.to_string()))?;
         drop(secret);
         self.write_operation(Body::Rekey(rekey), context)?;
+        self.hand_over(epoch, &rest, context)?;
         Ok(epoch)
     }
 
@@ -339,16 +354,13 @@ impl Conversation {
         let user = context.account.user();
         let (seq, previous) = self.next_place(context);
         let view = std::sync::Arc::clone(self.control.current());
-        let member = view.members.get(&user).ok_or(CommandError::NotAllowed)?;
-        let incarnation = member
-            .incarnations
-            .first()
-            .ok_or(CommandError::NotAllowed)?;
+        let incarnation = self.acting_for(&user, &body);
+        let incarnation = incarnation.ok_or(CommandError::NotAllowed)?;
         let operation = Operation {
             conversation: self.id,
             author: device,
             user,
-            incarnation: *incarnation,
+            incarnation,
             run: context.run,
             seq,
             previous,
@@ -363,7 +375,7 @@ impl Conversation {
             user,
             device,
             run: context.run,
-            incarnation: *incarnation,
+            incarnation,
             seq,
             previous,
             control_heads: operation.parents,
@@ -372,10 +384,14 @@ impl Conversation {
         };
         let mut epochs = view.newest.clone();
         self.accept_operation(&signed, context)
-            .map_err(|error| fault(&error))?;
+            .map_err(|error| CommandError::Refused(error.to_string()))?;
         epochs.extend(self.control.current().newest.iter().copied());
+        if !epochs.iter().any(|epoch| self.epochs.holds(epoch)) {
+            // The newest secrets have not come: others read on in the older topics too.
+            epochs.extend(self.epochs.iter().map(|(epoch, _)| *epoch));
+        }
         self.chains
-            .accept(device, context.run, seq, item, context.now);
+            .accept(device, context.run, seq, item, incarnation, context.now);
         self.write_chain(device, context.run, context);
         for epoch in epochs {
             self.publish(&inner, epoch, context)?;
@@ -420,6 +436,7 @@ impl Conversation {
 
     /// Others' newest items since this device's last one, and no longer new after it.
     pub(super) fn take_dependencies(&mut self) -> Vec<sheaf_crypto::Dependency> {
+        self.vouch_due = false;
         let seen = std::mem::take(&mut self.seen);
         seen.into_iter()
             .take(limits::DEPENDENCIES_MAX)

@@ -31,6 +31,7 @@ impl Conversation {
     pub(crate) fn create(
         name: &str,
         segment_messages: u32,
+        history: History,
         context: &mut Context<'_>,
     ) -> Result<Self, CommandError> {
         let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
@@ -40,7 +41,7 @@ impl Conversation {
             creator: context.account.user(),
             creator_log: context.account.devices.encode(),
             name: name.to_owned(),
-            history: History::Full,
+            history,
             segment_messages,
             random,
         };
@@ -93,7 +94,7 @@ impl Conversation {
         let (author, run) = (operation.author, operation.run);
         conversation
             .chains
-            .accept(author, run, operation.seq, item, context.now);
+            .accept(author, run, operation.seq, item, signed.id(), context.now);
         conversation.write_chain(author, run, context);
         Ok(conversation)
     }

@@ -21,7 +21,7 @@ use super::parked::Need;
 use super::{Conversation, Records, Work};
 use crate::chain::Place;
 use crate::context::Context;
-
+use crate::epoch::is_safe;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::MessageRecord;
 
@@ -227,17 +227,18 @@ impl Conversation {
                 .report(Suspect::Device(device), act, Some(self.id));
             Verdict::Done
         };
-        if !member.incarnations.contains(&inner.incarnation) {
+        if !member.incarnations.contains_key(&inner.incarnation) {
             return refuse(Act::NotAMember, context);
         }
         let role = member.role;
-        let in_view = view
+        let is_safe = view
             .as_ref()
-            .is_some_and(|view| view.epochs.contains_key(&source.epoch));
+            .is_some_and(|view| is_safe(&self.control, view, &source.epoch));
         match inner.kind {
             Purpose::Control => self.examine_control(source, &inner, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
-            Purpose::Content if !in_view => refuse(Act::WrongEpoch, context),
+            Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
+            Purpose::Checkpoint => self.examine_checkpoint(source, wire, &inner, context),
             Purpose::Content => self.examine_content(source, wire, inner, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
@@ -345,7 +346,7 @@ impl Conversation {
             return verdict;
         }
         let decoded = decode_content(&inner, &self.id);
-        let held = self.chains.is_quarantined(&inner.device);
+        let held = self.is_withheld(&inner);
         let (segment, changes, refusal) = match decoded {
             Ok((segment, _)) if !self.segments.is_ready(segment) && !held => {
                 return Verdict::Load(segment);
@@ -355,6 +356,12 @@ impl Conversation {
         };
         self.accept_item(&inner, item, context);
         self.epochs.count(&source.epoch);
+        if !held {
+            self.vouched(&inner, context);
+        }
+        if held && refusal.is_none() {
+            self.withhold(&inner, segment, context);
+        }
         let refused = refusal.is_some();
         if let Some(reason) = refusal {
             self.refuse_content(&inner, reason, context);
@@ -369,6 +376,27 @@ impl Conversation {
             changes,
             held: held || refused,
         }))
+    }
+
+    /// An item that only names what its author has seen.
+    fn examine_checkpoint(
+        &mut self,
+        source: Source,
+        wire: &[u8],
+        inner: &Inner,
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        let item = item_of_record(wire);
+        if let Err(verdict) = self.placed(inner, item, source, context) {
+            return verdict;
+        }
+        self.accept_item(inner, item, context);
+        self.epochs.count(&source.epoch);
+        if !self.is_withheld(inner) {
+            self.vouched(inner, context);
+        }
+        self.work.push_back(Work::Retry);
+        Verdict::Done
     }
 
     pub(super) fn refuse_content(
@@ -387,8 +415,14 @@ impl Conversation {
 
     /// The item is part of its chain from here on.
     fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
-        self.chains
-            .accept(inner.device, inner.run, inner.seq, item, context.now);
+        self.chains.accept(
+            inner.device,
+            inner.run,
+            inner.seq,
+            item,
+            inner.incarnation,
+            context.now,
+        );
         if inner.device == context.account.device() {
             if inner.run == context.run {
                 context.stage.report(
@@ -397,7 +431,7 @@ impl Conversation {
                     Some(self.id),
                 );
             }
-        } else {
+        } else if !self.keeps_any(&inner.device, &inner.run) {
             self.seen
                 .insert((inner.device, inner.run), (inner.seq, item));
         }

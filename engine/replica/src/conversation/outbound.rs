@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::document::{
     Genesis, HybridTime, LocalChange, MessageId, MessageKind, NewMessage, encode_payload,
 };
+use crate::epoch::Choice;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::outbox::Outgoing;
@@ -177,6 +178,9 @@ impl Conversation {
                 break;
             }
         }
+        if let Err(error) = self.send_vouch(context) {
+            tracing::warn!(%error, "vouch not sent");
+        }
         for pending in self.pending.iter_mut().filter(|pending| !pending.stored) {
             pending.stored = true;
             let record = PendingRecord {
@@ -203,6 +207,10 @@ impl Conversation {
         if self.pending.is_empty() || !context.link_is_up() || context.outbox.is_full() {
             return false;
         }
+        // What a device wrote that is no member device any more stays here, unsent.
+        if !self.is_part(context) {
+            return false;
+        }
         match context.outbox.of_conversation(&self.id) {
             0 => true,
             flying if flying < limits::ENVELOPES_IN_FLIGHT_MAX => {
@@ -217,12 +225,23 @@ impl Conversation {
         }
     }
 
+    /// An epoch to write under, made usable first where that is needed.
+    pub(super) fn writing_epoch(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<sheaf_crypto::EpochId, CommandError> {
+        match self.epochs.choose(&self.control, context.now) {
+            Choice::Use(epoch) => Ok(epoch),
+            Choice::Forward(epoch, devices) => {
+                self.hand_over(epoch, &devices, context)?;
+                Ok(epoch)
+            }
+            Choice::Rekey => self.rekey(context),
+        }
+    }
+
     fn seal_batch(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
-        let view = std::sync::Arc::clone(self.control.current());
-        let epoch = match self.epochs.usable(&view, context.now) {
-            Some(epoch) => epoch,
-            None => self.rekey(context)?,
-        };
+        let epoch = self.writing_epoch(context)?;
         let mut room = limits::BATCH_BYTES_MAX;
         loop {
             let count = self.batch(room);
@@ -277,12 +296,7 @@ impl Conversation {
         let payload = encode_payload(&genesis, &actor, &changes).map_err(|error| fault(&error))?;
         let body = postcard::to_allocvec(&ContentBody { segment, payload })
             .map_err(|error| fault(&error))?;
-        let view = std::sync::Arc::clone(self.control.current());
-        let member = view.members.get(&user).ok_or(CommandError::NotAllowed)?;
-        let incarnation = *member
-            .incarnations
-            .first()
-            .ok_or(CommandError::NotAllowed)?;
+        let incarnation = self.acting(&user).ok_or(CommandError::NotAllowed)?;
         let (seq, previous) = self.place_in(run, context);
         let dependencies = self.take_dependencies();
         let inner = Inner {
@@ -336,8 +350,14 @@ impl Conversation {
         context: &mut Context<'_>,
     ) {
         let item = item_of_record(&wire);
-        self.chains
-            .accept(inner.device, inner.run, inner.seq, item, context.now);
+        self.chains.accept(
+            inner.device,
+            inner.run,
+            inner.seq,
+            item,
+            inner.incarnation,
+            context.now,
+        );
         self.write_chain(inner.device, inner.run, context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&wire));
@@ -366,6 +386,65 @@ impl Conversation {
         context
             .outbox
             .pump(context.topics, context.now, context.stage);
+    }
+
+    /// Sends an item of this device that is not part of a document.
+    pub(super) fn send_item(
+        &mut self,
+        kind: Purpose,
+        body: Vec<u8>,
+        epoch: sheaf_crypto::EpochId,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let (user, device) = (context.account.user(), context.account.device());
+        let (seq, previous) = self.place_in(context.run, context);
+        let inner = Inner {
+            kind,
+            user,
+            device,
+            run: context.run,
+            incarnation: self.acting(&user).ok_or(CommandError::NotAllowed)?,
+            seq,
+            previous,
+            control_heads: self.control.heads(),
+            dependencies: self.take_dependencies(),
+            body,
+        };
+        let held = self
+            .epochs
+            .get(&epoch)
+            .ok_or_else(|| fault(&"the epoch is not held"))?;
+        let keys = std::sync::Arc::clone(&held.keys);
+        let secrets = &context.account.secrets;
+        let record = sheaf_crypto::seal(&keys, &inner, secrets, &mut *context.rng)
+            .map_err(|error| fault(&error))?;
+        let item = item_of_record(&record);
+        let at = (inner.seq, item);
+        self.chains.accept(
+            device,
+            context.run,
+            at.0,
+            at.1,
+            inner.incarnation,
+            context.now,
+        );
+        self.write_chain(device, context.run, context);
+        self.epochs.count(&epoch);
+        self.echoes.insert(hash_record(&record));
+        let outgoing = Outgoing {
+            topic: keys.topic(),
+            inbox_seed: None,
+            class: Class::Log,
+            conversation: Some(self.id),
+            messages: Vec::new(),
+            record,
+        };
+        context.outbox.push(outgoing, context.stage);
+        context
+            .outbox
+            .pump(context.topics, context.now, context.stage);
+        Ok(())
     }
 
     /// Place of this device's next item in a given run: an earlier run's own chain goes on for the

@@ -16,6 +16,7 @@ use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
     self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, Kind, OperationRecord,
     ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord, SnapshotRecord,
+    WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -28,6 +29,7 @@ pub(crate) struct Restored {
     pub(crate) segments: Vec<SegmentRecord>,
     pub(crate) pending: BTreeMap<u64, PendingRecord>,
     pub(crate) parked: BTreeMap<u64, ParkedRecord>,
+    pub(crate) withheld: Vec<WithheldRecord>,
 }
 
 impl Conversation {
@@ -61,6 +63,9 @@ impl Conversation {
         }
         for chain in restored.chains {
             conversation.restore_chain(&chain);
+        }
+        for withheld in restored.withheld {
+            conversation.restore_withheld(withheld);
         }
         for segment in restored.segments {
             conversation.segments.restore(segment);
@@ -137,6 +142,11 @@ impl Conversation {
             Some(Loading::Tail(id, segment, snapshot)) if id == load => {
                 let document = self.rebuild(segment, snapshot, rows, context)?;
                 self.segments.insert(segment, document);
+                self.run(context);
+                Ok(true)
+            }
+            Some(Loading::Withheld(id, place)) if id == load => {
+                self.apply_withheld(place, rows, context)?;
                 self.run(context);
                 Ok(true)
             }
@@ -236,7 +246,7 @@ impl Conversation {
     }
 
     /// Chains and how far a document that holds everything covers them.
-    fn covered(&self) -> Vec<(u32, u64)> {
+    pub(super) fn covered(&self) -> Vec<(u32, u64)> {
         self.chains
             .iter()
             .map(|(_, chain)| (chain.index, chain.head))

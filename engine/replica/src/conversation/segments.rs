@@ -26,6 +26,8 @@ pub(super) enum Loading {
     Snapshot(LoadId, u32),
     /// The envelopes after the snapshot are asked for.
     Tail(LoadId, u32, Option<SnapshotRecord>),
+    /// An envelope that was kept back is asked for.
+    Withheld(LoadId, (u32, u64)),
 }
 
 /// All segments.

@@ -3,7 +3,8 @@
 use zeroize::Zeroizing;
 
 use sheaf_crypto::{
-    Card, ConversationId, DeviceSecrets, RecoveryPhrase, Role, Suite, UserGenesis, UserId, UserLog,
+    Card, ConversationId, DeviceSecrets, History, RecoveryPhrase, Role, Suite, UserGenesis, UserId,
+    UserLog,
 };
 
 use super::{Replica, context};
@@ -33,12 +34,37 @@ impl Replica {
                 name,
                 members,
                 segment_messages,
-            } => self.create_conversation(&name, &members, segment_messages),
+                history,
+            } => self.create_conversation(&name, &members, segment_messages, history),
             Command::AddMember {
                 conversation,
                 user,
                 role,
             } => self.add_member(&conversation, user, role),
+            Command::RemoveMember { conversation, user } => {
+                self.with_members(&conversation, |known, context| {
+                    known.remove_member(user, context)
+                })?;
+                Ok(Reply::Done)
+            }
+            Command::SetRole {
+                conversation,
+                user,
+                role,
+            } => {
+                self.with_members(&conversation, |known, context| {
+                    known.set_role(user, role, context)
+                })?;
+                Ok(Reply::Done)
+            }
+            Command::RenameConversation { conversation, name } => {
+                check_name("the conversation's name", &name)?;
+                self.with_members(&conversation, |known, context| known.rename(name, context))?;
+                Ok(Reply::Done)
+            }
+            Command::Rotate(conversation) => self
+                .with_members(&conversation, Conversation::rotate)
+                .map(Reply::Rotated),
             Command::Close => self.close(),
             Command::ApproveLink { .. }
             | Command::Send { .. }
@@ -130,7 +156,25 @@ impl Replica {
         if new {
             self.stage.notify(Event::ContactAdded { user });
         }
+        self.follow_contact(&user);
         Ok(user)
+    }
+
+    /// Takes devices that a contact revoked out of the conversations shared with him.
+    fn follow_contact(&mut self, user: &UserId) {
+        let Some(contact) = self.contacts.get(user) else {
+            return;
+        };
+        let devices = contact.devices.clone();
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        for id in ids {
+            let followed = self.on_conversation(&id, |known, context| {
+                known.follow_contact(&devices, context)
+            });
+            if let Some(Err(error)) = followed {
+                tracing::warn!(%error, "conversation does not follow a contact's devices");
+            }
+        }
     }
 
     /// Tells one's own other devices what this one knows of the account and of contacts.
@@ -165,6 +209,7 @@ impl Replica {
         name: &str,
         members: &[UserId],
         segment_messages: Option<u32>,
+        history: History,
     ) -> Result<Reply, CommandError> {
         check_name("the conversation's name", name)?;
         let size = segment_messages.unwrap_or(limits::SEGMENT_MESSAGES);
@@ -183,7 +228,7 @@ impl Replica {
         if let Some(user) = unknown {
             return Err(CommandError::UnknownContact(*user));
         }
-        let conversation = Conversation::create(name, size, &mut context!(self, account))?;
+        let conversation = Conversation::create(name, size, history, &mut context!(self, account))?;
         let id = conversation.id();
         self.conversations.insert(id, conversation);
         self.stage.notify(Event::ConversationAdded {
@@ -202,14 +247,27 @@ impl Replica {
         user: UserId,
         role: Role,
     ) -> Result<Reply, CommandError> {
+        self.with_members(conversation, |known, context| {
+            known.add_member(user, role, context)
+        })?;
+        Ok(Reply::Done)
+    }
+
+    /// Changes who is in a conversation, and goes on with what that made possible.
+    fn with_members<T>(
+        &mut self,
+        conversation: &ConversationId,
+        work: impl FnOnce(&mut Conversation, &mut Context<'_>) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
         if self.account.is_none() {
             return Err(CommandError::NoAccount);
         }
-        let added = self.on_conversation(conversation, |known, context: &mut Context<'_>| {
-            known.add_member(user, role, context)
+        let done = self.on_conversation(conversation, |known, context| {
+            let done = work(known, context);
+            known.run(context);
+            done
         });
-        added.ok_or(CommandError::UnknownConversation(*conversation))??;
-        Ok(Reply::Done)
+        done.ok_or(CommandError::UnknownConversation(*conversation))?
     }
 }
 

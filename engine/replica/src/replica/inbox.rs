@@ -129,10 +129,9 @@ impl Replica {
             self.learn_card(card, None)
                 .map_err(|error| error.to_string())?;
         }
-        let attached =
-            self.on_conversation(&id, |known, context| known.attach_own_devices(context));
+        let attached = self.on_conversation(&id, |known, context| known.follow_account(context));
         if let Some(Err(error)) = attached {
-            tracing::warn!(%error, "own devices not attached");
+            tracing::warn!(%error, "conversation does not follow the account");
         }
         Ok(())
     }
@@ -174,9 +173,9 @@ impl Replica {
         let ids: Vec<_> = self.conversations.keys().copied().collect();
         for id in ids {
             let attached =
-                self.on_conversation(&id, |known, context| known.attach_own_devices(context));
+                self.on_conversation(&id, |known, context| known.follow_account(context));
             if let Some(Err(error)) = attached {
-                tracing::warn!(%error, "own devices not attached");
+                tracing::warn!(%error, "conversation does not follow the account");
             }
         }
     }

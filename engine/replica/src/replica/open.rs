@@ -14,7 +14,7 @@ use crate::outbox::Outbox;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, Kind,
     OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
-    SegmentRecord, Write, decode,
+    SegmentRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -82,6 +82,11 @@ impl Sorted {
                 let record: ParkedRecord = decode(kind, value)?;
                 let known = self.conversations.entry(record.conversation).or_default();
                 known.parked.insert(record.number, record);
+            }
+            Kind::Withheld => {
+                let record: WithheldRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.withheld.push(record);
             }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;

@@ -1,0 +1,355 @@
+//! Who is in a conversation: changes made here, and what follows from changes made elsewhere.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not named here is not for this place, kinds to come included"
+)]
+
+use std::sync::Arc;
+
+use sheaf_crypto::{
+    Body, DeviceId, EpochId, FrontierEntry, Operation, OperationId, Recipient, Role, UserId,
+};
+
+use super::{Conversation, Work};
+use crate::command::CommandError;
+use crate::context::Context;
+use crate::io::Event;
+use crate::limits;
+use crate::user::Devices;
+
+impl Conversation {
+    /// The grant that a member acts under: one that gives the highest role.
+    pub(super) fn acting(&self, user: &UserId) -> Option<OperationId> {
+        let member = self.control.current().members.get(user)?;
+        let grants = member.incarnations.iter();
+        grants.max_by_key(|(_, role)| **role).map(|(id, _)| *id)
+    }
+
+    /// The grant to act under for an operation: to end an admin's role it must be above every grant
+    /// of his.
+    pub(super) fn acting_for(&self, user: &UserId, body: &Body) -> Option<OperationId> {
+        let target = match body {
+            Body::Remove { incarnations, .. } | Body::Regrant { incarnations, .. } => incarnations,
+            _ => return self.acting(user),
+        };
+        let member = self.control.current().members.get(user)?;
+        let above = |grant: &OperationId| {
+            target
+                .iter()
+                .all(|other| self.control.is_above(grant, other))
+        };
+        let senior = member.incarnations.keys().find(|grant| above(grant));
+        senior.copied().or_else(|| self.acting(user))
+    }
+
+    /// This device is attached and not frozen.
+    pub(super) fn is_part(&self, context: &Context<'_>) -> bool {
+        let device = context.account.device();
+        let view = self.control.current();
+        view.live().any(|(known, _)| *known == device)
+    }
+
+    /// The last item of each chain of a user's devices that is applied here.
+    fn frontier_of(&self, devices: &[DeviceId]) -> Vec<FrontierEntry> {
+        let chains = self
+            .chains
+            .iter()
+            .filter(|((device, run), _)| devices.contains(device) && !self.keeps_any(device, run));
+        let mut chains: Vec<_> = chains.collect();
+        chains.sort_by_key(|(_, chain)| std::cmp::Reverse(chain.last_seen));
+        chains.truncate(limits::FRONTIER_ENTRIES_MAX);
+        let entries = chains
+            .into_iter()
+            .map(|((device, run), chain)| FrontierEntry {
+                device: *device,
+                run: *run,
+                seq: chain.head,
+                item: chain.item,
+            });
+        entries.collect()
+    }
+
+    /// Removes a member: he loses the next epoch and its topic at once.
+    pub(crate) fn remove_member(
+        &mut self,
+        user: UserId,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        if user == context.account.user() {
+            return self.leave(context);
+        }
+        let view = Arc::clone(self.control.current());
+        let member = view
+            .members
+            .get(&user)
+            .ok_or(CommandError::NotAMember(user))?;
+        let devices: Vec<DeviceId> = member.devices.keys().copied().collect();
+        let body = Body::Remove {
+            user,
+            incarnations: member.incarnations.keys().copied().collect(),
+            frontier: self.frontier_of(&devices),
+        };
+        self.write_operation(body, context)?;
+        self.rekey(context)?;
+        Ok(())
+    }
+
+    /// Leaves. What was written stays; the next writer draws a new epoch.
+    pub(crate) fn leave(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        self.write_operation(Body::Leave, context)
+    }
+
+    /// Gives a member another role.
+    pub(crate) fn set_role(
+        &mut self,
+        user: UserId,
+        role: Role,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let view = Arc::clone(self.control.current());
+        let member = view
+            .members
+            .get(&user)
+            .ok_or(CommandError::NotAMember(user))?;
+        if member.role == role {
+            return Ok(());
+        }
+        if role == Role::Owner {
+            return self.write_operation(Body::TransferOwner { to: user }, context);
+        }
+        if role > member.role {
+            return self.write_operation(Body::Promote { user, role }, context);
+        }
+        let devices: Vec<DeviceId> = member.devices.keys().copied().collect();
+        let body = Body::Regrant {
+            user,
+            incarnations: member.incarnations.keys().copied().collect(),
+            frontier: self.frontier_of(&devices),
+            role,
+        };
+        self.write_operation(body, context)?;
+        self.rekey(context)?;
+        Ok(())
+    }
+
+    /// Gives the conversation another name.
+    pub(crate) fn rename(
+        &mut self,
+        name: String,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        self.write_operation(Body::Rename { name }, context)
+    }
+
+    /// Draws a new epoch at the person's wish.
+    pub(crate) fn rotate(&mut self, context: &mut Context<'_>) -> Result<EpochId, CommandError> {
+        if !self.is_part(context) {
+            return Err(CommandError::NotAllowed);
+        }
+        self.rekey(context)
+    }
+
+    /// Gives an epoch to member devices that lack it.
+    pub(super) fn hand_over(
+        &mut self,
+        epoch: EpochId,
+        devices: &[DeviceId],
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        for device in devices {
+            let view = Arc::clone(self.control.current());
+            let Some((_, attached)) = view.device(device) else {
+                continue;
+            };
+            let to = Recipient {
+                device: *device,
+                kem: attached.kem.clone(),
+            };
+            let held = self.epochs.get(&epoch).ok_or(CommandError::NotAllowed)?;
+            let forward = sheaf_crypto::forward(
+                &mut *context.rng,
+                &self.id,
+                epoch,
+                held.keys.commitment(),
+                &held.secret,
+                &self.control.heads(),
+                &to,
+            )
+            .map_err(|error| CommandError::Fault(error.to_string()))?;
+            self.write_operation(Body::Forward(forward), context)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the conversation up to one's own user log: devices that were added come in, revoked
+    /// ones go out, frozen ones are frozen.
+    pub(crate) fn follow_account(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        if !self.is_part(context) {
+            return Ok(());
+        }
+        let account = context.account;
+        let mut changed = self.detach_revoked(&account.devices, context)?;
+        let view = Arc::clone(self.control.current());
+        let member = view.members.get(&account.user());
+        let attached: Vec<DeviceId> = member
+            .map(|member| member.devices.keys().copied().collect())
+            .unwrap_or_default();
+        for device in attached.into_iter().filter(|d| *d != account.device()) {
+            let wanted = account.devices.is_frozen(&device);
+            if wanted != view.frozen.contains(&device) {
+                let body = if wanted {
+                    Body::Freeze { device }
+                } else {
+                    Body::Thaw { device }
+                };
+                self.write_operation(body, context)?;
+                changed |= wanted;
+            }
+        }
+        if changed {
+            self.rekey(context)?;
+        }
+        self.attach_own_devices(context)
+    }
+
+    /// Takes a member's devices out that his user log revokes; whoever holds the log may do it.
+    pub(crate) fn follow_contact(
+        &mut self,
+        devices: &Devices,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        if self.is_part(context) && self.detach_revoked(devices, context)? {
+            self.rekey(context)?;
+        }
+        Ok(())
+    }
+
+    fn detach_revoked(
+        &mut self,
+        devices: &Devices,
+        context: &mut Context<'_>,
+    ) -> Result<bool, CommandError> {
+        let view = Arc::clone(self.control.current());
+        let Some(member) = view.members.get(&devices.user) else {
+            return Ok(false);
+        };
+        let revoked = member.devices.keys().filter(|d| devices.was_revoked(d));
+        let revoked: Vec<DeviceId> = revoked.copied().collect();
+        for device in &revoked {
+            let body = Body::DetachDevice {
+                device: *device,
+                proof: devices.encode(),
+                frontier: self.frontier_of(&[*device]),
+            };
+            self.write_operation(body, context)?;
+        }
+        Ok(!revoked.is_empty())
+    }
+
+    /// What follows from an operation that was taken in: told, and content released or vouched for.
+    pub(super) fn after_operation(&mut self, operation: &Operation, context: &mut Context<'_>) {
+        let conversation = self.id;
+        let event = match &operation.body {
+            Body::Add { user, .. } => Event::MemberAdded {
+                conversation,
+                user: *user,
+            },
+            Body::Remove { user, .. } => Event::MemberRemoved {
+                conversation,
+                user: *user,
+            },
+            Body::Leave => Event::MemberRemoved {
+                conversation,
+                user: operation.user,
+            },
+            Body::Promote { user, role } | Body::Regrant { user, role, .. } => Event::RoleChanged {
+                conversation,
+                user: *user,
+                role: *role,
+            },
+            Body::TransferOwner { to } => Event::RoleChanged {
+                conversation,
+                user: *to,
+                role: Role::Owner,
+            },
+            Body::AttachDevice { device, .. } => Event::DeviceAttached {
+                conversation,
+                user: operation.user,
+                device: *device,
+            },
+            Body::DetachDevice { device, .. } => Event::DeviceDetached {
+                conversation,
+                device: *device,
+            },
+            Body::Rename { name } => Event::ConversationRenamed {
+                conversation,
+                name: name.clone(),
+            },
+            Body::BadSeal { epoch, .. } => {
+                self.answer_bad_seal(*epoch, operation.author, context);
+                return;
+            }
+            Body::Freeze { .. } | Body::Thaw { .. } => {
+                self.standing_changed();
+                return;
+            }
+            _ => return,
+        };
+        context.stage.notify(event);
+        self.standing_changed();
+    }
+
+    fn standing_changed(&mut self) {
+        self.vouch_for_removed();
+        self.release();
+        self.work.push_back(Work::Retry);
+    }
+
+    /// Asks for the newest secrets that this member device was not given.
+    pub(crate) fn ask_for_keys(&mut self, context: &mut Context<'_>) {
+        if !self.is_part(context) {
+            return;
+        }
+        let view = Arc::clone(self.control.current());
+        for epoch in view.newest.iter().filter(|e| !self.epochs.holds(e)) {
+            if let Some(facts) = view.epochs.get(epoch) {
+                self.work.push_back(Work::Complain(*epoch, facts.operation));
+            }
+        }
+        self.run(context);
+    }
+
+    /// Says that a secret could not be opened here, once for each epoch.
+    pub(super) fn complain(
+        &mut self,
+        epoch: EpochId,
+        operation: OperationId,
+        context: &mut Context<'_>,
+    ) {
+        if self.epochs.holds(&epoch) || !self.is_part(context) || !self.asked.insert(epoch) {
+            return;
+        }
+        if let Err(error) = self.write_operation(Body::BadSeal { epoch, operation }, context) {
+            tracing::warn!(%error, "missing key not asked for");
+        }
+    }
+
+    /// A member device could not open its seal, or was not given one: the holder with the lowest id
+    /// forwards the secret.
+    fn answer_bad_seal(&mut self, epoch: EpochId, to: DeviceId, context: &mut Context<'_>) {
+        let view = Arc::clone(self.control.current());
+        let live = view.live().any(|(device, _)| *device == to);
+        let lowest = view
+            .holders(&epoch)
+            .into_iter()
+            .find(|device| *device != to && view.device(device).is_some());
+        let mine = lowest == Some(context.account.device()) && self.epochs.holds(&epoch);
+        if live
+            && mine
+            && let Err(error) = self.hand_over(epoch, &[to], context)
+        {
+            tracing::warn!(%error, "epoch not forwarded");
+        }
+    }
+}
