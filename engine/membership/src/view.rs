@@ -55,8 +55,7 @@ pub struct Void<I> {
     pub operation: I,
     /// The half.
     pub part: Part,
-    /// An effective removal that voids it; the one with the smallest identifier of those nearest in
-    /// the chain of grants.
+    /// The effective removal that voids it; of several the one with the smallest identifier.
     pub by: I,
 }
 
@@ -128,22 +127,41 @@ impl<I: Key, S: Key> View<I, S> {
             .removals
             .partition_point(|other| other.operation < fact.operation);
         self.removals.insert(at, Arc::clone(fact));
-        let Some(member) = self.members.get_mut(&fact.subject) else {
+        self.end(&fact.subject, |live| fact.named.contains(live));
+    }
+
+    fn end(&mut self, subject: &S, ended: impl Fn(&I) -> bool) {
+        let Some(member) = self.members.get_mut(subject) else {
             return;
         };
-        member
-            .live
-            .retain(|(incarnation, _)| !fact.named.contains(incarnation));
+        member.live.retain(|(incarnation, _)| !ended(incarnation));
         match member.live.iter().map(|(_, rank)| *rank).max() {
             Some(rank) => member.rank = rank,
             None => {
-                self.members.remove(&fact.subject);
+                self.members.remove(subject);
             }
         }
     }
 
+    /// Ends an incarnation whose grant is void now.
+    pub(crate) fn withdraw(&mut self, subject: &S, incarnation: &I) {
+        self.end(subject, |live| live == incarnation);
+    }
+
     pub(crate) fn annul(&mut self, void: Void<I>) {
-        insert_sorted(&mut self.void, void);
+        let known = self
+            .void
+            .binary_search_by_key(&(void.operation, void.part), |void| {
+                (void.operation, void.part)
+            });
+        match known {
+            Err(at) => self.void.insert(at, void),
+            Ok(at) => {
+                if let Some(known) = self.void.get_mut(at) {
+                    known.by = known.by.min(void.by);
+                }
+            }
+        }
     }
 
     pub(crate) fn doubt(&mut self, removal: I) {

@@ -1,13 +1,24 @@
-//! The resolver beside its reference model, on random and on small complete histories.
+//! The resolver beside its reference model, on random histories.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may stop at its first error"
+)]
 
+#[path = "membership/exhaustive.rs"]
+mod exhaustive;
 #[path = "membership/history.rs"]
 mod history;
 #[path = "membership/oracle.rs"]
 mod oracle;
+#[path = "membership/properties.rs"]
+mod properties;
 #[path = "membership/random.rs"]
 mod random;
 
-use history::{FULL, History, Mix, OWNED, PLAIN, adversary, honest_run};
+use history::{FULL, HEIRS, History, Mix, OWNED, PLAIN, adversary, honest_run};
 use oracle::{Mask, bits};
 use random::Random;
 use sheaf_membership::{Inserted, Log, Part, Refusal, View};
@@ -176,8 +187,36 @@ fn compare_on(seed: u64, mix: Mix) {
 #[test]
 fn the_product_is_the_reference() {
     for seed in 0..histories() {
-        let mix = [PLAIN, OWNED, FULL, FULL][(seed % 4) as usize];
+        let mix = [PLAIN, OWNED, FULL, FULL, HEIRS][(seed % 5) as usize];
         let result = std::panic::catch_unwind(|| compare_on(seed, mix));
         assert!(result.is_ok(), "seed {seed}");
     }
+}
+
+/// The random histories hold what the rules are about.
+#[test]
+fn the_histories_are_rich() {
+    let (mut concurrent, mut out, mut doubt, mut void, mut refused) = (0, 0, 0, 0, 0);
+    for seed in 0..500 {
+        let mut random = Random::new(seed);
+        let mix = [FULL, HEIRS][(seed % 2) as usize];
+        let honest = honest_run(&mut random, USERS, 16, mix, false);
+        let (mut history, _) = adversary(&mut random, &honest, &[0, 1], USERS + SYBILS, mix);
+        let resolved = history.dag.resolve(history.dag.all());
+        let effective = &resolved.effective;
+        let dag = &history.dag;
+        let beside = |r: &usize| effective.iter().any(|q| dag.concurrent(*q, *r));
+        concurrent += usize::from(effective.iter().any(beside));
+        let removals = resolved.valid.iter().filter(|at| dag.removes(**at));
+        out += usize::from(removals.count() > effective.len());
+        doubt += usize::from(!resolved.undecided.is_empty());
+        let grants = resolved.valid.iter().filter(|at| dag.grants(**at));
+        void += usize::from(grants.count() > resolved.effective_grants.len());
+        refused += history.refused.len();
+    }
+    let found = (concurrent, out, doubt, void, refused);
+    assert!(
+        concurrent > 100 && out > 20 && doubt > 2 && void > 50 && refused > 500,
+        "{found:?}"
+    );
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fixedbitset::FixedBitSet;
 
 use crate::operation::{Key, Rank};
-use crate::view::RemovalFact;
+use crate::view::{Part, RemovalFact};
 
 /// One operation, or one of the grants that found the log.
 #[derive(Debug, Clone)]
@@ -36,12 +36,21 @@ pub(crate) struct Removal<I, S> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fate {
     /// Operations whose author acts under this incarnation.
-    acts: Vec<usize>,
+    pub(crate) acts: Vec<usize>,
     /// Removals that name this incarnation.
     namers: Vec<usize>,
     /// Removals that kill the whole operation: they name its author's incarnation.
     pub(crate) killed: Vec<usize>,
     /// Removals that kill the grant in it: they remove the one whom it admits.
+    pub(crate) overruled: Vec<usize>,
+}
+
+/// What a removal kills.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Victims {
+    /// Whole operations.
+    pub(crate) killed: Vec<usize>,
+    /// Grants, apart from the rest of their operations.
     pub(crate) overruled: Vec<usize>,
 }
 
@@ -139,32 +148,63 @@ impl<I: Key, S: Key> Graph<I, S> {
         width
     }
 
-    /// Adds a node, and says whether it kills any.
-    pub(crate) fn push(&mut self, node: Node<I, S>) -> bool {
+    /// Adds a node, and says what it kills.
+    pub(crate) fn push(&mut self, node: Node<I, S>) -> Victims {
         let at = self.len();
         let mut fate = Fate::default();
-        let (mut killed, mut overruled) = (Vec::new(), Vec::new());
+        let mut victims = Victims::default();
         if node.past.count_ones(..) < at {
             fate.killed = self.killers(&node);
             fate.overruled = self.overrulers(&node);
-            (killed, overruled) = self.victims(&node);
+            victims = self.victims(&node);
         }
         if !fate.killed.is_empty() || !fate.overruled.is_empty() {
             set(&mut self.hits, at);
         }
-        for victim in killed.iter().chain(&overruled) {
+        for victim in victims.killed.iter().chain(&victims.overruled) {
             set(&mut self.hits, *victim);
         }
-        for victim in &killed {
+        for victim in &victims.killed {
             self.change_fate(*victim, |fate| fate.killed.push(at));
         }
-        for victim in &overruled {
+        for victim in &victims.overruled {
             self.change_fate(*victim, |fate| fate.overruled.push(at));
         }
         self.enlist(at, &node);
         self.nodes.push(node);
         self.fates.push(fate);
-        !killed.is_empty() || !overruled.is_empty()
+        victims
+    }
+
+    /// What has no effect if some victims have none: they, and what hangs on the roles they give.
+    /// `None` if there is a removal among them.
+    pub(crate) fn reach(&self, victims: &Victims) -> Option<Vec<(usize, Part)>> {
+        let mut reached = Vec::new();
+        let mut open: Vec<usize> = victims.overruled.clone();
+        reached.extend(open.iter().map(|at| (*at, Part::Grant)));
+        let mut acts = victims.killed.clone();
+        loop {
+            for at in acts.drain(..) {
+                let node = self.node(at)?;
+                if node.removal.is_some() {
+                    return None;
+                }
+                if node.grant.is_some() {
+                    reached.push((at, Part::Grant));
+                    open.push(at);
+                } else {
+                    reached.push((at, Part::Other));
+                }
+            }
+            let Some(incarnation) = open.pop() else {
+                return Some(reached);
+            };
+            acts.extend(
+                self.fate(incarnation)
+                    .into_iter()
+                    .flat_map(|fate| &fate.acts),
+            );
+        }
     }
 
     fn up(&self, at: usize) -> Option<usize> {
@@ -193,10 +233,10 @@ impl<I: Key, S: Key> Graph<I, S> {
             .collect()
     }
 
-    /// What a removal kills among the nodes before it: whole operations, and grants.
-    fn victims(&self, node: &Node<I, S>) -> (Vec<usize>, Vec<usize>) {
+    /// What a removal kills among the nodes before it.
+    fn victims(&self, node: &Node<I, S>) -> Victims {
         let Some(removal) = &node.removal else {
-            return (Vec::new(), Vec::new());
+            return Victims::default();
         };
         let killed = removal
             .named
@@ -210,7 +250,7 @@ impl<I: Key, S: Key> Graph<I, S> {
                 !names(node, up) && !self.stands(up, node.up)
             })
             .collect();
-        (killed, overruled)
+        Victims { killed, overruled }
     }
 
     /// Whether a grant stands against a removal, for its author is senior.

@@ -108,19 +108,22 @@ impl<I: Key, S: Key> Log<I, S> {
     ) {
         let at = self.graph.len();
         self.operations.insert(node.id, at);
-        let kills = self.graph.push(node);
+        let victims = self.graph.push(node);
         for parent in parents {
             self.heads.remove(parent);
         }
         self.heads.insert(at);
         if let Some(mut resolved) = below {
-            resolved.apply(&self.graph, at);
+            resolved.apply(&self.graph, at, &[]);
             self.cache.keep(vec![at], resolved);
         }
-        if kills {
-            self.current = OnceLock::new();
-        } else if let Some(resolved) = self.current.get_mut() {
-            resolved.apply(&self.graph, at);
+        match self.graph.reach(&victims) {
+            Some(reached) => {
+                if let Some(resolved) = self.current.get_mut() {
+                    resolved.apply(&self.graph, at, &reached);
+                }
+            }
+            None => self.current = OnceLock::new(),
         }
     }
 

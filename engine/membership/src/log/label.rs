@@ -93,15 +93,11 @@ impl Labels {
     }
 
     fn killer<I: Key, S: Key>(&self, graph: &Graph<I, S>, unit: Option<usize>) -> Option<I> {
-        let mut next = unit;
-        while let Some(unit) = next.and_then(|at| self.units.get(at)) {
-            let nearest = first(graph, &self.effective, unit.killers.iter());
-            if nearest.is_some() {
-                return nearest;
-            }
-            next = unit.above;
-        }
-        None
+        let units = std::iter::successors(unit, |at| self.units.get(*at)?.above);
+        let killers = units
+            .filter_map(|at| self.units.get(at))
+            .flat_map(|unit| &unit.killers);
+        first(graph, &self.effective, killers)
     }
 
     /// Makes a unit for each killed act and incarnation and for each removal below one.

@@ -45,24 +45,26 @@ impl<I: Key, S: Key> Resolved<I, S> {
         }
     }
 
-    /// Adds one operation that kills nothing here, so that no label and no other operation's
-    /// standing depends on it.
-    pub(crate) fn apply(&mut self, graph: &Graph<I, S>, at: usize) {
+    /// Adds one operation.
+    ///
+    /// `reached` is all that it voids here if it has effect. There is no removal among that, so no
+    /// label depends on the operation.
+    pub(crate) fn apply(&mut self, graph: &Graph<I, S>, at: usize, reached: &[(usize, Part)]) {
         let Some(node) = graph.node(at) else {
             return;
         };
         let view = Arc::make_mut(&mut self.view);
         if let Some((to, rank)) = node.grant {
-            match nearest_killer(graph, &self.effective, at, Part::Grant) {
+            match killer(graph, &self.effective, at, Part::Grant) {
                 Some(by) => view.annul(void(node, Part::Grant, by)),
                 None => view.grant(to, node.id, rank),
             }
         }
         if let Some(removal) = &node.removal {
-            if let Some(by) = nearest_killer(graph, &self.effective, at, Part::Removal) {
+            if let Some(by) = killer(graph, &self.effective, at, Part::Removal) {
                 let mut decided = self.effective.clone();
                 decided.difference_with(&self.doubtful);
-                if nearest_killer(graph, &decided, at, Part::Removal).is_some() {
+                if killer(graph, &decided, at, Part::Removal).is_some() {
                     view.annul(void(node, Part::Removal, by));
                     return;
                 }
@@ -72,9 +74,18 @@ impl<I: Key, S: Key> Resolved<I, S> {
             set(&mut self.effective, at);
             view.remove(&removal.fact);
         } else if node.grant.is_none()
-            && let Some(by) = nearest_killer(graph, &self.effective, at, Part::Other)
+            && let Some(by) = killer(graph, &self.effective, at, Part::Other)
         {
             view.annul(void(node, Part::Other, by));
+        }
+        for (victim, part) in reached {
+            let Some(victim) = graph.node(*victim) else {
+                continue;
+            };
+            view.annul(void(victim, *part, node.id));
+            if let (Part::Grant, Some((to, _))) = (part, &victim.grant) {
+                view.withdraw(to, &victim.id);
+            }
         }
     }
 }
@@ -114,8 +125,8 @@ fn void<I: Key, S: Key>(node: &Node<I, S>, part: Part, by: I) -> Void<I> {
     }
 }
 
-/// Of some removals, one that voids a part of an operation.
-fn nearest_killer<I: Key, S: Key>(
+/// Of some removals, the one with the smallest identifier that voids a part of an operation.
+fn killer<I: Key, S: Key>(
     graph: &Graph<I, S>,
     removals: &FixedBitSet,
     at: usize,
@@ -126,10 +137,11 @@ fn nearest_killer<I: Key, S: Key>(
     }
     let own = graph.fate(at)?;
     let overruled = own.overruled.iter().filter(|_| part == Part::Grant);
-    first(graph, removals, own.killed.iter().chain(overruled)).or_else(|| {
-        graph.above(at).find_map(|above| {
-            let fate = graph.fate(above)?;
-            first(graph, removals, fate.killed.iter().chain(&fate.overruled))
-        })
-    })
+    let above = graph.above(at).filter_map(|above| graph.fate(above));
+    let above = above.flat_map(|fate| fate.killed.iter().chain(&fate.overruled));
+    first(
+        graph,
+        removals,
+        own.killed.iter().chain(overruled).chain(above),
+    )
 }

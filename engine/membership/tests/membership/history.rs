@@ -36,6 +36,14 @@ pub(crate) const FULL: Mix = Mix {
     readers: 30,
 };
 
+/// Many changes of the owner.
+pub(crate) const HEIRS: Mix = Mix {
+    regrants: 8,
+    transfers: 40,
+    others: 5,
+    readers: 10,
+};
+
 /// One operation of the product: one or two of the oracle.
 #[derive(Debug, Clone)]
 pub(crate) struct Action {

@@ -69,7 +69,7 @@ pub(crate) struct Dag {
     /// Operations that are the founding one, and valid by definition.
     roots: usize,
     /// Every admin may remove every admin, and seniority protects no grant: the weaker rule.
-    flat: bool,
+    pub(crate) flat: bool,
 }
 
 pub(crate) fn bit(at: usize) -> Mask {
@@ -111,6 +111,14 @@ impl Dag {
     /// Grants that give an operation its authority, nearest first.
     pub(crate) fn chain(&self, i: usize) -> Vec<usize> {
         std::iter::successors(self.ops[i].inc, |inc| self.ops[*inc].inc).collect()
+    }
+
+    pub(crate) fn grants(&self, i: usize) -> bool {
+        self.ops[i].grants()
+    }
+
+    pub(crate) fn removes(&self, i: usize) -> bool {
+        self.ops[i].removes()
     }
 
     /// The operation and everything its authority comes from.
