@@ -151,7 +151,7 @@ impl World {
         match &self.ops[at].0 {
             Kind::Key(sealed, _) if self.below(at).contains(&epoch) => sealed.clone(),
             Kind::Forward(of, device) if self.below(*of).contains(&epoch) => Set::from([*device]),
-            _ => Set::new(),
+            Kind::Key(..) | Kind::Forward(..) | Kind::Add(_) | Kind::Remove(_) => Set::new(),
         }
     }
 

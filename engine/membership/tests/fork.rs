@@ -1,4 +1,9 @@
 //! The fork rule on every pattern of votes of two to seven users.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may stop at its first error"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -87,7 +87,7 @@ fn revenge(random: &mut Random, history: &History, now: &Resolved, mix: Mix, tal
     let then = after.dag.resolve(after.dag.all());
     let changed = is_role_changed(&now.standing, &then.standing);
     tally.revenge += usize::from(changed);
-    if tally.revenge_tried % 16 == 0 && !history.dag.flat {
+    if tally.revenge_tried.is_multiple_of(16) && !history.dag.flat {
         deliver(&mut after, random, false);
     }
 }

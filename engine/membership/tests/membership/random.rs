@@ -1,5 +1,12 @@
 //! Repeatable choices (SplitMix64): a seed replays a failure.
 
+#![allow(
+    dead_code,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "not every test that has this module needs all of it"
+)]
+
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
