@@ -1,0 +1,409 @@
+//! Honest replicas with their disks in memory, and a relay that is a list of records by topic.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ed25519_dalek::{Signer, SigningKey};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use sheaf_crypto::{ConversationId, EpochId, History};
+use sheaf_protocol::{
+    ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId, hash_record,
+    receipt_message,
+};
+use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
+use sheaf_replica::{
+    Command, CommandError, CommandId, ConversationInfo, Draft, Event, Input, LoadId, MessageRecord,
+    Misbehaviour, Output, Replica, Reply, Timestamp,
+};
+
+pub(super) type Disk = BTreeMap<Key, Vec<u8>>;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+const LOG: LogId = LogId(7);
+/// Rounds after which a world that still has something to do counts as restless.
+const ROUNDS_MAX: usize = 10_000;
+
+/// What the relay keeps; a record's sequence is its place, from one.
+#[derive(Default)]
+pub(super) struct Log(pub(super) BTreeMap<TopicId, Vec<Vec<u8>>>);
+
+/// One device, its disk, and how far it was told each topic.
+pub(super) struct Peer {
+    pub(super) replica: Replica,
+    pub(super) disk: Disk,
+    number: u8,
+    loads: VecDeque<(LoadId, Vec<Range>)>,
+    frames: VecDeque<ClientFrame>,
+    subscribed: BTreeMap<TopicId, u64>,
+    answers: BTreeMap<CommandId, Result<Reply, CommandError>>,
+    events: Vec<Event>,
+    commands: u64,
+}
+
+/// What must not change: messages, heads and members as shown, and the disk but for cursors.
+#[derive(Debug, PartialEq)]
+pub(super) struct State {
+    messages: Vec<MessageRecord>,
+    shown: ConversationInfo,
+    disk: Disk,
+}
+
+/// Alice, Bob and Mallory share a conversation; all are honest, and all have read everything.
+pub(super) struct World {
+    pub(super) peers: [Peer; 3],
+    pub(super) log: Log,
+    pub(super) conversation: ConversationId,
+}
+
+pub(super) const ALICE: usize = 0;
+/// The device that bad records arrive at.
+pub(super) const BOB: usize = 1;
+pub(super) const MALLORY: usize = 2;
+
+impl Log {
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[7; 32])
+    }
+
+    pub(super) fn id() -> RelayId {
+        RelayId(Self::key().verifying_key().to_bytes())
+    }
+
+    pub(super) fn push(&mut self, topic: TopicId, record: Vec<u8>) -> u64 {
+        let records = self.0.entry(topic).or_default();
+        records.push(record);
+        records.len() as u64
+    }
+
+    pub(super) fn head(&self, topic: &TopicId) -> u64 {
+        self.0.get(topic).map_or(0, |records| records.len() as u64)
+    }
+
+    fn after(&self, topic: TopicId, previous: u64) -> ServerFrame {
+        let records = self.0.get(&topic).map_or(&[][..], Vec::as_slice);
+        let later = (1..).zip(records).filter(|(place, _)| *place > previous);
+        let records = later.map(|(sequence, record)| Delivery {
+            sequence,
+            record: record.clone(),
+        });
+        ServerFrame::Records {
+            topic,
+            previous,
+            records: records.collect(),
+        }
+    }
+
+    fn receipt(topic: TopicId, sequence: u64, record: &[u8]) -> Receipt {
+        let cursor = Cursor { log: LOG, sequence };
+        let record = hash_record(record);
+        let signature = Self::key().sign(&receipt_message(&topic, cursor, &record));
+        Receipt {
+            topic,
+            cursor,
+            record,
+            signature: signature.to_bytes().to_vec(),
+        }
+    }
+}
+
+impl Peer {
+    fn open(number: u8, disk: Disk) -> Self {
+        let rng = Box::new(ChaCha20Rng::from_seed([number; 32]));
+        let restored = disk.iter().filter(|(key, _)| RESTORED.contains(&key.kind));
+        let rows = restored.map(|(key, value)| row(key, value)).collect();
+        let replica = Replica::open(rng, NOW, [number; 32], rows).unwrap();
+        let mut peer = Self {
+            replica,
+            disk,
+            number,
+            loads: VecDeque::new(),
+            frames: VecDeque::new(),
+            subscribed: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            events: Vec::new(),
+            commands: 0,
+        };
+        peer.drain();
+        peer.link_up();
+        peer
+    }
+
+    pub(super) fn handle(&mut self, input: Input) {
+        self.replica.handle(NOW, input);
+        self.drain();
+    }
+
+    pub(super) fn receive(&mut self, frame: ServerFrame) {
+        self.handle(Input::Received(frame));
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.replica.poll_output() {
+            match output {
+                Output::Persist(batch, writes) => {
+                    self.write(writes);
+                    self.replica.handle(NOW, Input::Persisted(batch));
+                }
+                Output::Load(load, ranges) => self.loads.push_back((load, ranges)),
+                Output::Transmit(frame) => self.frames.push_back(frame),
+                Output::Notify(event) => self.events.push(event),
+                Output::Complete(id, result) => {
+                    self.answers.insert(id, result);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn write(&mut self, writes: Vec<Write>) {
+        for write in writes {
+            match write.value {
+                Some(value) => self.disk.insert(write.key, value),
+                None => self.disk.remove(&write.key),
+            };
+        }
+    }
+
+    pub(super) fn link_up(&mut self) {
+        self.handle(Input::LinkDown);
+        self.frames.clear();
+        self.subscribed.clear();
+        self.handle(Input::LinkUp {
+            relay: Log::id(),
+            exporter: [9; 32],
+            log: LOG,
+        });
+    }
+
+    fn serve(&mut self, log: &mut Log, frame: ClientFrame) {
+        match frame {
+            ClientFrame::Subscribe {
+                request,
+                topic,
+                after,
+            } => {
+                let head = log.head(&topic);
+                self.receive(ServerFrame::Subscribed {
+                    request,
+                    topic,
+                    head,
+                    restarted: false,
+                });
+                self.receive(log.after(topic, after.map_or(0, |cursor| cursor.sequence)));
+                let sequence = head;
+                self.receive(ServerFrame::CaughtUp { topic, sequence });
+                self.subscribed.insert(topic, head);
+            }
+            ClientFrame::Unsubscribe { topic } => {
+                self.subscribed.remove(&topic);
+            }
+            ClientFrame::Append {
+                request,
+                topic,
+                record,
+                ..
+            } => {
+                let receipt = Log::receipt(topic, log.push(topic, record.clone()), &record);
+                self.receive(ServerFrame::Receipt { request, receipt });
+            }
+            ClientFrame::Hello { .. } | ClientFrame::Prove(_) | ClientFrame::Trim { .. } => {}
+        }
+    }
+
+    /// Does one thing that is under way; `false` if there is nothing.
+    fn step(&mut self, log: &mut Log) -> bool {
+        if let Some((load, ranges)) = self.loads.pop_front() {
+            let rows = self.read(&ranges);
+            self.handle(Input::Loaded(load, rows));
+            return true;
+        }
+        if let Some(frame) = self.frames.pop_front() {
+            self.serve(log, frame);
+            return true;
+        }
+        let behind = |(topic, seen): &(&TopicId, &u64)| log.head(topic) > **seen;
+        let Some((&topic, &seen)) = self.subscribed.iter().find(behind) else {
+            return false;
+        };
+        self.subscribed.insert(topic, log.head(&topic));
+        self.receive(log.after(topic, seen));
+        true
+    }
+
+    fn read(&self, ranges: &[Range]) -> Vec<Row> {
+        let key = |range: &Range, order: &[u8]| Key {
+            kind: range.kind,
+            scope: range.scope.clone(),
+            order: order.to_vec(),
+        };
+        let rows = ranges.iter().flat_map(|range| {
+            self.disk
+                .range(key(range, &range.from)..=key(range, &range.to))
+        });
+        rows.map(|(key, value)| row(key, value)).collect()
+    }
+
+    /// What it has reported, once.
+    pub(super) fn misbehaviour(&mut self) -> Vec<Misbehaviour> {
+        let events = std::mem::take(&mut self.events);
+        let reports = events.into_iter().filter_map(|event| match event {
+            Event::Misbehaved(misbehaviour) => Some(misbehaviour),
+            _ => None,
+        });
+        reports.collect()
+    }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let peers = [1, 2, 3].map(|number| Peer::open(number, Disk::new()));
+        let conversation = ConversationId([0; 32]);
+        let mut world = Self {
+            peers,
+            log: Log::default(),
+            conversation,
+        };
+        for (place, name) in ["Alice", "Bob", "Mallory"].into_iter().enumerate() {
+            let create = Command::CreateAccount {
+                name: name.to_owned(),
+                device: "first".to_owned(),
+                relay: None,
+            };
+            world.ask(place, create);
+        }
+        for other in [BOB, MALLORY] {
+            let card = world.peers[other].replica.overview().card.unwrap();
+            world.ask(ALICE, Command::AddContact { card, alias: None });
+        }
+        world.conversation = world.found("field");
+        for (place, text) in [(ALICE, "one"), (MALLORY, "two"), (BOB, "three")] {
+            world.send(place, text);
+        }
+        assert!(world.misbehaviour().is_empty(), "nobody has done anything");
+        world
+    }
+
+    /// A conversation of all three.
+    pub(super) fn found(&mut self, name: &str) -> ConversationId {
+        let user = |peer: &Peer| peer.replica.overview().user.unwrap();
+        let create = Command::CreateConversation {
+            name: name.to_owned(),
+            members: vec![user(&self.peers[BOB]), user(&self.peers[MALLORY])],
+            segment_messages: None,
+            history: History::Full,
+        };
+        match self.ask(ALICE, create) {
+            Reply::ConversationCreated(conversation) => conversation,
+            other => panic!("a conversation was asked for: {other:?}"),
+        }
+    }
+
+    /// Lets everything happen that is under way.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let Self { peers, log, .. } = self;
+            if !peers.iter_mut().any(|peer| peer.step(log)) {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    pub(super) fn ask(&mut self, place: usize, command: Command) -> Reply {
+        let peer = &mut self.peers[place];
+        peer.commands += 1;
+        let id = CommandId(peer.commands);
+        peer.handle(Input::Command(id, command));
+        self.settle();
+        self.peers[place].answers.remove(&id).unwrap().unwrap()
+    }
+
+    pub(super) fn send(&mut self, place: usize, text: &str) {
+        self.send_to(place, self.conversation, text);
+    }
+
+    pub(super) fn send_to(&mut self, place: usize, conversation: ConversationId, text: &str) {
+        let send = Command::Send {
+            conversation,
+            draft: Draft::text(text),
+            token: None,
+        };
+        self.ask(place, send);
+    }
+
+    pub(super) fn rotate(&mut self) -> EpochId {
+        match self.ask(ALICE, Command::Rotate(self.conversation)) {
+            Reply::Rotated(epoch) => epoch,
+            other => panic!("an epoch was asked for: {other:?}"),
+        }
+    }
+
+    /// Puts a record on a topic, past whatever the relay would check, and has everybody read it.
+    pub(super) fn inject(&mut self, topic: TopicId, record: Vec<u8>) {
+        self.log.push(topic, record);
+        self.settle();
+    }
+
+    /// Bob's program ends and starts again.
+    pub(super) fn restart_bob(&mut self) {
+        let (number, disk) = (self.peers[BOB].number, self.peers[BOB].disk.clone());
+        self.peers[BOB] = Peer::open(number, disk);
+        self.settle();
+    }
+
+    fn misbehaviour(&mut self) -> Vec<Misbehaviour> {
+        self.peers.iter_mut().flat_map(Peer::misbehaviour).collect()
+    }
+
+    pub(super) fn state(&self, place: usize) -> State {
+        let peer = &self.peers[place];
+        let kept = |(key, _): &(&Key, &Vec<u8>)| key.kind != Kind::Cursor;
+        let disk = peer.disk.iter().filter(kept);
+        State {
+            messages: self.messages(place),
+            shown: peer.replica.conversation(&self.conversation).unwrap(),
+            disk: disk
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        }
+    }
+
+    pub(super) fn messages(&self, place: usize) -> Vec<MessageRecord> {
+        let listed = |(key, _): &(&Key, &Vec<u8>)| {
+            key.kind == Kind::Message && key.scope == self.conversation.0
+        };
+        let disk = self.peers[place].disk.iter().filter(listed);
+        disk.map(|(_, value)| MessageRecord::decode(value).unwrap())
+            .collect()
+    }
+
+    /// The next good record of everybody gets through, before and after a restart.
+    pub(super) fn goes_on(&mut self) {
+        for round in ["at once", "after a restart"] {
+            for place in [ALICE, BOB, MALLORY] {
+                let before = self.messages(BOB).len();
+                self.send(place, round);
+                assert_eq!(self.messages(BOB).len(), before + 1, "{place} {round}");
+            }
+            let heads = |place: usize| {
+                let shown = self.peers[place].replica.conversation(&self.conversation);
+                shown.map(|shown| (shown.heads, shown.members.len(), shown.parked))
+            };
+            for place in [ALICE, MALLORY] {
+                assert_eq!(self.messages(place), self.messages(BOB), "{round}");
+                assert_eq!(heads(place), heads(BOB), "{round}");
+            }
+            self.restart_bob();
+        }
+        let reports = self.peers[BOB].misbehaviour();
+        assert!(reports.is_empty(), "good records are blamed: {reports:?}");
+    }
+}
+
+fn row(key: &Key, value: &[u8]) -> Row {
+    Row {
+        kind: key.kind,
+        order: key.order.clone(),
+        value: value.to_vec(),
+    }
+}
