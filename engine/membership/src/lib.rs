@@ -31,7 +31,11 @@
 //!   the owner's leaving without an heir.
 //! - *A new owner's reach.* The transfer's incarnation stands below the old owner's and above
 //!   nothing. The new owner is no ancestor of the admins that were there before him and cannot
-//!   remove them.
+//!   remove them; and if one of them removes the heir beside the new owner's own transfer, nobody
+//!   is owner.
+//! - *Concurrent alone.* A removal kills what is concurrent with it, in the prose and in the model.
+//!   What was written after it, in a view where a fork had voided it, is not killed when the fork is
+//!   void in turn: tests/weakness.rs has the case. It takes two removed admins, one of whom forks.
 //! - *Bounds.* See [`Limits`]: a bound on what is side by side cannot be a function of one
 //!   operation's past, so it is not complete.
 
