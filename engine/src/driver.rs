@@ -87,6 +87,8 @@ pub(crate) struct Own {
     alarm: Option<Timestamp>,
     closing: Option<(CommandId, oneshot::Sender<Result<(), String>>)>,
     finished: bool,
+    /// Why the last write failed.
+    failed: Option<String>,
 }
 
 pub(crate) fn now() -> Timestamp {
@@ -110,7 +112,10 @@ impl Driver {
                 Some((batch, result)) = self.written.recv() => {
                     let input = match result {
                         Ok(()) => Input::Persisted(batch),
-                        Err(reason) => Input::PersistFailed(batch, reason),
+                        Err(reason) => {
+                            self.own.failed = Some(reason.clone());
+                            Input::PersistFailed(batch, reason)
+                        }
                     };
                     self.input(input);
                 }
@@ -233,7 +238,7 @@ impl Driver {
                 Output::Persist(batch, writes) => {
                     let taken = self.writer.as_ref().is_some_and(|w| w.write(batch, writes));
                     if !taken {
-                        let reason = "the store is closed after a failed write".to_owned();
+                        let reason = self.why_closed();
                         self.input(Input::PersistFailed(batch, reason));
                     }
                 }
@@ -273,6 +278,19 @@ impl Driver {
             *known = progress;
             changed
         });
+    }
+
+    /// Why the writing thread takes no more: what it said about the batch that it failed at, which
+    /// may not have been heard yet.
+    fn why_closed(&mut self) -> String {
+        while let Ok((batch, result)) = self.written.try_recv() {
+            match result {
+                Ok(()) => self.input(Input::Persisted(batch)),
+                Err(reason) => self.own.failed = Some(reason),
+            }
+        }
+        let known = self.own.failed.clone();
+        known.unwrap_or_else(|| "the store is closed".to_owned())
     }
 
     fn transmit(&mut self, frame: ClientFrame) {

@@ -5,7 +5,9 @@
 //! of its own, because sled's flush alone does not survive a power cut on Linux. Only then is a
 //! batch reported as durable.
 
+mod guard;
 mod header;
+mod room;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +16,9 @@ use std::sync::Arc;
 use sheaf_crypto::{Argon2Params, Unlock, Vault, VaultError};
 use sheaf_replica::record::{Kind, Range, Row};
 use sheaf_replica::{BatchId, record};
+use sled::IVec;
+
+use guard::guarded;
 
 pub(crate) use writer::{Durable, Writer};
 
@@ -49,9 +54,28 @@ pub enum OpenError {
         "the store is damaged: {0}; keep a copy and restore a backup, or link the device again"
     )]
     Damaged(String),
+    /// The disk is full: nothing is lost, but the store cannot even be opened.
+    #[error("no space is left on the disk of the store; nothing saved is lost, make room first")]
+    DiskFull,
     /// The disk failed.
     #[error("the store could not be read or written: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[source] std::io::Error),
+}
+
+impl From<std::io::Error> for OpenError {
+    fn from(error: std::io::Error) -> Self {
+        if room::is_full(&error) {
+            Self::DiskFull
+        } else {
+            Self::Io(error)
+        }
+    }
+}
+
+impl From<guard::Broken> for ReadError {
+    fn from(broken: guard::Broken) -> Self {
+        Self::Broken(broken.to_string())
+    }
 }
 
 /// A store that cannot be read any more.
@@ -64,6 +88,9 @@ pub enum ReadError {
     /// The disk failed.
     #[error("the store could not be read: {0}")]
     Sled(#[from] sled::Error),
+    /// The store does not make sense to the library that reads it.
+    #[error("the store is damaged: {0}")]
+    Broken(String),
 }
 
 /// An open store. Cheap to clone.
@@ -94,7 +121,8 @@ impl Store {
                 None => return Err(OpenError::NoStore(directory.to_path_buf())),
             },
         };
-        let db = open_sled(directory)?;
+        let db = guarded(|| open_sled(directory))
+            .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
         let fingerprint = header::fingerprint(&file)?;
         let directory = directory.to_path_buf();
         let store = Self {
@@ -103,7 +131,8 @@ impl Store {
             directory,
             fingerprint,
         };
-        writer::check(&store)?;
+        guarded(|| writer::check(&store))
+            .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
         Ok(store)
     }
 
@@ -116,12 +145,10 @@ impl Store {
 
     /// Every record of a kind.
     pub(crate) fn scan(&self, kind: Kind) -> Result<Vec<Row>, ReadError> {
-        let mut rows = Vec::new();
-        for found in self.db.scan_prefix([kind as u8]) {
-            let (key, value) = found?;
-            rows.push(self.row(kind, &key, &value)?);
-        }
-        Ok(rows)
+        guarded(|| {
+            let found = self.db.scan_prefix([kind as u8]);
+            found.map(|pair| self.row(kind, pair?)).collect()
+        })?
     }
 
     /// The records of a range, in order.
@@ -129,12 +156,10 @@ impl Store {
         let prefix = self.prefix(range.kind, &range.scope);
         let from = [prefix.as_slice(), &range.from].concat();
         let to = [prefix.as_slice(), &range.to].concat();
-        let mut rows = Vec::new();
-        for found in self.db.range(from..=to) {
-            let (key, value) = found?;
-            rows.push(self.row(range.kind, &key, &value)?);
-        }
-        Ok(rows)
+        guarded(|| {
+            let found = self.db.range(from..=to);
+            found.map(|pair| self.row(range.kind, pair?)).collect()
+        })?
     }
 
     /// The first or last records of a scope strictly between two orders.
@@ -154,33 +179,35 @@ impl Store {
             Some(before) => Bound::Excluded(key(before)),
             None => Bound::Included(key(&[0xff; 64])),
         };
-        let found = self.db.range((from, to));
-        let mut rows = Vec::new();
-        let taken: Vec<_> = match newest {
-            Newest::First => found.rev().take(limit).collect(),
-            Newest::Last => found.take(limit).collect(),
-        };
-        for pair in taken {
-            let (key, value) = pair?;
-            rows.push(self.row(kind, &key, &value)?);
-        }
-        Ok(rows)
+        guarded(|| {
+            let found = self.db.range((from, to));
+            let taken: Vec<_> = match newest {
+                Newest::First => found.rev().take(limit).collect(),
+                Newest::Last => found.take(limit).collect(),
+            };
+            let rows = taken.into_iter();
+            rows.map(|pair| self.row(kind, pair?)).collect()
+        })?
     }
 
     /// One record.
     pub(crate) fn point(&self, kind: Kind, scope: &[u8]) -> Result<Option<Row>, ReadError> {
         let key = self.prefix(kind, scope);
-        let found = self.db.get(&key)?;
-        found.map(|value| self.row(kind, &key, &value)).transpose()
+        guarded(|| {
+            let found = self.db.get(&key)?;
+            found
+                .map(|value| self.row(kind, (key.as_slice().into(), value)))
+                .transpose()
+        })?
     }
 
-    fn row(&self, kind: Kind, key: &[u8], sealed: &[u8]) -> Result<Row, ReadError> {
+    fn row(&self, kind: Kind, (key, sealed): (IVec, IVec)) -> Result<Row, ReadError> {
         let order = key.get(NAME_BYTES..).unwrap_or_default().to_vec();
         let value = match sealed.split_first() {
-            Some((0, inline)) => self.vault.open_record(kind as u8, key, inline),
+            Some((0, inline)) => self.vault.open_record(kind as u8, &key, inline),
             Some((1, count)) => {
-                let whole = self.join(key, count)?;
-                self.vault.open_record(kind as u8, key, &whole)
+                let whole = self.join(&key, count)?;
+                self.vault.open_record(kind as u8, &key, &whole)
             }
             Some(_) | None => return Err(ReadError::Damaged),
         };
@@ -238,6 +265,7 @@ fn open_sled(directory: &Path) -> Result<sled::Db, OpenError> {
         .path(directory.join("records"))
         .cache_capacity(CACHE_BYTES)
         .flush_every_ms(None);
+    room::clear_leftovers(&directory.join("records"))?;
     // A store that this very process has just closed is let go a moment later.
     let mut last = None;
     for _ in 0..50 {
@@ -247,7 +275,7 @@ fn open_sled(directory: &Path) -> Result<sled::Db, OpenError> {
                 std::thread::sleep(std::time::Duration::from_millis(10));
                 last = Some(error);
             }
-            Err(sled::Error::Io(error)) => return Err(OpenError::Io(error)),
+            Err(sled::Error::Io(error)) => return Err(error.into()),
             Err(other) => return Err(OpenError::Damaged(other.to_string())),
         }
     }

@@ -57,7 +57,8 @@ fn tell(failure: &Failure, json: bool) {
 fn start_logging(quiet: bool, verbose: u8) {
     let level = match (quiet, verbose) {
         (true, _) => "off",
-        (false, 0) => "error",
+        // What sled complains of comes back as an error with an exit code.
+        (false, 0) => "error,sled=off",
         (false, 1) => "info",
         (false, 2) => "debug",
         (false, _) => "trace",

@@ -135,8 +135,10 @@ impl From<EngineError> for Failure {
         match error {
             EngineError::Command(error) => command_failure(&error),
             EngineError::Link(error) => link_failure(&error),
-            EngineError::Read(ReadError::Damaged) => Self::new(Code::Integrity, error.to_string())
-                .advise("restore the store from a backup, or link this device again"),
+            EngineError::Read(ReadError::Damaged | ReadError::Broken(_)) => {
+                Self::new(Code::Integrity, error.to_string())
+                    .advise("restore the store from a backup, or link this device again")
+            }
             EngineError::NotSettled { .. } => Self::new(Code::Partial, error.to_string())
                 .advise("run `sheaf sync now` again, or give it longer with --timeout"),
             other => Self::failed(other.to_string()),

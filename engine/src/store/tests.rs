@@ -178,3 +178,83 @@ fn a_value_moved_to_another_name_does_not_open() {
     store.db.insert(&keys[1], first).unwrap();
     assert!(matches!(store.scan(Kind::Message), Err(ReadError::Damaged)));
 }
+
+#[test]
+fn a_snapshot_that_was_not_finished_does_no_harm() {
+    let home = tempfile::tempdir().unwrap();
+    {
+        let store = open(home.path()).unwrap();
+        write(&store, 1, vec![put(b"a", &[1], b"one")]);
+    }
+    drop(open(home.path()).unwrap());
+    let unfinished = home.path().join("records/snap.00000000FFFFFFFF.generating");
+    std::fs::write(&unfinished, b"").unwrap();
+    let store = open(home.path()).unwrap();
+    assert_eq!(store.scan(Kind::Message).unwrap().len(), 1);
+    assert!(!unfinished.exists());
+}
+
+/// A store of a few hundred records, some of them in parts, and a snapshot of sled's.
+fn filled() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path()).unwrap();
+    for number in 0..20_u8 {
+        let value = vec![number; if number % 5 == 0 { 40_000 } else { 300 }];
+        let writes = (0..10).map(|order| put(&[number], &[order], &value));
+        write(&store, u64::from(number) + 1, writes.collect());
+    }
+    drop(store);
+    drop(open(home.path()).unwrap());
+    home
+}
+
+/// Everything that an app may read; `false` if the store says that it is damaged.
+fn read_all(directory: &Path) -> bool {
+    let store = match open(directory) {
+        Ok(store) => store,
+        Err(OpenError::Damaged(_) | OpenError::WrongKey | OpenError::TooNew(_)) => return false,
+        Err(other) => panic!("{other}"),
+    };
+    let range = Range {
+        kind: Kind::Message,
+        scope: vec![5],
+        from: vec![0],
+        to: vec![9],
+    };
+    let page = store.page(Kind::Message, &[7], (None, None), 5, Newest::First);
+    let whole = store.scan(Kind::Message).and(store.restored());
+    whole.and(store.range(&range)).and(page).is_ok()
+}
+
+/// `SHEAF_FLIPS` sets how many.
+#[test]
+fn flipped_bits_are_damage_and_never_a_panic() {
+    let home = filled();
+    let flips = std::env::var("SHEAF_FLIPS").map_or(60, |text| text.parse().unwrap());
+    let files = walk(home.path());
+    let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).unwrap()
+    };
+    let mut noticed = 0;
+    for _ in 0..flips {
+        let copy = tempfile::tempdir().unwrap();
+        let file = files[next(files.len())].clone();
+        for from in &files {
+            let to = copy.path().join(from.strip_prefix(home.path()).unwrap());
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            let mut bytes = std::fs::read(from).unwrap();
+            if *from == file && !bytes.is_empty() {
+                let place = next(bytes.len());
+                bytes[place] ^= 1 << next(8);
+            }
+            std::fs::write(to, bytes).unwrap();
+        }
+        noticed += usize::from(!read_all(copy.path()));
+    }
+    println!("{noticed} of {flips} were noticed");
+    assert!(noticed > 0);
+}

@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 
 use sha2::{Digest, Sha256};
 use sheaf_replica::BatchId;
-use sheaf_replica::record::Write;
+use sheaf_replica::record::{Kind, Write};
 
+use super::guard::guarded;
+use super::room::{self, Use};
 use super::{INLINE_BYTES_MAX, OpenError, Store, WATERMARK, Written};
 use crate::entropy::OsEntropy;
 
@@ -147,7 +149,8 @@ fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durabl
         let result = if batches.is_empty() {
             Ok(())
         } else {
-            drain(store, file, batches, &mut watermark)
+            guarded(|| drain(store, file, batches, &mut watermark))
+                .unwrap_or_else(|broken| Err(broken.to_string()))
         };
         let failed = result.is_err();
         for id in ids {
@@ -169,11 +172,12 @@ fn drain(
     batches: Vec<(BatchId, Vec<Write>)>,
     watermark: &mut Watermark,
 ) -> Result<(), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let writes: Vec<Write> = batches.into_iter().flat_map(|(_, writes)| writes).collect();
+    room::check(&store.directory, bytes(&writes), purpose(&writes))?;
     let mut batch = sled::Batch::default();
     let mut hash = Sha256::new();
     hash.update(watermark.hash);
-    for write in batches.into_iter().flat_map(|(_, writes)| writes) {
+    for write in writes {
         let mut key = store.prefix(write.key.kind, &write.key.scope);
         key.extend_from_slice(&write.key.order);
         hash.update(&key);
@@ -182,7 +186,7 @@ fn drain(
             Some(value) => {
                 let kind = write.key.kind as u8;
                 let sealed = store.vault.seal_record(kind, &key, &value, &mut OsEntropy);
-                let sealed = sealed.map_err(|error| text(&error))?;
+                let sealed = sealed.map_err(|error| error.to_string())?;
                 hash.update(&sealed);
                 insert(store, &mut batch, key, &sealed);
             }
@@ -193,11 +197,32 @@ fn drain(
         hash: hash.finalize().into(),
     };
     batch.insert(&WATERMARK, next.encode());
-    store.db.apply_batch(batch).map_err(|error| text(&error))?;
-    store.db.flush().map_err(|error| text(&error))?;
-    file.sync_data().map_err(|error| text(&error))?;
+    let flushed = store.db.apply_batch(batch).and_then(|()| store.db.flush());
+    flushed.map_err(words)?;
+    file.sync_data().map_err(|error| words(error.into()))?;
     *watermark = next;
     Ok(())
+}
+
+fn words(error: sled::Error) -> String {
+    match error {
+        sled::Error::Io(error) if room::is_full(&error) => room::full(),
+        sled::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn bytes(writes: &[Write]) -> usize {
+    let values = writes.iter().filter_map(|write| write.value.as_ref());
+    values.map(Vec::len).sum()
+}
+
+fn purpose(writes: &[Write]) -> Use {
+    if writes.iter().all(|write| write.key.kind == Kind::Run) {
+        Use::Run
+    } else {
+        Use::Records
+    }
 }
 
 fn insert(store: &Store, batch: &mut sled::Batch, key: Vec<u8>, sealed: &[u8]) {

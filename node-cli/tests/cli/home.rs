@@ -47,6 +47,13 @@ impl Home {
         }
     }
 
+    /// The same, on a certain disk.
+    pub fn within(disk: &std::path::Path) -> Self {
+        Self {
+            directory: tempfile::tempdir_in(disk).unwrap(),
+        }
+    }
+
     /// A home with an account.
     pub fn of(user: &str, device: &str) -> Self {
         let home = Self::empty();

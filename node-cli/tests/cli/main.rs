@@ -5,13 +5,15 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     unreachable_pub,
-    reason = "a test fails by panicking, helpers included"
+    reason = "a test fails by panicking and says what it counted, helpers included"
 )]
 
 mod account;
 mod demo;
 mod device;
+mod disk;
 mod exchange;
 mod home;
 mod message;

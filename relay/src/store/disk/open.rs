@@ -101,6 +101,9 @@ pub(super) fn open(options: &DiskOptions, fresh_log: LogId) -> Result<Opened, St
     let path = options.directory.join("store");
     let witness_path = options.directory.join("store.witness");
     let existed = path.exists();
+    if existed {
+        remove_unfinished(&path).map_err(StorageError::File)?;
+    }
     let db = open_sled(&path, options.cache_bytes)?;
     let sync = File::options()
         .read(true)
@@ -142,6 +145,20 @@ pub(super) fn open(options: &DiskOptions, fresh_log: LogId) -> Result<Opened, St
         watermark,
         log,
     })
+}
+
+/// Removes snapshots that sled did not finish, because the disk was full or the power went: it would
+/// take one for the newest, and the whole store for damaged. The finished one before it is there.
+fn remove_unfinished(store: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(store)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens sled. Its threads may hold the file for a moment after the store was closed within this

@@ -167,3 +167,16 @@ fn the_bytes_of_the_disk_are_pinned() {
     );
     assert_eq!(key::decode_record_key(&name).unwrap(), (TOPIC, 5, 6));
 }
+
+#[test]
+fn a_snapshot_that_was_not_finished_does_no_harm() {
+    let home = tempfile::tempdir().unwrap();
+    fill(home.path(), 2);
+    fill(home.path(), 1);
+    let unfinished = home.path().join("store/snap.00000000FFFFFFFF.generating");
+    std::fs::write(&unfinished, b"").unwrap();
+    let store = DiskStorage::open(options(home.path()), LogId(2)).unwrap();
+    assert_eq!(store.log(), LogId(1));
+    assert!(store.moved_aside().is_none());
+    assert!(!unfinished.exists());
+}
