@@ -409,12 +409,15 @@ pub struct Reassembly {
     pub records: Vec<Delivery>,
     pub caught_up: Vec<u64>,
     pub live_frames: u64,
+    /// Where the device was before.
+    pub after: u64,
     waiting: BTreeMap<u64, Vec<Delivery>>,
 }
 
 impl Reassembly {
     pub fn sequence(&self) -> u64 {
-        self.records.last().map_or(0, |record| record.sequence)
+        let last = self.records.last();
+        last.map_or(self.after, |record| record.sequence)
     }
 
     pub fn take(&mut self, id: TopicId, source: Source, frame: ServerFrame) {

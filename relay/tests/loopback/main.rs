@@ -14,10 +14,12 @@
 
 mod client;
 mod disk;
+mod expire;
 mod figures;
 mod keep;
 mod process;
 mod refuse;
+mod signals;
 
 use sheaf_relay::{Config, HttpConfig, LimitConfig, Relay, StoreConfig};
 

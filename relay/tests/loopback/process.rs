@@ -9,9 +9,9 @@ use sheaf_protocol::{Class, RelayAddress, ServerFrame};
 
 use crate::client::{Capability, Device, Reassembly};
 
-struct Process {
-    child: Child,
-    address: RelayAddress,
+pub struct Process {
+    pub child: Child,
+    pub address: RelayAddress,
 }
 
 fn program(data: &Path) -> Command {
@@ -25,7 +25,7 @@ fn program(data: &Path) -> Command {
 }
 
 impl Process {
-    fn start(data: &Path, more: &[&str]) -> Self {
+    pub fn start(data: &Path, more: &[&str]) -> Self {
         let mut child = program(data).args(more).spawn().unwrap();
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
@@ -37,7 +37,7 @@ impl Process {
         Self { child, address }
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -166,7 +166,7 @@ fn what_keeps_it_from_starting_is_told_by_the_exit_code() {
     assert_eq!(ends_with(damaged).0, Some(15));
 }
 
-fn ask(address: std::net::SocketAddr, path: &str) -> String {
+pub fn ask(address: std::net::SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
