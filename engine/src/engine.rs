@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use sheaf_crypto::{ConversationId, DeviceId, History, UserId, fingerprint};
+use sheaf_crypto::{ConversationId, DeviceId, UserId, fingerprint};
 use sheaf_protocol::RelayAddress;
 use sheaf_replica::{
     Command, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Event, Overview,
@@ -298,26 +298,10 @@ impl Engine {
         members: &[UserId],
         segment_messages: Option<u32>,
     ) -> Result<Conversation, EngineError> {
-        self.create_conversation_with(name, members, segment_messages, History::Full)
-            .await
-    }
-
-    /// Creates a conversation whose newcomers read what `history` says.
-    ///
-    /// # Errors
-    /// [`EngineError::Command`].
-    pub async fn create_conversation_with(
-        &self,
-        name: &str,
-        members: &[UserId],
-        segment_messages: Option<u32>,
-        history: History,
-    ) -> Result<Conversation, EngineError> {
         let command = Command::CreateConversation {
             name: name.to_owned(),
             members: members.to_vec(),
             segment_messages,
-            history,
         };
         match self.command(command).await? {
             Reply::ConversationCreated(id) => Ok(Conversation::new(id, self.clone())),

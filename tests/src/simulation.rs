@@ -6,6 +6,7 @@
 
 mod check;
 mod device;
+mod govern;
 mod relay;
 mod world;
 
@@ -45,5 +46,9 @@ pub fn run_with(seed: u64, faults: Faults) -> Result<(), Failure> {
     world.found();
     world.live();
     world.quiet();
-    check::all(&world)
+    if faults.members {
+        check::members(&world)
+    } else {
+        check::all(&world)
+    }
 }

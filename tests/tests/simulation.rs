@@ -21,9 +21,22 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn devices_converge_and_lose_nothing_under_faults() {
+    all_seeds(simulation::Faults::default());
+}
+
+#[test]
+fn members_agree_whoever_removes_whom() {
+    all_seeds(simulation::Faults {
+        members: true,
+        ..simulation::Faults::default()
+    });
+}
+
+fn all_seeds(faults: simulation::Faults) {
+    let run = |seed| simulation::run_with(seed, faults);
     if let Ok(seed) = std::env::var("SHEAF_SEED") {
         let seed: u64 = seed.parse().unwrap();
-        if let Err(failure) = simulation::run(seed) {
+        if let Err(failure) = run(seed) {
             panic!("seed {seed}: {failure}");
         }
         return;
@@ -39,7 +52,7 @@ fn devices_converge_and_lose_nothing_under_faults() {
                         if seed >= first + count {
                             return;
                         }
-                        let outcome = std::panic::catch_unwind(|| simulation::run(seed));
+                        let outcome = std::panic::catch_unwind(|| run(seed));
                         match outcome {
                             Ok(Ok(())) => {}
                             Ok(Err(failure)) => panic!("seed {seed}: {failure}"),

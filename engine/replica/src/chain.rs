@@ -129,18 +129,18 @@ impl Chains {
         let Some(before) = seq.checked_sub(1).filter(|before| *before > 0) else {
             return Place::Broken;
         };
-        let mut broken = false;
         for (_, chain) in self.of_device(device) {
             if chain.first <= before && before <= chain.head {
                 match chain.item_at(before) {
                     Some(item) if item == *previous => return Place::Next,
                     // Too old to tell: the chain reaches there, and no item is known against it.
                     None => return Place::Next,
-                    Some(_) => broken = true,
+                    // Two runs may have reached the same sequence: the other one may still come.
+                    Some(_) => {}
                 }
             }
         }
-        if broken { Place::Broken } else { Place::Gap }
+        Place::Gap
     }
 
     /// Takes the next item in and gives its chain.

@@ -1,6 +1,6 @@
 //! What an app asks of a replica, and what it gets back.
 
-use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
+use sheaf_crypto::{ConversationId, DeviceId, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
 use crate::time::Timestamp;
@@ -88,8 +88,6 @@ pub enum Command {
         members: Vec<UserId>,
         /// Messages of a segment; `None` for the default.
         segment_messages: Option<u32>,
-        /// What newcomers may read.
-        history: History,
     },
     /// Add a contact to a conversation.
     AddMember {
@@ -335,10 +333,18 @@ pub struct ConversationInfo {
     pub pending: u64,
     /// Records that wait for what they depend on.
     pub parked: u64,
+    /// What records wait for, in words; the first few.
+    pub waiting: Vec<String>,
     /// Document heads by segment.
     pub heads: Vec<(u32, Vec<[u8; 32]>)>,
     /// Epochs known: id and whether the secret is held.
     pub epochs: Vec<(sheaf_crypto::EpochId, bool)>,
+    /// The epoch that this device would write under now; none if it has to draw one first.
+    pub writing: Option<sheaf_crypto::EpochId>,
+    /// Valid operations without effect, each with the removal that voids it.
+    pub void: Vec<(sheaf_crypto::OperationId, sheaf_crypto::OperationId)>,
+    /// This device takes part: its user is a member, and it is neither detached nor frozen.
+    pub takes_part: bool,
     /// Topics of the epochs whose secret is held here.
     pub topics: Vec<sheaf_protocol::TopicId>,
     /// All topics of the conversation have been read to their end on the present connection.

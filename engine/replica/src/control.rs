@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sheaf_crypto::{
-    Body, ConversationId, DeviceId, Genesis, Operation, OperationId, RunId, SignedOperation,
-    StatementError, UserId,
+    Body, ConversationId, DeviceId, Genesis, History, Operation, OperationId, RunId,
+    SignedOperation, StatementError, UserId,
 };
 use sheaf_membership::{Log, Refusal};
 
@@ -51,8 +51,6 @@ pub(crate) enum OperationError {
     WrongUserLog,
     #[error("a secret is not forwarded for every newest epoch and device")]
     MissingForward,
-    #[error("newcomers may not read the past here, and the operation hands it over")]
-    HistoryForwarded,
     #[error("the recipients are not member devices, or the author is not among them")]
     WrongRecipients,
     #[error("the epoch is not known in the view of the parents")]
@@ -110,6 +108,10 @@ impl ControlLog {
         let Body::Genesis(genesis) = &claimed.body else {
             return Err(OperationError::NotGenesis);
         };
+        // Without the past there is no document to build on: that needs a cut of the history.
+        if genesis.history != History::Full {
+            return Err(OperationError::Unsupported);
+        }
         let devices = Devices::decode(&genesis.creator_log)?;
         if devices.user != genesis.creator || claimed.user != genesis.creator {
             return Err(OperationError::WrongUserLog);

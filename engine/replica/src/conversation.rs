@@ -26,7 +26,7 @@ use crate::command::{Command, CommandId, ConversationInfo};
 use crate::context::Context;
 use crate::control::ControlLog;
 use crate::document::{HybridTime, MessageId};
-use crate::epoch::Epochs;
+use crate::epoch::{Choice, Epochs};
 use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
 
@@ -216,6 +216,8 @@ impl Conversation {
     pub(crate) fn info(
         &self,
         name_of: impl Fn(&sheaf_crypto::UserId) -> String,
+        device: DeviceId,
+        now: Timestamp,
         outbox: usize,
         caught_up: bool,
     ) -> ConversationInfo {
@@ -237,6 +239,13 @@ impl Conversation {
             parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
             heads: self.segments.heads(),
             epochs: epochs.collect(),
+            waiting: self.parked.reasons(),
+            writing: match self.epochs.choose(&self.control, now) {
+                Choice::Use(epoch) | Choice::Forward(epoch, _) => Some(epoch),
+                Choice::Rekey => None,
+            },
+            void: self.control.void(),
+            takes_part: view.live().any(|(known, _)| *known == device),
             topics: self
                 .epochs
                 .iter()

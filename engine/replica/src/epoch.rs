@@ -66,6 +66,17 @@ impl Epochs {
         self.held.iter()
     }
 
+    /// The newest epoch that a device can read as well as this one.
+    pub(crate) fn newest_held_by(&self, view: &View, device: &DeviceId) -> Option<EpochId> {
+        let shared = self.held.keys().filter_map(|epoch| {
+            let depth = view.epochs.get(epoch)?.depth;
+            view.holders(epoch)
+                .contains(device)
+                .then_some((depth, *epoch))
+        });
+        shared.max().map(|(_, epoch)| epoch)
+    }
+
     /// Counts an envelope.
     pub(crate) fn count(&mut self, epoch: &EpochId) {
         if let Some(held) = self.held.get_mut(epoch) {
@@ -99,11 +110,7 @@ impl Epochs {
             .collect();
         match lacking.len() {
             0 => Choice::Use(epoch),
-            few if few <= limits::FORWARDS_BEFORE_REKEY_MAX
-                && view.history == sheaf_crypto::History::Full =>
-            {
-                Choice::Forward(epoch, lacking)
-            }
+            few if few <= limits::FORWARDS_BEFORE_REKEY_MAX => Choice::Forward(epoch, lacking),
             _ => Choice::Rekey,
         }
     }

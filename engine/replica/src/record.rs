@@ -293,8 +293,12 @@ pub(crate) struct WithheldRecord {
     pub(crate) device: DeviceId,
     pub(crate) run: RunId,
     pub(crate) seq: u64,
+    /// The item before it.
+    pub(crate) previous: Option<ItemId>,
     pub(crate) segment: u32,
     pub(crate) incarnation: OperationId,
+    /// Position in the order in which such items came, which is causal.
+    pub(crate) arrival: u64,
 }
 
 /// One change written here and not yet sealed.

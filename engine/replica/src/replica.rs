@@ -214,6 +214,7 @@ impl Replica {
     }
 
     fn link_up(&mut self, connection: Connection) {
+        self.stage.forget_frames();
         self.was_caught_up = false;
         self.topics.link_up(connection, &mut self.stage);
         self.outbox.link_down();
@@ -227,6 +228,7 @@ impl Replica {
     }
 
     fn link_down(&mut self) {
+        self.stage.forget_frames();
         if self.topics.connection.is_some() {
             self.stage.notify(Event::Disconnected);
         }

@@ -111,6 +111,16 @@ impl Stage {
         }
     }
 
+    /// Frames that wait were made for a connection that is gone: proofs of access are bound to it,
+    /// and whatever else matters is sent again on the next one.
+    pub(crate) fn forget_frames(&mut self) {
+        let frame = |output: &Output| matches!(output, Output::Transmit(_));
+        self.ready.retain(|output| !frame(output));
+        for (_, effects) in &mut self.waiting {
+            effects.retain(|output| !frame(output));
+        }
+    }
+
     pub(crate) fn poll(&mut self) -> Option<Output> {
         self.ready.pop_front()
     }

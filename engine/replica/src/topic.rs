@@ -48,6 +48,9 @@ struct Topic {
     /// Topics that are read to their end first, once.
     after: BTreeSet<TopicId>,
     cursor: Option<Cursor>,
+    /// How far its records are taken in; behind the cursor while a document is being read. Only
+    /// this is made durable.
+    taken: Option<Cursor>,
     /// It was read to its end at least once.
     caught_up: bool,
     subscribed: bool,
@@ -102,6 +105,7 @@ impl Topics {
             capability,
             after,
             cursor: None,
+            taken: None,
             caught_up: false,
             subscribed: false,
             live: false,
@@ -126,6 +130,7 @@ impl Topics {
     pub(crate) fn restore(&mut self, record: &CursorRecord) {
         if let Some(topic) = self.topics.get_mut(&record.topic) {
             topic.cursor = Some(record.cursor);
+            topic.taken = Some(record.cursor);
             topic.caught_up = record.caught_up;
         }
     }
@@ -240,6 +245,7 @@ impl Topics {
         };
         if restarted && topic.cursor.is_some() {
             topic.cursor = None;
+            topic.taken = None;
             return true;
         }
         false
@@ -310,20 +316,21 @@ impl Topics {
         });
         if !topic.caught_up || topic.cursor.is_none() {
             topic.caught_up = true;
-            let cursor = topic.cursor.unwrap_or(Cursor { log, sequence: 0 });
-            topic.cursor = Some(cursor);
-            stage.write(cursor_write(*id, cursor, true));
+            let start = Cursor { log, sequence: 0 };
+            topic.cursor = Some(topic.cursor.unwrap_or(start));
+            stage.write(cursor_write(*id, topic.taken.unwrap_or(start), true));
             self.subscribe_ready(stage);
         }
     }
 
     /// The write that makes a cursor durable, to go with what was read.
-    pub(crate) fn cursor_write(&self, id: &TopicId, cursor: Cursor) -> Write {
-        cursor_write(
-            *id,
-            cursor,
-            self.topics.get(id).is_some_and(|topic| topic.caught_up),
-        )
+    pub(crate) fn cursor_write(&mut self, id: &TopicId, cursor: Cursor) -> Write {
+        let topic = self.topics.get_mut(id);
+        let caught_up = topic.is_some_and(|topic| {
+            topic.taken = Some(cursor);
+            topic.caught_up
+        });
+        cursor_write(*id, cursor, caught_up)
     }
 
     /// Every topic was read to its end on this connection.

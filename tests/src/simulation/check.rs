@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use sheaf_replica::Event;
+use sheaf_crypto::{ConversationId, EpochId, Role};
+use sheaf_replica::{ConversationInfo, Event};
 
 use super::World;
 
@@ -108,6 +109,123 @@ fn the_relay_reads_nothing(world: &World) -> Result<(), Failure> {
     for record in world.relay.records() {
         if record.windows(needle.len()).any(|window| window == needle) {
             return Err(Failure("a record holds plaintext".into()));
+        }
+    }
+    Ok(())
+}
+
+/// What must hold when people removed each other: members agree in everything, nothing that a
+/// member wrote is lost, and who is out holds none of the newest secrets.
+pub(super) fn members(world: &World) -> Result<(), Failure> {
+    nobody_is_accused(world)?;
+    the_relay_reads_nothing(world)?;
+    for conversation in &world.conversations {
+        let inside = members_agree(world, conversation)?;
+        nothing_of_members_is_lost(world, conversation, &inside)?;
+        outsiders_hold_nothing_new(world, conversation, &inside)?;
+    }
+    Ok(())
+}
+
+/// Members agree who they are and what there is; gives their devices.
+fn members_agree(world: &World, conversation: &ConversationId) -> Result<Vec<usize>, Failure> {
+    let views = world
+        .devices
+        .iter()
+        .map(|d| d.replica.conversation(conversation));
+    let views: Vec<_> = views.collect();
+    let owner = views.first().and_then(Option::as_ref);
+    let reference = owner.ok_or_else(|| Failure("the owner lost the conversation".into()))?;
+    let mut inside = Vec::new();
+    for (number, (device, view)) in world.devices.iter().zip(&views).enumerate() {
+        let user = device.user();
+        let is_in = reference
+            .members
+            .iter()
+            .any(|(member, ..)| Some(*member) == user);
+        let Some(view) = view.as_ref().filter(|_| is_in) else {
+            if is_in {
+                return Err(Failure(format!(
+                    "member device {number} has no conversation"
+                )));
+            }
+            continue;
+        };
+        inside.push(number);
+        // Who lost the right to write keeps what was not sent.
+        let pending = match user.map(|user| world.touched.contains(&(*conversation, user))) {
+            Some(true) => 0,
+            Some(false) | None => view.pending,
+        };
+        let overview = (pending, view.parked, view.caught_up);
+        if overview != (0, 0, true) {
+            return Err(Failure(format!(
+                "device {number} is not settled: {overview:?}, waits for {:?}",
+                view.waiting
+            )));
+        }
+        let roles = |view: &ConversationInfo| {
+            let members = view.members.iter();
+            let mut roles: Vec<_> = members.map(|(u, _, role, n)| (*u, *role, *n)).collect();
+            roles.sort_unstable();
+            roles
+        };
+        if (roles(view), &view.name) != (roles(reference), &reference.name) {
+            return Err(Failure(format!("device {number} sees other members")));
+        }
+        // Readers may hold what they wrote when they were writers and nobody saw in time.
+        let user = user.expect("a device of somebody");
+        let mut roles = view.members.iter().map(|(u, _, role, _)| (u, role));
+        let reads = roles.any(|(member, role)| *member == user && *role == Role::Reader);
+        if reads && world.touched.contains(&(*conversation, user)) {
+            continue;
+        }
+        if view.heads != reference.heads {
+            return Err(Failure(format!("device {number} has other documents")));
+        }
+        if device.messages(conversation) != world.devices[0].messages(conversation) {
+            return Err(Failure(format!("device {number} lists other messages")));
+        }
+    }
+    Ok(inside)
+}
+
+fn nothing_of_members_is_lost(
+    world: &World,
+    conversation: &ConversationId,
+    inside: &[usize],
+) -> Result<(), Failure> {
+    for writer in inside.iter().map(|number| &world.devices[*number]) {
+        let user = writer.user().expect("a device of somebody");
+        if world.touched.contains(&(*conversation, user)) {
+            continue;
+        }
+        let listed = world.devices[0].messages(conversation);
+        for (place, id, text) in &writer.acknowledged {
+            if place == conversation && !listed.iter().any(|m| m.message == *id) {
+                return Err(Failure(format!("a member's message is lost: {text:?}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn outsiders_hold_nothing_new(
+    world: &World,
+    conversation: &ConversationId,
+    inside: &[usize],
+) -> Result<(), Failure> {
+    let view = world.devices[0].replica.conversation(conversation);
+    let newest = view.map(|view| view.writing).unwrap_or_default();
+    for (number, device) in world.devices.iter().enumerate() {
+        if inside.contains(&number) {
+            continue;
+        }
+        let view = device.replica.conversation(conversation);
+        let held = view.map(|view| view.epochs).unwrap_or_default();
+        let holds = |epoch: &EpochId| held.iter().any(|(known, held)| known == epoch && *held);
+        if newest.iter().any(holds) {
+            return Err(Failure(format!("device {number} is out and reads on")));
         }
     }
     Ok(())

@@ -1,11 +1,11 @@
 //! The world: time, the network, and what people do.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
-use sheaf_crypto::{ConversationId, History, UserId};
+use sheaf_crypto::{ConversationId, UserId};
 use sheaf_protocol::{ClientFrame, ServerFrame};
 use sheaf_replica::record::Row;
 use sheaf_replica::{
@@ -25,6 +25,8 @@ pub struct Faults {
     pub crashes: bool,
     /// The relay delivers again what it delivered, and forgets connections.
     pub relay: bool,
+    /// People add and remove each other, change roles and draw epochs.
+    pub members: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -35,6 +37,7 @@ impl Default for Faults {
             network: true,
             crashes: true,
             relay: true,
+            members: false,
             steps: 120,
         }
     }
@@ -51,7 +54,7 @@ enum Happening {
 
 /// Devices, a relay and the time.
 pub struct World {
-    rng: ChaCha8Rng,
+    pub(super) rng: ChaCha8Rng,
     faults: Faults,
     now: Timestamp,
     /// Devices of the world.
@@ -68,6 +71,8 @@ pub struct World {
     texts: u64,
     /// Conversations that were created.
     pub conversations: Vec<ConversationId>,
+    /// People whom somebody tried to remove or demote: what they wrote may be cut off.
+    pub touched: BTreeSet<(ConversationId, UserId)>,
 }
 
 impl std::fmt::Debug for World {
@@ -96,6 +101,7 @@ impl World {
             generation: Vec::new(),
             texts: 0,
             conversations: Vec::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -140,8 +146,12 @@ impl World {
         let cards: Vec<String> = (0..people)
             .map(|p| self.devices[p].replica.overview().card.unwrap())
             .collect();
-        for card in cards.into_iter().skip(1) {
-            self.ask(0, Command::AddContact { card, alias: None });
+        let knowing = if self.faults.members { people } else { 1 };
+        for (person, other) in (0..knowing).flat_map(|p| (0..people).map(move |o| (p, o))) {
+            if person != other {
+                let card = cards[other].clone();
+                self.ask(person, Command::AddContact { card, alias: None });
+            }
         }
         self.settle();
         let members: Vec<UserId> = (1..people)
@@ -153,7 +163,6 @@ impl World {
                 name: name.into(),
                 members: members.clone(),
                 segment_messages: Some(size),
-                history: History::Full,
             };
             if let Reply::ConversationCreated(id) = self.ask(0, command) {
                 self.conversations.push(id);
@@ -209,7 +218,7 @@ impl World {
         );
     }
 
-    fn command(&mut self, device: usize, command: Command, asked: Asked) -> CommandId {
+    pub(super) fn command(&mut self, device: usize, command: Command, asked: Asked) -> CommandId {
         let now = self.now;
         let id = self.devices[device].command(now, command, asked);
         self.drain(device);
@@ -373,6 +382,7 @@ impl World {
                     let kept = below(&mut self.rng, 4) as usize;
                     self.restart(device, kept);
                 }
+                13 | 14 if self.faults.members => self.govern(device),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
                         self.step();
@@ -396,12 +406,12 @@ impl World {
         self.plan(away, Happening::Connect(device));
     }
 
-    fn pick(&mut self) -> Option<ConversationId> {
+    pub(super) fn pick(&mut self) -> Option<ConversationId> {
         let place = below(&mut self.rng, self.conversations.len() as u64) as usize;
         self.conversations.get(place).copied()
     }
 
-    fn text(&mut self) -> String {
+    pub(super) fn text(&mut self) -> String {
         self.texts += 1;
         format!(
             "message {} {}",
@@ -452,10 +462,12 @@ impl World {
 
     /// The faults stop, everybody connects, and the world comes to rest.
     pub(super) fn quiet(&mut self) {
+        let members = self.faults.members;
         self.faults = Faults {
             network: false,
             crashes: false,
             relay: false,
+            members: false,
             steps: 0,
         };
         self.settle();
@@ -464,5 +476,6 @@ impl World {
             self.connect(device);
         }
         self.settle();
+        self.last_words(members);
     }
 }

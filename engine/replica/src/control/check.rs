@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use sheaf_crypto::{Body, DeviceId, Forward, History, Operation, OperationId, Rekey, Role, UserId};
+use sheaf_crypto::{Body, DeviceId, Forward, Operation, OperationId, Rekey, Role, UserId};
 use sheaf_membership::{Act, Rank, Refusal};
 
 use super::facts::Facts;
@@ -69,7 +69,7 @@ pub(super) fn act(
             }
             check_room(view, facts.devices.len())?;
             let added: Vec<DeviceId> = facts.devices.keys().copied().collect();
-            check_forwards(view, &added, forwards, view.history)?;
+            check_forwards(view, &added, forwards)?;
             Ok(grant(*user, *role))
         }
         Body::Promote { user, role } => {
@@ -110,7 +110,7 @@ pub(super) fn act(
                 return Err(OperationError::WrongDevice);
             }
             check_room(view, 1)?;
-            check_forwards(view, &[*device], forwards, History::Full)?;
+            check_forwards(view, &[*device], forwards)?;
             Ok(any)
         }
         Body::DetachDevice { device, .. } => {
@@ -150,20 +150,12 @@ fn check_room(view: &View, more: usize) -> Result<(), OperationError> {
     Ok(())
 }
 
-/// A newcomer's device must be able to read from the moment it is added; where newcomers may not
-/// read the past, it is given nothing, and the next epoch includes it.
+/// A newcomer's device must be able to read from the moment it is added.
 fn check_forwards(
     view: &View,
     devices: &[DeviceId],
     forwards: &[Forward],
-    history: History,
 ) -> Result<(), OperationError> {
-    if history == History::SinceJoin {
-        return match forwards {
-            [] => Ok(()),
-            _ => Err(OperationError::HistoryForwarded),
-        };
-    }
     let given: BTreeSet<_> = forwards.iter().map(|f| (f.device, f.epoch)).collect();
     let mut wanted = devices
         .iter()
@@ -197,9 +189,6 @@ fn check_rekey(view: &View, operation: &Operation, rekey: &Rekey) -> Result<(), 
     let known = |epoch| view.epochs.contains_key(epoch);
     if !rekey.parents_epochs.iter().all(known) {
         return Err(OperationError::UnknownEpoch);
-    }
-    if view.history == History::SinceJoin && rekey.chain.is_some() {
-        return Err(OperationError::HistoryForwarded);
     }
     Ok(())
 }

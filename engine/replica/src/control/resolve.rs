@@ -197,10 +197,7 @@ impl Past<'_> {
         let mut names: Vec<(&OperationId, &str)> = Vec::new();
         for (id, entry) in self.entries {
             match &entry.operation.body {
-                Body::Genesis(genesis) => {
-                    genesis.name.clone_into(&mut view.name);
-                    view.history = genesis.history;
-                }
+                Body::Genesis(genesis) => genesis.name.clone_into(&mut view.name),
                 Body::Rename { name } if self.stands(id, Part::Other) => {
                     names.retain(|(earlier, _)| !self.saw(id, earlier));
                     names.push((*id, name));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sheaf_crypto::{DeviceId, EpochId, History, OperationId, Recipient, Role, UserId};
+use sheaf_crypto::{DeviceId, EpochId, OperationId, Recipient, Role, UserId};
 
 pub(crate) use super::facts::Attached;
 
@@ -30,10 +30,9 @@ pub(crate) struct EpochFacts {
 }
 
 /// Members, devices and epochs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     pub(crate) name: String,
-    pub(crate) history: History,
     pub(crate) members: BTreeMap<UserId, Member>,
     /// Devices that receive no new epoch and whose new content waits.
     pub(crate) frozen: BTreeSet<DeviceId>,
@@ -46,22 +45,6 @@ pub(crate) struct View {
     pub(super) ended: BTreeMap<OperationId, BTreeSet<OperationId>>,
     /// What took each device out.
     pub(super) detached: BTreeMap<DeviceId, BTreeSet<OperationId>>,
-}
-
-impl Default for View {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            history: History::Full,
-            members: BTreeMap::new(),
-            frozen: BTreeSet::new(),
-            epochs: BTreeMap::new(),
-            newest: BTreeSet::new(),
-            removals: BTreeSet::new(),
-            ended: BTreeMap::new(),
-            detached: BTreeMap::new(),
-        }
-    }
 }
 
 /// How what a device wrote under some grant stands now.

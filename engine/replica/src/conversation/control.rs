@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use sheaf_crypto::{
-    Body, DeviceId, EpochId, EpochSecret, Forward, History, Inner, ItemId, Kind as Purpose,
-    Operation, Recipient, Rekey, Role, SignedOperation, UserId, open_chain, open_forward,
+    Body, Dependency, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose,
+    Operation, Recipient, Rekey, Role, RunId, SignedOperation, UserId, open_chain, open_forward,
     open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
@@ -237,11 +237,7 @@ impl Conversation {
         }
         let recipients = recipients_of(&contact.devices);
         let log = contact.devices.encode();
-        let since_join = view.history == History::SinceJoin;
-        let forwards = match view.history {
-            History::Full => self.forwards(&recipients, context)?,
-            History::SinceJoin => Vec::new(),
-        };
+        let forwards = self.forwards(&recipients, context)?;
         self.write_operation(
             Body::Add {
                 user,
@@ -251,9 +247,6 @@ impl Conversation {
             },
             context,
         )?;
-        if since_join {
-            self.rekey(context)?;
-        }
         for device in recipients {
             self.invite(&device, context)?;
         }
@@ -290,8 +283,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Draws a new epoch for every member device, chained to the newest ones unless newcomers may
-    /// not read the past. What does not fit into one record is forwarded after it.
+    /// Draws a new epoch for every member device, chained to the newest ones. What does not fit into
+    /// one record is forwarded after it.
     pub(super) fn rekey(&mut self, context: &mut Context<'_>) -> Result<EpochId, CommandError> {
         let fault = |error: String| CommandError::Fault(error);
         let view = std::sync::Arc::clone(self.control.current());
@@ -307,11 +300,9 @@ impl Conversation {
             .map(|to| to.device)
             .collect();
         recipients.sort_by_key(|to| to.device);
-        let chained = match view.history {
-            History::Full => view.newest.iter(),
-            History::SinceJoin => Default::default(),
-        };
-        let held: Vec<(EpochId, &EpochSecret)> = chained
+        let held: Vec<(EpochId, &EpochSecret)> = view
+            .newest
+            .iter()
             .filter_map(|epoch| self.epochs.get(epoch).map(|held| (*epoch, &held.secret)))
             .collect();
         let (seq, _) = self.next_place(context);
@@ -379,10 +370,14 @@ impl Conversation {
             seq,
             previous,
             control_heads: operation.parents,
-            dependencies: self.take_dependencies(),
+            dependencies: self.dependencies((device, context.run)),
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
+        if let Body::Forward(forward) = &operation.body {
+            // The recipient lacks the newest: it reads where it can.
+            epochs.extend(self.epochs.newest_held_by(&view, &forward.device));
+        }
         self.accept_operation(&signed, context)
             .map_err(|error| CommandError::Refused(error.to_string()))?;
         epochs.extend(self.control.current().newest.iter().copied());
@@ -390,9 +385,7 @@ impl Conversation {
             // The newest secrets have not come: others read on in the older topics too.
             epochs.extend(self.epochs.iter().map(|(epoch, _)| *epoch));
         }
-        self.chains
-            .accept(device, context.run, seq, item, incarnation, context.now);
-        self.write_chain(device, context.run, context);
+        self.accept_own(&inner, item, context);
         for epoch in epochs {
             self.publish(&inner, epoch, context)?;
         }
@@ -434,19 +427,38 @@ impl Conversation {
         Ok(())
     }
 
-    /// Others' newest items since this device's last one, and no longer new after it.
-    pub(super) fn take_dependencies(&mut self) -> Vec<sheaf_crypto::Dependency> {
+    /// The newest items of other chains since this device's last content: of other devices, and of
+    /// its own other runs.
+    pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         self.vouch_due = false;
-        let seen = std::mem::take(&mut self.seen);
-        seen.into_iter()
-            .take(limits::DEPENDENCIES_MAX)
-            .map(|((device, run), (seq, item))| sheaf_crypto::Dependency {
-                device,
-                run,
-                seq,
-                item,
-            })
-            .collect()
+        let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
+        let seen = seen.take(limits::DEPENDENCIES_MAX);
+        let seen = seen.map(|((device, run), (seq, item))| Dependency {
+            device: *device,
+            run: *run,
+            seq: *seq,
+            item: *item,
+        });
+        seen.collect()
+    }
+
+    /// The same, no longer new after it.
+    pub(super) fn take_dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
+        let taken = self.dependencies(own);
+        for dependency in &taken {
+            self.seen.remove(&(dependency.device, dependency.run));
+        }
+        taken
+    }
+
+    /// An item of this device is part of its chain.
+    pub(super) fn accept_own(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
+        let chain = (inner.device, inner.run);
+        let grant = inner.incarnation;
+        self.chains
+            .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
+        self.seen.insert(chain, (inner.seq, item));
+        self.write_chain(chain.0, chain.1, context);
     }
 }
 

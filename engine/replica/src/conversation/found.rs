@@ -31,7 +31,6 @@ impl Conversation {
     pub(crate) fn create(
         name: &str,
         segment_messages: u32,
-        history: History,
         context: &mut Context<'_>,
     ) -> Result<Self, CommandError> {
         let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
@@ -41,7 +40,7 @@ impl Conversation {
             creator: context.account.user(),
             creator_log: context.account.devices.encode(),
             name: name.to_owned(),
-            history,
+            history: History::Full,
             segment_messages,
             random,
         };

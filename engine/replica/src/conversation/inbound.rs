@@ -55,6 +55,8 @@ enum Verdict {
     Park(Need),
     /// A document has to be read first.
     Load(u32),
+    /// What it builds on was kept back, and is applied first.
+    Release,
 }
 
 /// What envelopes brought, for one event.
@@ -91,6 +93,14 @@ impl Conversation {
                     Blocked::Park(need) => {
                         self.parked
                             .park(self.id, batch.epoch, wire, need, context.stage);
+                    }
+                    Blocked::Release => {
+                        batch.records.push_front(wire);
+                        self.merge(staged, &mut news, context);
+                        self.tell(news, context);
+                        self.work.push_front(Work::Records(batch));
+                        self.release();
+                        return None;
                     }
                     Blocked::Load(segment) => {
                         batch.records.push_front(wire);
@@ -133,6 +143,12 @@ impl Conversation {
             match self.settle(verdict, &mut staged, &mut news, context) {
                 None => {}
                 Some(Blocked::Park(need)) => again.push_back((epoch, wire, need)),
+                Some(Blocked::Release) => {
+                    again.push_back((epoch, wire, Need::Unknown));
+                    self.work.push_front(Work::Retry);
+                    self.release();
+                    break;
+                }
                 Some(Blocked::Load(segment)) => {
                     self.merge(std::mem::take(&mut staged), &mut news, context);
                     again.push_back((epoch, wire, Need::Unknown));
@@ -174,6 +190,7 @@ impl Conversation {
             }
             Verdict::Park(need) => Some(Blocked::Park(need)),
             Verdict::Load(segment) => Some(Blocked::Load(segment)),
+            Verdict::Release => Some(Blocked::Release),
         }
     }
 
@@ -322,10 +339,21 @@ impl Conversation {
         }
         let item = ItemId::from(signed.id());
         if let Err(verdict) = self.placed(inner, item, source, context) {
+            // An operation is judged by its parents alone, and it may hold the very secret that
+            // opens the items before it: it does not wait for its place.
+            if matches!(verdict, Verdict::Park(_)) && !self.control.contains(&signed.id()) {
+                match self.accept_operation(&signed, context) {
+                    Ok(_) => self.work.push_back(Work::Retry),
+                    Err(error) => return refused(error.to_string(), context),
+                }
+            }
             return verdict;
         }
         self.accept_item(inner, item, context);
         self.epochs.count(&source.epoch);
+        if !self.is_withheld(inner) {
+            self.vouched(inner, context);
+        }
         if let Err(error) = self.accept_operation(&signed, context) {
             return refused(error.to_string(), context);
         }
@@ -347,6 +375,9 @@ impl Conversation {
         }
         let decoded = decode_content(&inner, &self.id);
         let held = self.is_withheld(&inner);
+        if !held && self.vouched(&inner, context) {
+            return Verdict::Release;
+        }
         let (segment, changes, refusal) = match decoded {
             Ok((segment, _)) if !self.segments.is_ready(segment) && !held => {
                 return Verdict::Load(segment);
@@ -356,9 +387,6 @@ impl Conversation {
         };
         self.accept_item(&inner, item, context);
         self.epochs.count(&source.epoch);
-        if !held {
-            self.vouched(&inner, context);
-        }
         if held && refusal.is_none() {
             self.withhold(&inner, segment, context);
         }
@@ -431,7 +459,7 @@ impl Conversation {
                     Some(self.id),
                 );
             }
-        } else if !self.keeps_any(&inner.device, &inner.run) {
+        } else if !self.keeps_any(&inner.device, &inner.run) && !self.is_withheld(inner) {
             self.seen
                 .insert((inner.device, inner.run), (inner.seq, item));
         }
@@ -442,4 +470,5 @@ impl Conversation {
 enum Blocked {
     Park(Need),
     Load(u32),
+    Release,
 }

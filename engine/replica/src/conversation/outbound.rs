@@ -207,8 +207,9 @@ impl Conversation {
         if self.pending.is_empty() || !context.link_is_up() || context.outbox.is_full() {
             return false;
         }
-        // What a device wrote that is no member device any more stays here, unsent.
-        if !self.is_part(context) {
+        // What was written by a device that may not write any more stays here, unsent.
+        let role = self.control.current().role(&context.account.user());
+        if !self.is_part(context) || role < Some(Role::Writer) {
             return false;
         }
         match context.outbox.of_conversation(&self.id) {
@@ -298,7 +299,7 @@ impl Conversation {
             .map_err(|error| fault(&error))?;
         let incarnation = self.acting(&user).ok_or(CommandError::NotAllowed)?;
         let (seq, previous) = self.place_in(run, context);
-        let dependencies = self.take_dependencies();
+        let dependencies = self.take_dependencies((device, run));
         let inner = Inner {
             kind: Purpose::Content,
             user,
@@ -350,15 +351,7 @@ impl Conversation {
         context: &mut Context<'_>,
     ) {
         let item = item_of_record(&wire);
-        self.chains.accept(
-            inner.device,
-            inner.run,
-            inner.seq,
-            item,
-            inner.incarnation,
-            context.now,
-        );
-        self.write_chain(inner.device, inner.run, context);
+        self.accept_own(inner, item, context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&wire));
         let mut messages = Vec::new();
@@ -408,7 +401,7 @@ impl Conversation {
             seq,
             previous,
             control_heads: self.control.heads(),
-            dependencies: self.take_dependencies(),
+            dependencies: self.dependencies((device, context.run)),
             body,
         };
         let held = self
@@ -420,16 +413,7 @@ impl Conversation {
         let record = sheaf_crypto::seal(&keys, &inner, secrets, &mut *context.rng)
             .map_err(|error| fault(&error))?;
         let item = item_of_record(&record);
-        let at = (inner.seq, item);
-        self.chains.accept(
-            device,
-            context.run,
-            at.0,
-            at.1,
-            inner.incarnation,
-            context.now,
-        );
-        self.write_chain(device, context.run, context);
+        self.accept_own(&inner, item, context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&record));
         let outgoing = Outgoing {

@@ -23,6 +23,24 @@ pub(super) enum Need {
     Unknown,
 }
 
+/// Different reasons that are told.
+const REASONS_MAX: usize = 16;
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operation(id) => write!(f, "operation {id}"),
+            Self::Dependency(item) => {
+                write!(f, "item {} of device {}", item.seq, item.device)
+            }
+            Self::Chain(device, seq) => {
+                write!(f, "the items before {seq} of device {device}")
+            }
+            Self::Unknown => f.write_str("being looked at again"),
+        }
+    }
+}
+
 struct Waiting {
     epoch: EpochId,
     wire: Vec<u8>,
@@ -53,6 +71,16 @@ impl Need {
 impl Parked {
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// What is waited for, in words.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let needs = self
+            .waiting
+            .values()
+            .map(|waiting| waiting.need.to_string());
+        let unique: std::collections::BTreeSet<String> = needs.take(1_000).collect();
+        unique.into_iter().take(REASONS_MAX).collect()
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -102,12 +102,11 @@ impl Conversation {
 
     /// Follows the topics of every epoch, and examines what waited.
     pub(crate) fn start(&mut self, context: &mut Context<'_>) {
-        let own = context.account.device();
-        self.seen.retain(|(device, _), _| *device != own);
         self.follow_all(context);
         if self.parked.len() > 0 {
             self.work.push_back(super::Work::Retry);
         }
+        self.release();
     }
 
     /// Asks for a segment's snapshot; the envelopes after it come next.

@@ -1,16 +1,14 @@
 //! Which content of devices that were removed, frozen or quarantined counts (research/keys.md 2.4).
 //!
-//! Content up to the frontier of a removal counts, and later content only where another member's
-//! item names it as seen: that member vouches for it. What does not count is part of its chain and
+//! Content up to the frontier of a removal counts, and later content only where somebody vouches for
+//! it: another member whose item names it as seen, or its author, once he may write again. What does not count is part of its chain and
 //! kept, but not of the document; it is applied when somebody vouches, or when the freeze or the
 //! quarantine is lifted. So nothing that an honest device has applied is ever taken back, and all
 //! devices come to the same documents.
 
 use std::collections::BTreeMap;
 
-use sheaf_crypto::{
-    Dependency, DeviceId, Inner, Kind as Purpose, OperationId, RunId, item_of_record,
-};
+use sheaf_crypto::{DeviceId, Inner, Kind as Purpose, OperationId, RunId, item_of_record};
 
 use super::inbound::{News, Staged};
 use super::merge::{decode_content, envelope_order};
@@ -67,13 +65,19 @@ impl Conversation {
             device: inner.device,
             run: inner.run,
             seq: inner.seq,
+            previous: inner.previous,
             segment,
             incarnation: inner.incarnation,
+            arrival: self
+                .withheld
+                .values()
+                .map(|r| r.arrival)
+                .max()
+                .map_or(0, |last| last.saturating_add(1)),
         };
         let write = Write::put(Kind::Withheld, &self.id.0, &order(place), &record);
         context.stage.write(write);
         self.withheld.insert(place, record);
-        self.seen.remove(&(inner.device, inner.run));
     }
 
     /// Whether something of a chain is kept back: its head is not named as seen then.
@@ -86,44 +90,62 @@ impl Conversation {
 
     pub(super) fn restore_withheld(&mut self, record: WithheldRecord) {
         if let Some(chain) = self.chains.get(&record.device, &record.run) {
-            // What is not applied here is not named as seen.
-            self.seen.remove(&(record.device, record.run));
+            // What is not applied here is not named as seen; what is before it is.
+            let key = (record.device, record.run);
+            let before = record.seq.saturating_sub(1);
+            let seen = self.seen.get(&key).map(|(seq, _)| *seq);
+            if seen.is_some_and(|seen| seen > before) {
+                self.seen.remove(&key);
+                if let Some(item) = record.previous.filter(|_| chain.first <= before) {
+                    self.seen.insert(key, (before, item));
+                }
+            }
             self.withheld.insert((chain.index, record.seq), record);
         }
     }
 
-    /// An accepted item of another member names these as seen.
-    pub(super) fn vouched(&mut self, inner: &Inner, context: &mut Context<'_>) {
+    /// An item that counts vouches for what it names as seen, and content for what its author wrote
+    /// before: who may write now could write all of it again. `true` if something that was kept back
+    /// is to be applied first.
+    pub(super) fn vouched(&mut self, inner: &Inner, context: &mut Context<'_>) -> bool {
+        let mut seen: Vec<(DeviceId, RunId, u64)> = inner
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.device != inner.device)
+            .map(|dependency| (dependency.device, dependency.run, dependency.seq))
+            .collect();
+        if inner.kind == Purpose::Content {
+            let before = inner.seq.saturating_sub(1);
+            let own = self.chains.of_device(&inner.device);
+            let own = own.filter(|(_, chain)| chain.first <= before);
+            seen.extend(own.map(|(run, chain)| (inner.device, *run, before.min(chain.head))));
+        }
         let mut raised = false;
-        for Dependency {
-            device, run, seq, ..
-        } in &inner.dependencies
-        {
-            if *device != inner.device && self.chains.vouch(device, run, *seq) {
-                self.write_chain(*device, *run, context);
+        for (device, run, seq) in seen {
+            // What is applied here stays so: only for what is kept back does it matter later.
+            if self.chains.vouch(&device, &run, seq) && self.keeps_any(&device, &run) {
+                self.write_chain(device, run, context);
                 raised = true;
             }
         }
-        if raised {
-            self.release();
-        }
+        raised && self.release()
     }
 
-    /// Queues what need not be kept back any longer.
-    pub(super) fn release(&mut self) {
+    /// Queues, before everything else, what need not be kept back any longer: what comes next may
+    /// build on it. `true` if there is something.
+    pub(super) fn release(&mut self) -> bool {
         let free = self.withheld.iter().filter(|(_, record)| {
             !self.keeps_back(&record.device, &record.run, record.seq, &record.incarnation)
         });
-        let free: Vec<(u32, u64)> = free.map(|(place, _)| *place).collect();
-        for place in free {
-            let queued = self
-                .work
-                .iter()
-                .any(|work| matches!(work, Work::Release(known) if *known == place));
-            if !queued {
-                self.work.push_back(Work::Release(place));
-            }
+        let mut free: Vec<(u64, (u32, u64))> = free
+            .map(|(place, record)| (record.arrival, *place))
+            .collect();
+        free.sort_unstable_by_key(|(arrival, _)| std::cmp::Reverse(*arrival));
+        self.work.retain(|work| !matches!(work, Work::Release(_)));
+        for (_, place) in &free {
+            self.work.push_front(Work::Release(*place));
         }
+        !free.is_empty()
     }
 
     /// Reads what was kept back, and before it the document that it belongs to.
@@ -157,12 +179,9 @@ impl Conversation {
         rows: &[Row],
         context: &mut Context<'_>,
     ) -> Result<(), RecordError> {
-        let Some(record) = self.withheld.remove(&place) else {
+        let Some(record) = self.withheld.get(&place).cloned() else {
             return Ok(());
         };
-        context
-            .stage
-            .write(Write::delete(Kind::Withheld, &self.id.0, &order(place)));
         let Some(row) = rows.first() else {
             return Ok(());
         };
@@ -172,6 +191,15 @@ impl Conversation {
         let opened = sheaf_crypto::open(&keys.keys, &envelope.wire).map_err(|_| damaged)?;
         let signing = self.control.signing_key(&record.device).ok_or(damaged)?;
         let inner = opened.verify(&signing).map_err(|_| damaged)?;
+        // It counts from here on, and so does what it names: that may be kept back too, and is
+        // applied first.
+        if self.vouched(&inner, context) {
+            return Ok(());
+        }
+        self.withheld.remove(&place);
+        context
+            .stage
+            .write(Write::delete(Kind::Withheld, &self.id.0, &order(place)));
         // What does not decode was refused when it came, and stays so.
         let Ok((segment, changes)) = decode_content(&inner, &self.id) else {
             return Ok(());
@@ -185,6 +213,16 @@ impl Conversation {
             held: false,
             inner,
         };
+        // This device counts it now, and says so with its next content: others may not have heard
+        // what made it count.
+        if !self.keeps_any(&record.device, &record.run)
+            && let Some(chain) = self.chains.get(&record.device, &record.run)
+            && record.device != context.account.device()
+        {
+            let head = (chain.head, chain.item);
+            self.seen.insert((record.device, record.run), head);
+            self.vouch_due = true;
+        }
         let mut news = News::default();
         self.merge(vec![staged], &mut news, context);
         // The last snapshot may claim to cover this item: it is replaced in the same batch.

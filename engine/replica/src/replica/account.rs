@@ -3,8 +3,7 @@
 use zeroize::Zeroizing;
 
 use sheaf_crypto::{
-    Card, ConversationId, DeviceSecrets, History, RecoveryPhrase, Role, Suite, UserGenesis, UserId,
-    UserLog,
+    Card, ConversationId, DeviceSecrets, RecoveryPhrase, Role, Suite, UserGenesis, UserId, UserLog,
 };
 
 use super::{Replica, context};
@@ -34,8 +33,7 @@ impl Replica {
                 name,
                 members,
                 segment_messages,
-                history,
-            } => self.create_conversation(&name, &members, segment_messages, history),
+            } => self.create_conversation(&name, &members, segment_messages),
             Command::AddMember {
                 conversation,
                 user,
@@ -209,7 +207,6 @@ impl Replica {
         name: &str,
         members: &[UserId],
         segment_messages: Option<u32>,
-        history: History,
     ) -> Result<Reply, CommandError> {
         check_name("the conversation's name", name)?;
         let size = segment_messages.unwrap_or(limits::SEGMENT_MESSAGES);
@@ -228,7 +225,7 @@ impl Replica {
         if let Some(user) = unknown {
             return Err(CommandError::UnknownContact(*user));
         }
-        let conversation = Conversation::create(name, size, history, &mut context!(self, account))?;
+        let conversation = Conversation::create(name, size, &mut context!(self, account))?;
         let id = conversation.id();
         self.conversations.insert(id, conversation);
         self.stage.notify(Event::ConversationAdded {

@@ -195,6 +195,7 @@ impl Replica {
         let known = self.conversations.get(id)?;
         let outbox = self.outbox.of_conversation(id);
         let live = self.topics.conversation_live(id);
-        Some(known.info(|user| self.name_of(user), outbox, live))
+        let device = self.account.as_ref()?.device();
+        Some(known.info(|user| self.name_of(user), device, self.now, outbox, live))
     }
 }
