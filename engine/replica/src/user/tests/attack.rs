@@ -317,3 +317,40 @@ fn a_thief_who_fills_the_log_does_not_keep_the_phrase_out() {
         assert_eq!(said(&read), said(devices));
     }
 }
+
+/// What a rotation cannot do: who still has the old phrase writes beside it, by its own past.
+#[test]
+fn an_old_phrase_still_writes_beside_its_rotation() {
+    let Cast {
+        phone,
+        laptop,
+        mut devices,
+        ..
+    } = cast();
+    let mut thief = devices.clone();
+    let mut other = devices.clone();
+    let (next, stolen) = (
+        RecoveryPhrase::generate(&mut rng(202)),
+        RecoveryPhrase::generate(&mut rng(203)),
+    );
+    let ours = devices.rotate_recovery(&phrase(), &next).unwrap();
+    let theirs = thief.rotate_recovery(&phrase(), &stolen).unwrap();
+    let gone = laptop.device();
+    other.revoke_with_phrase(&phrase(), &gone).unwrap();
+    meet(&mut devices, &mut other);
+    assert!(devices.was_revoked(&gone));
+    meet(&mut devices, &mut thief);
+    let (wins, loses) = if ours.id() > theirs.id() {
+        (next, stolen)
+    } else {
+        (stolen, next)
+    };
+    assert_eq!(*devices.recovery(), RecoveryKeys::of(&wins).unwrap());
+    let lost = devices.revoke_with_phrase(&loses, &phone.device());
+    assert_eq!(
+        lost.unwrap_err(),
+        UserLogError::Statement(StatementError::Signature)
+    );
+    devices.rotate_recovery(&wins, &phrase()).unwrap();
+    assert_eq!(*devices.recovery(), RecoveryKeys::of(&phrase()).unwrap());
+}
