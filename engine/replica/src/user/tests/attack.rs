@@ -354,3 +354,28 @@ fn an_old_phrase_still_writes_beside_its_rotation() {
     devices.rotate_recovery(&wins, &phrase()).unwrap();
     assert_eq!(*devices.recovery(), RecoveryKeys::of(&phrase()).unwrap());
 }
+
+/// A thaw frees what is written after it; what was written beside it is refused for ever, whichever
+/// of the two comes first.
+#[test]
+fn a_thaw_does_not_reach_beside_itself() {
+    let Cast {
+        phone,
+        tablet,
+        mut devices,
+        ..
+    } = cast();
+    let frozen = devices.freeze(&phone, &tablet.device()).unwrap();
+    let body = UserBody::Handover {
+        to: tablet.device(),
+    };
+    let beside = raw(&devices, &tablet, (1, None), &[frozen.id()], body);
+    assert_eq!(
+        devices.insert(&beside).unwrap_err(),
+        UserLogError::Frozen,
+        "before the thaw came"
+    );
+    devices.thaw(&phone, &tablet.device()).unwrap();
+    assert_eq!(devices.insert(&beside).unwrap_err(), UserLogError::Frozen);
+    devices.hand_over(&tablet, &tablet.device()).unwrap();
+}
