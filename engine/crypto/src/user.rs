@@ -176,7 +176,8 @@ pub enum UserBody {
         /// Which device.
         device: DeviceId,
     },
-    /// Makes another device the primary one and ends the author's own grant.
+    /// Makes a device the primary one: the one that does for all what only one needs to do. Any
+    /// live device or the recovery key says so. No authority passes on, and no grant begins or ends.
     Handover {
         /// The new primary device.
         to: DeviceId,

@@ -40,6 +40,11 @@ pub const DOCUMENTS_LOADED_MAX: usize = 16;
 pub const SNAPSHOT_TAIL_BYTES: usize = 256 * 1024;
 /// Live devices of a user.
 pub const DEVICES_PER_USER_MAX: usize = 10;
+/// Operations of a user log that are kept free for the recovery phrase. Whoever steals a device and
+/// fills the log does not keep the phrase from ending that device.
+pub const USER_LOG_OPERATIONS_FOR_PHRASE: usize = 100;
+/// Bytes of a user log that are kept free for the recovery phrase.
+pub const USER_LOG_BYTES_FOR_PHRASE: usize = 64 * 1024;
 /// Live devices of a conversation.
 pub const DEVICES_PER_CONVERSATION_MAX: usize = 256;
 /// Operations of a conversation's control log. Further ones are refused.
