@@ -161,11 +161,13 @@ impl Conversation {
             self.parked.park(self.id, epoch, wire, need, context.stage);
         }
         self.merge(staged, &mut news, context);
+        // What was put back may wait for something that came after it.
+        let more = news.progress && self.parked.has_ready(&self.control, &self.chains);
         self.tell(news, context);
         if was_full && !self.parked.is_full() {
             context.topics.resume(&self.id, context.stage);
         }
-        self.segments.is_loading().then_some(Work::Retry)
+        (more || self.segments.is_loading()).then_some(Work::Retry)
     }
 
     fn settle(

@@ -131,6 +131,12 @@ impl Parked {
         self.waiting.insert(record.number, waiting);
     }
 
+    /// Whether there is something whose need is met.
+    pub(super) fn has_ready(&self, control: &ControlLog, chains: &Chains) -> bool {
+        let mut needs = self.waiting.values().map(|waiting| &waiting.need);
+        needs.any(|need| need.is_met(control, chains))
+    }
+
     /// The first record whose need is met, taken out.
     pub(super) fn take_ready(
         &mut self,
