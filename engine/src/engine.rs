@@ -150,7 +150,7 @@ impl Engine {
         Ok(answered.await.map_err(|_| EngineError::Closed)??)
     }
 
-    async fn query<T: Send + 'static>(
+    pub(crate) async fn query<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Replica) -> T + Send + 'static,
     ) -> Result<T, EngineError> {

@@ -20,6 +20,7 @@
     reason = "the enums of the replica's doors, of the protocol and of quinn are non-exhaustive"
 )]
 
+mod account;
 mod builder;
 mod conversation;
 mod driver;
@@ -28,6 +29,7 @@ mod entropy;
 mod link;
 mod store;
 
+pub use account::RevocationReport;
 pub use builder::EngineBuilder;
 pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
@@ -40,7 +42,7 @@ pub use sheaf_crypto::{
 };
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
-    Act, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Draft, Event, ImportDraft,
-    MessageId, MessageRecord, Misbehaviour, Origin, Overview, RecoveryWords, Suspect, Timestamp,
-    document, limits,
+    Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
+    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
+    RecoveryWords, Suspect, Timestamp, document, limits,
 };

@@ -75,9 +75,27 @@ pub(crate) struct Contact {
     pub(crate) devices: Devices,
     pub(crate) relay: Option<String>,
     pub(crate) added: Timestamp,
+    /// The devices there were when the person was verified.
+    verified: Option<Vec<DeviceId>>,
+    pub(crate) blocked: bool,
 }
 
 impl Contact {
+    pub(crate) fn is_verified(&self) -> bool {
+        self.verified.is_some()
+    }
+
+    /// The device list is another than when the person was verified.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.verified
+            .as_ref()
+            .is_some_and(|then| *then != self.device_list())
+    }
+
+    fn device_list(&self) -> Vec<DeviceId> {
+        self.devices.iter().map(|(device, _)| *device).collect()
+    }
+
     pub(crate) fn shown(&self) -> &str {
         self.alias.as_deref().unwrap_or(&self.name)
     }
@@ -90,6 +108,8 @@ impl Contact {
             log: self.devices.encode(),
             relay: self.relay.clone(),
             added: self.added,
+            verified: self.verified.clone(),
+            blocked: self.blocked,
         };
         Write::put(Kind::Contact, &self.devices.user.0, &[], &record)
     }
@@ -101,6 +121,17 @@ impl Contact {
             name: self.name.clone(),
         }
     }
+}
+
+/// What a card brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// A person who was not known.
+    New,
+    /// Another device list.
+    Changed,
+    /// Nothing about devices.
+    Same,
 }
 
 /// Everybody this device knows.
@@ -118,6 +149,8 @@ impl Contacts {
             devices,
             relay: record.relay,
             added: record.added,
+            verified: record.verified,
+            blocked: record.blocked,
         };
         self.known.insert(record.user, contact);
         Ok(())
@@ -131,6 +164,24 @@ impl Contacts {
         self.known.iter()
     }
 
+    /// Takes a later state of a known contact's log in; `None` if nothing is new.
+    pub(crate) fn grow(&mut self, devices: &Devices) -> Option<Write> {
+        let contact = self.known.get_mut(&devices.user)?;
+        contact.devices.merge(devices).then(|| contact.write())
+    }
+
+    pub(crate) fn set_verified(&mut self, user: &UserId, verified: bool) -> Option<Write> {
+        let contact = self.known.get_mut(user)?;
+        contact.verified = verified.then(|| contact.device_list());
+        Some(contact.write())
+    }
+
+    pub(crate) fn set_blocked(&mut self, user: &UserId, blocked: bool) -> Option<Write> {
+        let contact = self.known.get_mut(user)?;
+        contact.blocked = blocked;
+        Some(contact.write())
+    }
+
     /// Takes a verified card in: a known contact's devices grow, names are replaced. Gives the
     /// write, and whether the person is new.
     pub(crate) fn learn(
@@ -140,7 +191,7 @@ impl Contacts {
         alias: Option<String>,
         relay: Option<String>,
         now: Timestamp,
-    ) -> (Write, bool) {
+    ) -> (Write, Learned) {
         let user = devices.user;
         let new = !self.known.contains_key(&user);
         let contact = self.known.entry(user).or_insert_with(|| Contact {
@@ -149,11 +200,18 @@ impl Contacts {
             devices: devices.clone(),
             relay: None,
             added: now,
+            verified: None,
+            blocked: false,
         });
-        contact.devices.merge(devices);
+        let grown = contact.devices.merge(devices);
         name.clone_into(&mut contact.name);
         contact.alias = alias.or_else(|| contact.alias.take());
         contact.relay = relay.or_else(|| contact.relay.take());
-        (contact.write(), new)
+        let learned = match (new, grown) {
+            (true, _) => Learned::New,
+            (false, true) => Learned::Changed,
+            (false, false) => Learned::Same,
+        };
+        (contact.write(), learned)
     }
 }

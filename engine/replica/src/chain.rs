@@ -206,6 +206,18 @@ impl Chains {
         }
     }
 
+    /// Ends a device's quarantine; gives the runs concerned.
+    pub(crate) fn lift(&mut self, device: &DeviceId) -> Vec<RunId> {
+        let mut runs = Vec::new();
+        for ((author, run), chain) in &mut self.chains {
+            if author == device && chain.quarantined {
+                chain.quarantined = false;
+                runs.push(*run);
+            }
+        }
+        runs
+    }
+
     pub(crate) fn is_quarantined(&self, device: &DeviceId) -> bool {
         self.of_device(device).any(|(_, chain)| chain.quarantined)
     }

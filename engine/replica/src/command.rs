@@ -62,6 +62,27 @@ pub enum Command {
         /// This device's name.
         device: String,
     },
+    /// Become a new device of an account whose other devices are lost; they are revoked.
+    RecoverAccount {
+        /// The recovery phrase.
+        phrase: RecoveryWords,
+        /// The account's card, as any contact has it.
+        card: String,
+        /// This device's name.
+        device: String,
+    },
+    /// Take every freeze of a device back by the phrase, where no device is senior enough.
+    ThawByPhrase {
+        /// The phrase in force.
+        phrase: RecoveryWords,
+        /// The device.
+        device: DeviceId,
+    },
+    /// Replace the recovery phrase.
+    RotateRecovery {
+        /// The phrase in force.
+        phrase: RecoveryWords,
+    },
     /// Remember which relay the card names.
     SetRelayHint(Option<String>),
     /// Add a contact by card.
@@ -121,6 +142,29 @@ pub enum Command {
         /// The name.
         name: String,
     },
+    /// Change one's own device list.
+    ChangeDevice {
+        /// The device.
+        device: DeviceId,
+        /// What becomes of it.
+        change: DeviceChange,
+    },
+    /// Say that a contact's safety number was compared, or take that back.
+    SetVerified {
+        /// The contact.
+        user: UserId,
+        /// Whether it was.
+        verified: bool,
+    },
+    /// Refuse a contact's invites, or take them again.
+    SetBlocked {
+        /// The contact.
+        user: UserId,
+        /// Whether they are refused.
+        blocked: bool,
+    },
+    /// Let a device's content count again that was held back as misbehaviour.
+    LiftQuarantine(DeviceId),
     /// Draw a new epoch.
     Rotate(ConversationId),
     /// Send one message.
@@ -150,6 +194,21 @@ pub enum Command {
     Close,
 }
 
+/// What becomes of one of one's own devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceChange {
+    /// It has another name.
+    Rename(String),
+    /// It gets no new secret, and its new content waits.
+    Freeze,
+    /// A freeze is taken back.
+    Thaw,
+    /// It is no device of the account any more.
+    Revoke,
+    /// It is the primary one.
+    Primary,
+}
+
 /// One message of an import. A reply names the place of its target in the same import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportDraft {
@@ -175,6 +234,15 @@ pub enum Reply {
         /// The recovery phrase, shown once and kept nowhere.
         phrase: RecoveryWords,
     },
+    /// This device belongs to an account again.
+    Recovered {
+        /// The person.
+        user: UserId,
+        /// This device.
+        device: DeviceId,
+    },
+    /// The recovery phrase was replaced by this one, shown once and kept nowhere.
+    RecoveryRotated(RecoveryWords),
     /// A contact was added.
     ContactAdded(UserId),
     /// The code to show.
@@ -189,6 +257,15 @@ pub enum Reply {
     },
     /// A conversation was created.
     ConversationCreated(ConversationId),
+    /// A device was revoked.
+    Revoked {
+        /// The device.
+        device: DeviceId,
+        /// Conversations that it is out of, under new keys.
+        rotated: Vec<ConversationId>,
+        /// Conversations where this device cannot take it out.
+        outstanding: Vec<ConversationId>,
+    },
     /// A new epoch was drawn.
     Rotated(sheaf_crypto::EpochId),
     /// Messages are durable on this device.
@@ -237,6 +314,18 @@ pub enum CommandError {
     /// The person is a member already.
     #[error("{0} is a member already")]
     AlreadyMember(UserId),
+    /// The words are no recovery phrase, or not this account's.
+    #[error("the recovery phrase does not fit: {0}")]
+    BadPhrase(String),
+    /// The device is not one's own.
+    #[error("this is not a device of your account")]
+    UnknownDevice,
+    /// Nothing of the device is held back.
+    #[error("nothing of this device is held back")]
+    NotQuarantined,
+    /// The contact is blocked.
+    #[error("{0} is blocked; unblock the contact first")]
+    Blocked(UserId),
     /// The person is not a member.
     #[error("{0} is not a member of this conversation")]
     NotAMember(UserId),
@@ -299,10 +388,25 @@ pub struct DeviceInfo {
     pub name: String,
     /// It is this very device.
     pub this: bool,
+    /// How it stands.
+    pub state: DeviceStanding,
+    /// Why it never became a device of the account, if it was approved in vain.
+    pub refused: Option<String>,
     /// It is the user's primary device.
     pub primary: bool,
     /// When something it wrote was last seen; `None` if never.
     pub last_seen: Option<Timestamp>,
+}
+
+/// How a device of one's own stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceStanding {
+    /// It takes part.
+    Active,
+    /// It gets no new secret until it is thawed.
+    Frozen,
+    /// It is no device of the account any more, or never became one.
+    Revoked,
 }
 
 /// A contact, as shown to people.
@@ -316,6 +420,12 @@ pub struct ContactInfo {
     pub devices: usize,
     /// When the contact was added.
     pub added: Timestamp,
+    /// The safety number was compared.
+    pub verified: bool,
+    /// The device list is another than it was then.
+    pub changed: bool,
+    /// Invites are refused.
+    pub blocked: bool,
 }
 
 /// A conversation, as shown to people.

@@ -75,6 +75,13 @@ pub(crate) struct Entry {
     facts: Arc<Facts>,
 }
 
+impl Entry {
+    /// The user log that the operation carries.
+    pub(crate) fn log(&self) -> Option<&Devices> {
+        self.facts.log.as_ref()
+    }
+}
+
 /// The accepted operations of one conversation.
 pub(crate) struct ControlLog {
     conversation: ConversationId,

@@ -155,6 +155,13 @@ pub enum Event {
         /// The person.
         user: UserId,
     },
+    /// A contact's device list is another than before.
+    ContactDevicesChanged {
+        /// The person.
+        user: UserId,
+        /// The contact was verified: the new devices are vouched for by the old ones.
+        verified: bool,
+    },
     /// A new device asks to be linked and waits for its digits to be typed here.
     LinkRequested {
         /// The name that it gives itself.

@@ -9,6 +9,7 @@
 pub mod document;
 
 mod account;
+mod audit;
 mod chain;
 mod command;
 mod context;
@@ -28,9 +29,10 @@ mod time;
 mod topic;
 mod user;
 
+pub use audit::AuditEntry;
 pub use command::{
-    Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceInfo, DocumentChange,
-    Draft, ImportDraft, RecoveryWords, Reply,
+    Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceChange, DeviceInfo,
+    DeviceStanding, DocumentChange, Draft, ImportDraft, RecoveryWords, Reply,
 };
 pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LoadId, Output};

@@ -27,6 +27,16 @@ pub enum Suspect {
     Relay(RelayId),
 }
 
+impl std::fmt::Display for Suspect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Device(device) => write!(f, "device {device}"),
+            Self::Topic(topic) => write!(f, "whoever appends to topic {topic}"),
+            Self::Relay(relay) => write!(f, "relay {relay}"),
+        }
+    }
+}
+
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -55,14 +55,16 @@ pub enum Kind {
     Parked = 15,
     /// The run of this store and how it was closed.
     Run = 16,
-    /// A report of misbehaviour.
-    Report = 17,
+    /// An entry of the audit log.
+    Audit = 17,
     /// An accepted envelope that is not applied, for the time being or for ever.
     Withheld = 18,
+    /// Where the audit log ends.
+    AuditHead = 19,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 13] = [
+pub const RESTORED: [Kind; 14] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -76,6 +78,7 @@ pub const RESTORED: [Kind; 13] = [
     Kind::Parked,
     Kind::Run,
     Kind::Withheld,
+    Kind::AuditHead,
 ];
 
 /// Name of a record.
@@ -223,6 +226,9 @@ pub(crate) struct ContactRecord {
     pub(crate) log: Vec<u8>,
     pub(crate) relay: Option<String>,
     pub(crate) added: Timestamp,
+    /// The devices there were when the person was verified.
+    pub(crate) verified: Option<Vec<DeviceId>>,
+    pub(crate) blocked: bool,
 }
 
 /// A conversation's head data.

@@ -6,10 +6,12 @@
 )]
 
 mod account;
+mod devices;
 mod frame;
 mod inbox;
 mod link;
 mod open;
+mod recovery;
 mod view;
 
 use std::collections::BTreeMap;
@@ -85,6 +87,7 @@ impl Replica {
     /// Takes an input in. Never fails: bad bytes are an outcome.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = self.now.max(now);
+        self.stage.at(self.now);
         match input {
             Input::Command(id, command) => self.command(id, command),
             Input::Received(frame) => self.receive(frame),
@@ -115,6 +118,7 @@ impl Replica {
                 .outbox
                 .pump(&mut self.topics, self.now, &mut self.stage),
         }
+        self.learn_devices();
         self.note_caught_up();
         self.stage.close();
     }

@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 
+use crate::audit::{Audit, AuditHead};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::io::{BatchId, Event, LoadId, Output};
 use crate::misbehaviour::{Act, Misbehaviour, Suspect};
 use crate::record::{Range, Write};
 use crate::time::Timestamp;
+use crate::user::Devices;
 use sheaf_crypto::ConversationId;
 use sheaf_protocol::ClientFrame;
 
@@ -29,6 +31,10 @@ pub(crate) struct Stage {
     waiting: VecDeque<(BatchId, Vec<Output>)>,
     batches: u64,
     loads: u64,
+    audit: Audit,
+    now: Timestamp,
+    /// User logs that came with operations, for the contacts.
+    learned: Vec<Devices>,
 }
 
 impl Stage {
@@ -49,11 +55,40 @@ impl Stage {
     }
 
     pub(crate) fn report(&mut self, by: Suspect, act: Act, conversation: Option<ConversationId>) {
+        self.audit(act.to_string(), by.to_string(), conversation);
         self.notify(Event::Misbehaved(Misbehaviour {
             by,
             act,
             conversation,
         }));
+    }
+
+    /// The time of the present input.
+    pub(crate) fn at(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    pub(crate) fn restore_audit(&mut self, head: AuditHead) {
+        self.audit.restore(head);
+    }
+
+    /// Adds to the audit log.
+    pub(crate) fn audit(
+        &mut self,
+        what: String,
+        who: String,
+        conversation: Option<ConversationId>,
+    ) {
+        let writes = self.audit.add(self.now, what, who, conversation);
+        self.writes.extend(writes);
+    }
+
+    pub(crate) fn learn(&mut self, devices: Devices) {
+        self.learned.push(devices);
+    }
+
+    pub(crate) fn take_learned(&mut self) -> Vec<Devices> {
+        std::mem::take(&mut self.learned)
     }
 
     /// Asks for records. A read waits for nothing: it does not tell anybody anything.

@@ -25,7 +25,6 @@ use sheaf_membership::{Log, Rank, Refusal};
 use crate::limits;
 use known::Known;
 use picture::Picture;
-use standing::Standing;
 
 /// Who can act in a user log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,11 +70,13 @@ pub(crate) enum DeviceState {
 }
 
 /// Why a valid operation has no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoEffect {
     /// A removal beside it took its author, or somebody above him, out.
+    #[error("who approved it was taken out at the same time, by operation {0}")]
     Voided(OperationId),
     /// Devices were added side by side, and ten others come first.
+    #[error("ten other devices were approved at the same time, and come first")]
     TooManyDevices,
 }
 
@@ -268,10 +269,6 @@ impl Devices {
     }
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the commands about devices do not ask yet")
-)]
 impl Devices {
     /// The keys of the recovery phrase in force.
     pub(crate) fn recovery(&self) -> &RecoveryKeys {
@@ -317,8 +314,9 @@ impl Devices {
     }
 
     /// Valid operations that have no effect now, and why; in the order of their ids.
+    #[cfg(test)]
     pub(crate) fn refused(&self) -> Vec<(OperationId, NoEffect)> {
-        let standing: &Standing = &self.picture.standing;
+        let standing = &self.picture.standing;
         let void = standing.view.void().iter();
         let mut refused: Vec<(OperationId, NoEffect)> = void
             .map(|void| (void.operation, NoEffect::Voided(void.by)))

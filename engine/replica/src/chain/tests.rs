@@ -47,7 +47,8 @@ fn a_new_run_goes_on_from_an_item_of_an_earlier_one() {
         Place::Next,
         "a copy that forked earlier"
     );
-    assert_eq!(place(4, Some(item(9))), Place::Broken);
+    // Two runs may have reached the same place: the one that is meant may still come.
+    assert_eq!(place(4, Some(item(9))), Place::Gap);
     assert_eq!(place(6, Some(item(5))), Place::Gap);
     assert_eq!(place(2, None), Place::Broken);
     assert_eq!(place(0, Some(item(1))), Place::Broken);

@@ -54,9 +54,6 @@ pub(super) fn act(
     operation: &Operation,
     facts: &Facts,
 ) -> Result<Act<OperationId, UserId>, OperationError> {
-    let any = Act::Other {
-        least: Rank::Reader,
-    };
     match &operation.body {
         Body::Add {
             user,
@@ -103,6 +100,19 @@ pub(super) fn act(
             rank: rank(*role),
         }),
         Body::TransferOwner { to } => Ok(Act::Transfer { to: *to }),
+        Body::Rename { .. } => Ok(Act::Other { least: Rank::Admin }),
+        _ => {
+            check_other(view, operation, facts)?;
+            Ok(Act::Other {
+                least: Rank::Reader,
+            })
+        }
+    }
+}
+
+/// Checks what leaves the roles as they are.
+fn check_other(view: &View, operation: &Operation, facts: &Facts) -> Result<(), OperationError> {
+    match &operation.body {
         Body::AttachDevice {
             device, forwards, ..
         } => {
@@ -110,28 +120,25 @@ pub(super) fn act(
                 return Err(OperationError::WrongDevice);
             }
             check_room(view, 1)?;
-            check_forwards(view, &[*device], forwards)?;
-            Ok(any)
+            check_forwards(view, &[*device], forwards)
         }
         Body::DetachDevice { device, .. } => {
-            check_detach(view, operation, device, facts.log.as_ref())?;
-            Ok(any)
+            check_detach(view, operation, device, facts.log.as_ref())
         }
-        Body::Rekey(rekey) => check_rekey(view, operation, rekey).map(|()| any),
+        Body::Rekey(rekey) => check_rekey(view, operation, rekey),
         Body::Forward(forward) => {
             let live = view.live().any(|(device, _)| *device == forward.device);
             if !live {
                 return Err(OperationError::WrongRecipients);
             }
-            check_commitment(view, forward).map(|()| any)
+            check_commitment(view, forward)
         }
         Body::BadSeal { epoch, .. } => match view.epochs.get(epoch) {
-            Some(_) => Ok(any),
+            Some(_) => Ok(()),
             None => Err(OperationError::UnknownEpoch),
         },
-        Body::Freeze { device } => check_freeze(view, operation, device, false).map(|()| any),
-        Body::Thaw { device } => check_freeze(view, operation, device, true).map(|()| any),
-        Body::Rename { .. } => Ok(Act::Other { least: Rank::Admin }),
+        Body::Freeze { device } => check_freeze(view, operation, device, false),
+        Body::Thaw { device } => check_freeze(view, operation, device, true),
         _ => Err(OperationError::Unsupported),
     }
 }

@@ -39,6 +39,9 @@ impl Conversation {
         let Some(entry) = self.control.entry(&signed.id()) else {
             return Ok(true);
         };
+        if let Some(log) = entry.log() {
+            context.stage.learn(log.clone());
+        }
         let operation = entry.operation.clone();
         self.learn_secrets(&operation, context);
         self.after_operation(&operation, context);
@@ -225,6 +228,9 @@ impl Conversation {
             .contacts
             .get(&user)
             .ok_or(CommandError::UnknownContact(user))?;
+        if contact.blocked {
+            return Err(CommandError::Blocked(user));
+        }
         let view = self.control.current();
         if view.members.contains_key(&user) {
             return Err(CommandError::AlreadyMember(user));
@@ -464,7 +470,8 @@ impl Conversation {
 
 /// Every device of a user log as a recipient.
 pub(crate) fn recipients_of(devices: &Devices) -> Vec<Recipient> {
-    let recipients = devices.iter().map(|(device, known)| Recipient {
+    let live = devices.iter().filter(|(_, known)| !known.frozen);
+    let recipients = live.map(|(device, known)| Recipient {
         device: *device,
         kem: known.certificate.kem.clone(),
     });

@@ -29,13 +29,12 @@ impl Conversation {
     /// The grant to act under for an operation: to end an admin's role it must be above every grant
     /// of his.
     pub(super) fn acting_for(&self, user: &UserId, body: &Body) -> Option<OperationId> {
-        let target = match body {
-            Body::Remove { incarnations, .. } | Body::Regrant { incarnations, .. } => incarnations,
-            _ => return self.acting(user),
+        let (Body::Remove { incarnations, .. } | Body::Regrant { incarnations, .. }) = body else {
+            return self.acting(user);
         };
         let member = self.control.current().members.get(user)?;
         let above = |grant: &OperationId| {
-            target
+            incarnations
                 .iter()
                 .all(|other| self.control.is_above(grant, other))
         };
@@ -48,6 +47,24 @@ impl Conversation {
         let device = context.account.device();
         let view = self.control.current();
         view.live().any(|(known, _)| *known == device)
+    }
+
+    /// A device is attached.
+    pub(crate) fn has_device(&self, device: &DeviceId) -> bool {
+        self.control.current().device(device).is_some()
+    }
+
+    /// Ends a device's quarantine; `false` if there was none.
+    pub(crate) fn lift(&mut self, device: &DeviceId, context: &mut Context<'_>) -> bool {
+        if !self.chains.is_quarantined(device) {
+            return false;
+        }
+        for run in self.chains.lift(device) {
+            self.write_chain(*device, run, context);
+        }
+        self.release();
+        self.run(context);
+        true
     }
 
     /// The last item of each chain of a user's devices that is applied here.

@@ -7,7 +7,7 @@ use sheaf_crypto::{
 };
 
 use super::{Replica, context};
-use crate::account::Account;
+use crate::account::{Account, Learned};
 use crate::command::{Command, CommandError, RecoveryWords, Reply};
 use crate::context::Context;
 use crate::conversation::{Conversation, recipients_of, send_inbox};
@@ -25,6 +25,13 @@ impl Replica {
                 relay,
             } => self.create_account(name, device, relay),
             Command::JoinAccount { code, device } => self.start_join(&code, device),
+            Command::RecoverAccount {
+                phrase,
+                card,
+                device,
+            } => self.recover_account(&phrase, &card, device),
+            Command::ThawByPhrase { phrase, device } => self.thaw_by_phrase(&phrase, &device),
+            Command::RotateRecovery { phrase } => self.rotate_recovery(&phrase),
             Command::SetRelayHint(relay) => self.set_relay_hint(relay),
             Command::AddContact { card, alias } => self.add_contact(&card, alias),
             Command::StartLink => self.start_link(),
@@ -60,6 +67,10 @@ impl Replica {
                 self.with_members(&conversation, |known, context| known.rename(name, context))?;
                 Ok(Reply::Done)
             }
+            Command::ChangeDevice { device, change } => self.change_device(device, &change),
+            Command::SetVerified { user, verified } => self.set_verified(user, verified),
+            Command::SetBlocked { user, blocked } => self.set_blocked(user, blocked),
+            Command::LiftQuarantine(device) => self.lift_quarantine(device),
             Command::Rotate(conversation) => self
                 .with_members(&conversation, Conversation::rotate)
                 .map(Reply::Rotated),
@@ -147,19 +158,20 @@ impl Replica {
         let devices = Devices::verify(&card.log)?;
         let user = devices.user;
         let relay = card.relay.clone();
-        let (write, new) = self
+        let (write, learned) = self
             .contacts
             .learn(&devices, &card.name, alias, relay, self.now);
         self.stage.write(write);
-        if new {
-            self.stage.notify(Event::ContactAdded { user });
+        match learned {
+            Learned::New => self.stage.notify(Event::ContactAdded { user }),
+            Learned::Changed => self.devices_changed(&user),
+            Learned::Same => {}
         }
-        self.follow_contact(&user);
         Ok(user)
     }
 
     /// Takes devices that a contact revoked out of the conversations shared with him.
-    fn follow_contact(&mut self, user: &UserId) {
+    pub(super) fn follow_contact(&mut self, user: &UserId) {
         let Some(contact) = self.contacts.get(user) else {
             return;
         };

@@ -103,6 +103,13 @@ impl Replica {
     }
 
     fn take_invite(&mut self, invite: &Invite, by: sheaf_crypto::UserId) -> Result<(), String> {
+        if self
+            .contacts
+            .get(&by)
+            .is_some_and(|contact| contact.blocked)
+        {
+            return Err("the person who invites is blocked".to_owned());
+        }
         let founding = invite.operations.first().ok_or("the invite is empty")?;
         let id = founding.founded();
         if self.conversations.contains_key(&id) {
@@ -140,18 +147,16 @@ impl Replica {
         let Some(account) = self.account.as_mut() else {
             return;
         };
-        let mut grown = Vec::new();
-        for operation in operations {
-            if let Ok(true) = account.devices.insert(operation) {
-                grown.push(operation.clone());
-            }
-        }
-        if !grown.is_empty() {
-            self.account_grew();
+        let log = sheaf_crypto::UserLog {
+            genesis: account.devices.log().genesis.clone(),
+            operations: operations.to_vec(),
+        };
+        if let Ok(devices) = Devices::verify(&log) {
+            self.grow_account(&devices);
         }
     }
 
-    fn grow_account(&mut self, senders: &Devices) {
+    pub(super) fn grow_account(&mut self, senders: &Devices) {
         if let Some(account) = self.account.as_mut()
             && account.devices.merge(senders)
         {
@@ -164,7 +169,7 @@ impl Replica {
         let Some(account) = &self.account else { return };
         self.stage.write(account.write());
         for (device, known) in account.devices.iter() {
-            let name = known.certificate.label.clone();
+            let name = known.label.clone();
             self.stage.notify(Event::DeviceAdded {
                 device: *device,
                 name,

@@ -8,6 +8,7 @@ use sheaf_crypto::{ConversationId, RunId};
 
 use super::{Replica, context};
 use crate::account::{Account, Contacts};
+use crate::audit::AuditHead;
 use crate::conversation::{Conversation, Restored};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
@@ -28,6 +29,7 @@ struct Sorted {
     conversations: BTreeMap<ConversationId, Restored>,
     outbox: BTreeMap<u64, OutboxRecord>,
     cursors: Vec<CursorRecord>,
+    audit: AuditHead,
     run: Option<RunRecord>,
 }
 
@@ -83,6 +85,7 @@ impl Sorted {
                 let known = self.conversations.entry(record.conversation).or_default();
                 known.parked.insert(record.number, record);
             }
+            Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
                 let known = self.conversations.entry(record.conversation).or_default();
@@ -94,7 +97,7 @@ impl Sorted {
             }
             Kind::Cursor => self.cursors.push(decode(kind, value)?),
             Kind::Run => self.run = Some(decode(kind, value)?),
-            Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Report => {}
+            Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Audit => {}
         }
         Ok(())
     }
@@ -135,6 +138,8 @@ impl Replica {
             was_caught_up: false,
             failed: None,
         };
+        replica.stage.at(now);
+        replica.stage.restore_audit(sorted.audit);
         for record in sorted.outbox.into_values() {
             replica.outbox.restore(record);
         }

@@ -6,9 +6,10 @@ use sheaf_crypto::{ConversationId, DeviceId, UserId, fingerprint};
 use sheaf_protocol::{RelayAddress, RelayId};
 
 use super::Replica;
-use crate::command::{ContactInfo, ConversationInfo, DeviceInfo};
+use crate::command::{ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding};
 use crate::linking::Linking;
 use crate::time::Timestamp;
+use crate::user::DeviceState;
 
 /// The state of a device in one look.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -143,12 +144,27 @@ impl Replica {
                 .map(|(_, time)| time)
                 .max()
         };
-        let devices = account.devices.iter().map(|(device, known)| DeviceInfo {
-            device: *device,
-            name: known.certificate.label.clone(),
-            this: *device == account.device(),
-            primary: known.primary,
-            last_seen: seen(device),
+        let devices = account.devices.everything();
+        let devices = devices.map(|(device, certificate, state)| {
+            let live = account.devices.device(device);
+            DeviceInfo {
+                device: *device,
+                name: live
+                    .map_or(&certificate.label, |known| &known.label)
+                    .clone(),
+                this: *device == account.device(),
+                state: match state {
+                    DeviceState::Active => DeviceStanding::Active,
+                    DeviceState::Frozen => DeviceStanding::Frozen,
+                    DeviceState::Revoked | DeviceState::Refused(_) => DeviceStanding::Revoked,
+                },
+                refused: match state {
+                    DeviceState::Refused(reason) => Some(reason.to_string()),
+                    DeviceState::Active | DeviceState::Frozen | DeviceState::Revoked => None,
+                },
+                primary: live.is_some_and(|known| known.primary),
+                last_seen: seen(device),
+            }
         });
         devices.collect()
     }
@@ -161,6 +177,9 @@ impl Replica {
             name: contact.shown().to_owned(),
             devices: contact.devices.len(),
             added: contact.added,
+            verified: contact.is_verified(),
+            changed: contact.has_changed(),
+            blocked: contact.blocked,
         });
         contacts.collect()
     }

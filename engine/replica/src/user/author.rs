@@ -124,10 +124,6 @@ impl Devices {
     }
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the commands about devices do not write yet")
-)]
 impl Devices {
     /// Gives a device another name for people.
     pub(crate) fn rename(

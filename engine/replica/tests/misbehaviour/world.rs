@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ed25519_dalek::{Signer, SigningKey};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sheaf_crypto::{ConversationId, EpochId, History};
+use sheaf_crypto::{ConversationId, EpochId};
 use sheaf_protocol::{
     ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId, hash_record,
     receipt_message,
@@ -290,7 +290,6 @@ impl World {
             name: name.to_owned(),
             members: vec![user(&self.peers[BOB]), user(&self.peers[MALLORY])],
             segment_messages: None,
-            history: History::Full,
         };
         match self.ask(ALICE, create) {
             Reply::ConversationCreated(conversation) => conversation,

@@ -1,0 +1,109 @@
+//! What the recovery phrase can do.
+
+use zeroize::Zeroizing;
+
+use sheaf_crypto::{Card, DeviceId, DeviceSecrets, RecoveryPhrase, Suite};
+
+use super::Replica;
+use super::account::check_name;
+use crate::account::Account;
+use crate::command::{CommandError, RecoveryWords, Reply};
+use crate::user::Devices;
+
+impl Replica {
+    /// Makes this device the only one of an account: the phrase adds it and ends all others.
+    pub(super) fn recover_account(
+        &mut self,
+        words: &RecoveryWords,
+        card: &str,
+        device: String,
+    ) -> Result<Reply, CommandError> {
+        if self.account.is_some() {
+            return Err(CommandError::AccountExists);
+        }
+        check_name("the device's name", &device)?;
+        let phrase = parse(words)?;
+        let bad = |error: &dyn std::fmt::Display| CommandError::BadCard(error.to_string());
+        let card = Card::parse(card).map_err(|error| bad(&error))?;
+        let mut devices = Devices::verify(&card.log).map_err(|error| bad(&error))?;
+        check_phrase(&devices, &phrase)?;
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let lost: Vec<DeviceId> = devices.iter().map(|(lost, _)| *lost).collect();
+        for lost in lost {
+            devices
+                .revoke_with_phrase(&phrase, &lost)
+                .map_err(|error| fault(&error))?;
+        }
+        let secrets = DeviceSecrets::generate(&mut *self.rng, Suite::default());
+        let certificate = secrets
+            .certificate(&device)
+            .map_err(|error| fault(&error))?;
+        let possession = secrets
+            .prove_possession(&devices.user, &certificate)
+            .map_err(|error| fault(&error))?;
+        devices
+            .recover(&phrase, &certificate, &possession)
+            .map_err(|error| fault(&error))?;
+        let account = Account {
+            secrets,
+            name: card.name,
+            device_name: device,
+            devices,
+            relay: card.relay,
+        };
+        self.stage.write(account.write());
+        let (user, device) = (account.user(), account.device());
+        self.account = Some(account);
+        self.follow_inbox();
+        self.audit("account recovered by its phrase".to_owned(), None);
+        Ok(Reply::Recovered { user, device })
+    }
+
+    /// Takes every freeze of a device back.
+    pub(super) fn thaw_by_phrase(
+        &mut self,
+        words: &RecoveryWords,
+        device: &DeviceId,
+    ) -> Result<Reply, CommandError> {
+        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
+        let phrase = parse(words)?;
+        check_phrase(&account.devices, &phrase)?;
+        account
+            .devices
+            .thaw_with_phrase(&phrase, device)
+            .map_err(|error| CommandError::Refused(error.to_string()))?;
+        self.account_grew();
+        self.tell_own_devices();
+        self.audit(format!("device {device} thawed by the phrase"), None);
+        Ok(Reply::Done)
+    }
+
+    /// Replaces the phrase. Whoever still has the old one can contest that, and it shows.
+    pub(super) fn rotate_recovery(&mut self, words: &RecoveryWords) -> Result<Reply, CommandError> {
+        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
+        let phrase = parse(words)?;
+        check_phrase(&account.devices, &phrase)?;
+        let new = RecoveryPhrase::generate(&mut *self.rng);
+        account
+            .devices
+            .rotate_recovery(&phrase, &new)
+            .map_err(|error| CommandError::Refused(error.to_string()))?;
+        self.account_grew();
+        self.tell_own_devices();
+        self.audit("recovery phrase replaced".to_owned(), None);
+        let words = RecoveryWords(Zeroizing::new(new.words().to_string()));
+        Ok(Reply::RecoveryRotated(words))
+    }
+}
+
+fn parse(words: &RecoveryWords) -> Result<RecoveryPhrase, CommandError> {
+    RecoveryPhrase::parse(&words.0).map_err(|error| CommandError::BadPhrase(error.to_string()))
+}
+
+fn check_phrase(devices: &Devices, phrase: &RecoveryPhrase) -> Result<(), CommandError> {
+    if devices.recovery().signing == phrase.signing_public() {
+        return Ok(());
+    }
+    let words = "it is not the phrase of this account, or was replaced";
+    Err(CommandError::BadPhrase(words.to_owned()))
+}
