@@ -356,7 +356,9 @@ impl World {
 
     pub(super) fn state(&self, place: usize) -> State {
         let peer = &self.peers[place];
-        let kept = |(key, _): &(&Key, &Vec<u8>)| key.kind != Kind::Cursor;
+        let kept = |(key, _): &(&Key, &Vec<u8>)| {
+            !matches!(key.kind, Kind::Cursor | Kind::Audit | Kind::AuditHead)
+        };
         let disk = peer.disk.iter().filter(kept);
         State {
             messages: self.messages(place),
