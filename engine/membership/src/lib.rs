@@ -8,9 +8,12 @@
 //!
 //! # The resolver
 //! - **valid**: judged in the view of an operation's parents, once and for ever.
-//! - **kills**: a removal *r* kills a concurrent operation whose author acts under an incarnation
-//!   that *r* names, and a concurrent grant to *r*'s subject unless the granter's incarnation is a
-//!   proper ancestor of the remover's.
+//! - **kills**: a removal *r* kills an operation that is not in its past and whose author acts under
+//!   an incarnation that *r* names, and a concurrent grant to *r*'s subject unless the granter's
+//!   incarnation is above the remover's.
+//! - **above**: one incarnation is above another if the chain of the other runs through it, or if it
+//!   stands at the top and the other does not. At the top stand the root, and whoever was made owner
+//!   by one who stood there.
 //! - **effective**: removals by grounded labelling, undecided ones included; grants whose chain no
 //!   effective removal kills. Live is an effective grant that no effective removal names.
 //!
@@ -29,13 +32,11 @@
 //!   two of his devices.
 //! - *Regranting oneself* is refused: the new grant would hang on an incarnation that it ends. So is
 //!   the owner's leaving without an heir.
-//! - *A new owner's reach.* The transfer's incarnation stands below the old owner's and above
-//!   nothing. The new owner is no ancestor of the admins that were there before him and cannot
-//!   remove them; and if one of them removes the heir beside the new owner's own transfer, nobody
-//!   is owner.
-//! - *Concurrent alone.* A removal kills what is concurrent with it, in the prose and in the model.
-//!   What was written after it, in a view where a fork had voided it, is not killed when the fork is
-//!   void in turn: tests/weakness.rs has the case. It takes two removed admins, one of whom forks.
+//! - *A new owner's reach.* His incarnation hangs on the old owner's, and stands in its place: above
+//!   all who are not at the top, whoever admitted them.
+//! - *Later, not concurrent alone.* In the prose and in the model a removal kills what is concurrent
+//!   with it. That lets somebody act who is removed, in a view where a fork voids the removal. Here
+//!   it kills what such a one writes after it, too (docs/decisions/0006-kill-rule.md).
 //! - *Bounds.* See [`Limits`]: a bound on what is side by side cannot be a function of one
 //!   operation's past, so it is not complete.
 

@@ -105,6 +105,7 @@ impl<I: Key, S: Key> Log<I, S> {
                 author: granter.unwrap_or(*subject),
                 up: at.checked_sub(1),
                 depth: at,
+                top: at == 0,
                 grant: Some((*subject, *rank)),
                 removal: None,
                 past,
@@ -212,7 +213,17 @@ impl<I: Key, S: Key> Log<I, S> {
         Some(above.filter_map(|at| self.graph.id(at)).collect())
     }
 
-    /// How many incarnations are above one; `None` if it is unknown.
+    /// Whether one incarnation is above another: in its chain, or the owner's, wherever in the tree
+    /// the other is. The same wherever it is asked, and never so for one that is unknown.
+    pub fn is_above(&self, senior: &I, junior: &I) -> bool {
+        let senior = self.incarnation(senior);
+        let junior = self.incarnation(junior);
+        senior
+            .zip(junior)
+            .is_some_and(|(senior, junior)| self.graph.is_senior(senior, junior))
+    }
+
+    /// How many incarnations are in the chain of one; `None` if it is unknown.
     pub fn depth(&self, incarnation: &I) -> Option<usize> {
         let at = self.incarnation(incarnation)?;
         self.graph.node(at).map(|node| node.depth)

@@ -18,9 +18,11 @@ mod oracle;
 mod properties;
 #[path = "membership/random.rs"]
 mod random;
+#[path = "membership/weakness.rs"]
+mod weakness;
 
 use history::{FULL, HEIRS, History, Mix, OWNED, PLAIN, adversary, honest_run};
-use oracle::{Mask, bits};
+use oracle::{Mask, Rule, bits};
 use random::Random;
 use sheaf_membership::{Inserted, Log, Part, Refusal, View};
 
@@ -175,7 +177,7 @@ fn look_back(history: &mut History, random: &mut Random, log: &mut Log<u64, usiz
 fn compare_on(seed: u64, mix: Mix) {
     let mut random = Random::new(seed);
     let length = 6 + random.below(14);
-    let honest = honest_run(&mut random, USERS, length, mix, false);
+    let honest = honest_run(&mut random, USERS, length, mix, Rule::Mended);
     let coalition = [random.below(USERS), random.below(USERS)];
     let (mut history, _) = adversary(&mut random, &honest, &coalition, USERS + SYBILS, mix);
     let mut log = deliver(&mut history, &mut random, true);
@@ -201,7 +203,7 @@ fn the_histories_are_rich() {
     for seed in 0..500 {
         let mut random = Random::new(seed);
         let mix = [FULL, HEIRS][(seed % 2) as usize];
-        let honest = honest_run(&mut random, USERS, 16, mix, false);
+        let honest = honest_run(&mut random, USERS, 16, mix, Rule::Mended);
         let (mut history, _) = adversary(&mut random, &honest, &[0, 1], USERS + SYBILS, mix);
         let resolved = history.dag.resolve(history.dag.all());
         let effective = &resolved.effective;

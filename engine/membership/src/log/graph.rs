@@ -2,7 +2,9 @@
 //!
 //! An index is given in the order of insertion, which is causal: whatever is in an operation's past
 //! has a smaller index. Which removal kills which operation follows from the two operations and
-//! their pasts, so it is found once, when the later of the two is inserted.
+//! their pasts, so it is found once, when the later of the two is inserted. A removal kills nothing
+//! that is in its past, so what it kills among the nodes before it is concurrent with it; it may kill
+//! what comes after it, concurrent or not (docs/decisions/0006-kill-rule.md).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ pub(crate) struct Node<I, S> {
     /// The author's incarnation; none for the root.
     pub(crate) up: Option<usize>,
     pub(crate) depth: usize,
+    /// Whether it gives the root's place: it is the root, or handed over by who stood there.
+    pub(crate) top: bool,
     pub(crate) grant: Option<(S, Rank)>,
     pub(crate) removal: Option<Removal<I, S>>,
     pub(crate) past: FixedBitSet,
@@ -107,8 +111,12 @@ impl<I: Key, S: Key> Graph<I, S> {
         std::iter::successors(self.up(incarnation), |at| self.up(*at))
     }
 
-    /// Whether one incarnation is a proper ancestor of the other.
+    /// Whether one incarnation is above the other: a proper ancestor, or at the top where the other
+    /// is not.
     pub(crate) fn is_senior(&self, senior: usize, junior: usize) -> bool {
+        if self.is_top(senior) {
+            return !self.is_top(junior);
+        }
         let depth = |at: usize| self.node(at).map_or(0, |node| node.depth);
         let (top, bottom) = (depth(senior), depth(junior));
         top < bottom && self.above(junior).nth(bottom - top - 1) == Some(senior)
@@ -151,10 +159,12 @@ impl<I: Key, S: Key> Graph<I, S> {
     /// Adds a node, and says what it kills.
     pub(crate) fn push(&mut self, node: Node<I, S>) -> Victims {
         let at = self.len();
-        let mut fate = Fate::default();
+        let mut fate = Fate {
+            killed: self.killers(&node),
+            ..Fate::default()
+        };
         let mut victims = Victims::default();
         if node.past.count_ones(..) < at {
-            fate.killed = self.killers(&node);
             fate.overruled = self.overrulers(&node);
             victims = self.victims(&node);
         }
@@ -207,14 +217,19 @@ impl<I: Key, S: Key> Graph<I, S> {
         }
     }
 
+    pub(crate) fn is_top(&self, at: usize) -> bool {
+        self.node(at).is_some_and(|node| node.top)
+    }
+
     fn up(&self, at: usize) -> Option<usize> {
         self.node(at)?.up
     }
 
-    /// Concurrent removals that name the author's incarnation.
+    /// Removals that name the author's incarnation. Those in the node's past have no effect there,
+    /// or the author could not act; they kill as soon as they have effect.
     fn killers(&self, node: &Node<I, S>) -> Vec<usize> {
         let namers = node.up.and_then(|up| self.fate(up)).map(|up| &up.namers);
-        unseen(node, namers).collect()
+        namers.cloned().unwrap_or_default()
     }
 
     /// Other concurrent removals of the one whom the node admits, unless they are the removals of a

@@ -8,7 +8,7 @@ use super::Log;
 use super::graph::Node;
 use super::resolve::Resolved;
 use super::validity::{Court, Halves};
-use crate::operation::{Key, Operation};
+use crate::operation::{Act, Key, Operation};
 use crate::refusal::Refusal;
 use crate::view::View;
 
@@ -92,6 +92,7 @@ impl<I: Key, S: Key> Log<I, S> {
             author: operation.author,
             up: Some(incarnation),
             depth,
+            top: matches!(operation.act, Act::Transfer { .. }) && self.graph.is_top(incarnation),
             grant,
             removal,
             past,

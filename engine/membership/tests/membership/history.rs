@@ -2,7 +2,7 @@
 
 use sheaf_membership::{Act, Operation, Rank};
 
-use crate::oracle::{ADMIN, Dag, Kind, Mask, OWNER, Op, READER, WRITER, bit, bits};
+use crate::oracle::{ADMIN, Dag, Kind, Mask, OWNER, Op, READER, Rule, WRITER, bit, bits};
 use crate::random::Random;
 
 /// What people may do in a history, in percent of what they do.
@@ -85,9 +85,9 @@ pub(crate) fn rank(role: u8) -> Rank {
 }
 
 impl History {
-    pub(crate) fn new(users: usize, salt: u64, flat: bool) -> Self {
+    pub(crate) fn new(users: usize, salt: u64, rule: Rule) -> Self {
         Self {
-            dag: Dag::new(&[(0, OWNER)], flat),
+            dag: Dag::new(&[(0, OWNER)], rule),
             actions: Vec::new(),
             refused: Vec::new(),
             know: vec![1; users],
@@ -246,10 +246,16 @@ pub(crate) fn honest_run(
     users: usize,
     length: usize,
     mix: Mix,
-    flat: bool,
+    rule: Rule,
 ) -> History {
-    let salt = random.next();
-    let mut history = History::new(users, salt, flat);
+    let mut history = History::new(users, random.next(), rule);
+    live(random, &mut history, length, mix);
+    history
+}
+
+/// Goes on with a history until it has so many operations.
+pub(crate) fn live(random: &mut Random, history: &mut History, length: usize, mix: Mix) {
+    let users = history.know.len();
     let merges = random.choose(&[15, 30, 60]);
     let removals = random.choose(&[25, 50]);
     for _ in 0..40 * length {
@@ -277,7 +283,6 @@ pub(crate) fn honest_run(
             history.know[user] = seen;
         }
     }
-    history
 }
 
 /// Some users add up to four operations at any places of the past, forks and back-dating included.

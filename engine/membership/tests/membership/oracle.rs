@@ -46,6 +46,17 @@ impl Op {
     }
 }
 
+/// By which rule operations are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// The product's: whoever a removal names does nothing from there on, beside it or after it.
+    Mended,
+    /// That of research/keys.md 2.3: a removal kills what is concurrent with it alone.
+    Paper,
+    /// As on paper, but every admin may remove every admin, and seniority protects no grant.
+    Flat,
+}
+
 /// Role and live incarnations of each member.
 pub(crate) type Standing = BTreeMap<usize, (u8, Vec<usize>)>;
 
@@ -68,8 +79,7 @@ pub(crate) struct Dag {
     cache: BTreeMap<Mask, Rc<Resolved>>,
     /// Operations that are the founding one, and valid by definition.
     roots: usize,
-    /// Every admin may remove every admin, and seniority protects no grant: the weaker rule.
-    pub(crate) flat: bool,
+    pub(crate) rule: Rule,
 }
 
 pub(crate) fn bit(at: usize) -> Mask {
@@ -81,7 +91,7 @@ pub(crate) fn bits(mask: Mask) -> impl Iterator<Item = usize> {
 }
 
 impl Dag {
-    pub(crate) fn new(roots: &[(usize, u8)], flat: bool) -> Self {
+    pub(crate) fn new(roots: &[(usize, u8)], rule: Rule) -> Self {
         let ops = roots.iter().enumerate().map(|(at, (target, role))| Op {
             author: roots[at.saturating_sub(1)].0,
             inc: at.checked_sub(1),
@@ -96,7 +106,7 @@ impl Dag {
             validity: BTreeMap::new(),
             cache: BTreeMap::new(),
             roots: roots.len(),
-            flat,
+            rule,
         }
     }
 
@@ -111,6 +121,21 @@ impl Dag {
     /// Grants that give an operation its authority, nearest first.
     pub(crate) fn chain(&self, i: usize) -> Vec<usize> {
         std::iter::successors(self.ops[i].inc, |inc| self.ops[*inc].inc).collect()
+    }
+
+    /// Whether an incarnation is nobody's, or was handed over by one that stands there.
+    pub(crate) fn is_top(&self, i: usize) -> bool {
+        let op = &self.ops[i];
+        op.inc
+            .is_none_or(|inc| op.kind == Kind::TransferGrant && self.is_top(inc))
+    }
+
+    /// Whether one incarnation is above another: in its chain, or at the top where that is not.
+    pub(crate) fn is_senior(&self, senior: usize, junior: usize) -> bool {
+        if self.is_top(senior) {
+            return !self.is_top(junior);
+        }
+        self.chain(junior).contains(&senior)
     }
 
     pub(crate) fn grants(&self, i: usize) -> bool {
@@ -172,7 +197,9 @@ impl Dag {
                 rank == OWNER && view.get(&op.target).is_some_and(|(role, _)| *role == ADMIN)
             }
             Kind::TransferRemoval => op.target == op.author,
-            Kind::Remove if op.target == op.author => self.flat || *author_role != OWNER,
+            Kind::Remove if op.target == op.author => {
+                self.rule == Rule::Flat || *author_role != OWNER
+            }
             Kind::Remove => {
                 let Some((role, live)) = view.get(&op.target) else {
                     return false;
@@ -180,8 +207,8 @@ impl Dag {
                 if rank < ADMIN {
                     return false;
                 }
-                let senior = |g: &usize| self.ops[*g].role < ADMIN || self.chain(*g).contains(&inc);
-                self.flat || *role != OWNER && live.iter().all(senior)
+                let senior = |g: &usize| self.ops[*g].role < ADMIN || self.is_senior(inc, *g);
+                self.rule == Rule::Flat || *role != OWNER && live.iter().all(senior)
             }
         }
     }
@@ -197,17 +224,18 @@ impl Dag {
     }
 
     pub(crate) fn kills(&mut self, r: usize, x: usize) -> bool {
-        if !self.concurrent(r, x) {
-            return false;
-        }
+        let concurrent = self.concurrent(r, x);
+        let later = self.rule == Rule::Mended && self.ops[x].past & bit(r) != 0;
         let inc = self.ops[x].inc;
-        if inc.is_some_and(|inc| self.named(r).contains(&inc)) {
+        if (concurrent || later) && inc.is_some_and(|inc| self.named(r).contains(&inc)) {
             return true;
         }
-        if self.ops[x].grants() && self.ops[x].target == self.ops[r].target {
+        if concurrent && self.ops[x].grants() && self.ops[x].target == self.ops[r].target {
             // A removal beats a concurrent grant, unless a strictly senior incarnation gave it.
-            let above = self.ops[r].inc.map_or(vec![], |inc| self.chain(inc));
-            return self.flat || !inc.is_some_and(|inc| above.contains(&inc));
+            let senior = inc
+                .zip(self.ops[r].inc)
+                .is_some_and(|(granter, remover)| self.is_senior(granter, remover));
+            return self.rule == Rule::Flat || !senior;
         }
         false
     }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::history::{FULL, History, Mix, OWNED, PLAIN, adversary, honest_run};
-use crate::oracle::{ADMIN, OWNER, Resolved, Standing};
+use crate::history::{FULL, HEIRS, History, Mix, OWNED, PLAIN, adversary, honest_run};
+use crate::oracle::{ADMIN, OWNER, Resolved, Rule, Standing};
 use crate::random::Random;
 use crate::{SYBILS, USERS, deliver, histories};
 
@@ -18,6 +18,8 @@ struct Tally {
     power_tried: usize,
     ancestors: usize,
     ancestors_tried: usize,
+    /// Trials in which some protected incarnation is not the owner's.
+    ancestors_below_the_top: usize,
 }
 
 pub(crate) fn role(standing: &Standing, user: usize) -> Option<u8> {
@@ -43,34 +45,28 @@ pub(crate) fn is_role_changed(now: &Standing, then: &Standing) -> bool {
     (0..USERS + SYBILS).any(|user| role(now, user) != role(then, user))
 }
 
-/// Whether an ancestor of a user lost rank. Whoever owes a role to that user may lose it.
-pub(crate) fn is_senior_harmed(
-    history: &History,
-    now: &Standing,
-    then: &Standing,
-    forger: usize,
-) -> bool {
-    let dag = &history.dag;
-    let above = |user: usize| -> Vec<usize> {
-        let live = &now[&user].1;
-        live.iter().flat_map(|inc| dag.chain(*inc)).collect()
-    };
-    let live = |inc: &usize| {
-        let holder = now.get(&dag.ops[*inc].target);
-        holder.is_some_and(|(_, live)| live.contains(inc))
-    };
-    let seniors: BTreeSet<usize> = above(forger)
-        .into_iter()
-        .filter(live)
-        .map(|inc| dag.ops[inc].target)
-        .filter(|user| *user != forger)
-        .collect();
-    // Whoever owes a role to the forger may lose that one.
-    let owes = |user: usize| above(user).iter().any(|inc| dag.ops[*inc].target == forger);
-    seniors.into_iter().filter(|user| !owes(*user)).any(|user| {
-        let (before, after) = (role(now, user), role(then, user));
-        after < before
-    })
+/// Live incarnations that are above every one that the added operations speak for. An operation
+/// speaks for its author's incarnation, a leaving for all that it names: whoever has two may always
+/// harm under the one who is above the other (the last row of the table in research/keys.md 2.3).
+pub(crate) fn protected(before: &History, now: &Standing, after: &mut History) -> Vec<usize> {
+    let mut spoken = BTreeSet::new();
+    for at in before.dag.ops.len()..after.dag.ops.len() {
+        let op = after.dag.ops[at].clone();
+        spoken.extend(op.inc);
+        if after.dag.removes(at) && op.author == op.target {
+            spoken.extend(after.dag.named(at));
+        }
+    }
+    let dag = &after.dag;
+    let live = now.values().flat_map(|(_, live)| live).copied();
+    live.filter(|senior| spoken.iter().all(|inc| dag.is_senior(*senior, *inc)))
+        .collect()
+}
+
+pub(crate) fn is_live(standing: &Standing, incarnation: usize) -> bool {
+    standing
+        .values()
+        .any(|(_, live)| live.contains(&incarnation))
 }
 
 /// P3: whoever was removed changes nobody's role and brings nobody in.
@@ -87,7 +83,7 @@ fn revenge(random: &mut Random, history: &History, now: &Resolved, mix: Mix, tal
     let then = after.dag.resolve(after.dag.all());
     let changed = is_role_changed(&now.standing, &then.standing);
     tally.revenge += usize::from(changed);
-    if tally.revenge_tried.is_multiple_of(16) && !history.dag.flat {
+    if tally.revenge_tried.is_multiple_of(16) && history.dag.rule == Rule::Mended {
         deliver(&mut after, random, false);
     }
 }
@@ -115,7 +111,7 @@ fn power(random: &mut Random, history: &History, now: &Resolved, mix: Mix, tally
     tally.power += usize::from(changed);
 }
 
-/// P5: a live admin who forks his own chain harms no ancestor.
+/// P5: a live admin who forks his own chain ends no incarnation above those he acts under.
 fn ancestors(random: &mut Random, history: &History, now: &Resolved, mix: Mix, tally: &mut Tally) {
     let admins: Vec<usize> = now
         .standing
@@ -133,16 +129,19 @@ fn ancestors(random: &mut Random, history: &History, now: &Resolved, mix: Mix, t
     }
     tally.ancestors_tried += 1;
     let then = after.dag.resolve(after.dag.all());
-    let harmed = is_senior_harmed(history, &now.standing, &then.standing, forger);
+    let above = protected(history, &now.standing, &mut after);
+    let top = |inc: &usize| history.dag.is_top(*inc);
+    tally.ancestors_below_the_top += usize::from(!above.iter().all(top));
+    let harmed = above.iter().any(|inc| !is_live(&then.standing, *inc));
     tally.ancestors += usize::from(harmed);
 }
 
-fn tally(runs: u64, mix: Mix, flat: bool) -> Tally {
+fn tally(runs: u64, mix: Mix, rule: Rule) -> Tally {
     let mut tally = Tally::default();
     for seed in 0..runs {
         let mut random = Random::new(seed.wrapping_mul(31) + 7);
         let length = 6 + random.below(12);
-        let mut history = honest_run(&mut random, USERS, length, mix, flat);
+        let mut history = honest_run(&mut random, USERS, length, mix, rule);
         let now = history.dag.resolve(history.dag.all());
         let owned = now.standing.values().any(|(role, _)| *role == OWNER);
         tally.owner_lost += usize::from(!owned);
@@ -153,42 +152,51 @@ fn tally(runs: u64, mix: Mix, flat: bool) -> Tally {
     tally
 }
 
-/// The rule is not perfect, and a long search finds it out. Of 10,000 trials at most one may fail:
-/// - P3: who is removed twice over, first by a fellow, goes back, leaves by a fork that voids the
-///   fellow's removal of a third, and the third acts there; later the owner's removal voids the
-///   leaving, and what the third did has the fellow's removal in its past and is not killed by it.
-/// - P5: an admin with two incarnations harms an ancestor of one under the other, where the two are
-///   siblings: the last row of the table in research/keys.md 2.3.
-/// - P2: the second owner, who is no ancestor of older admins, hands over while one of them removes
-///   the heir.
-fn hold(tally: &Tally, runs: u64) {
-    let few = |tried: usize| tried / 10_000;
-    assert!(tally.owner_lost <= few(runs as usize), "{tally:?}");
-    assert!(tally.revenge <= few(tally.revenge_tried), "{tally:?}");
-    assert!(tally.ancestors <= few(tally.ancestors_tried), "{tally:?}");
-    assert_eq!(tally.power, 0, "{tally:?}");
-    assert!(tally.revenge_tried > 0 && tally.power_tried > 0 && tally.ancestors_tried > 0);
+fn hold(tally: &Tally) {
     println!("{tally:?}");
+    let broken = (
+        tally.owner_lost,
+        tally.revenge,
+        tally.power,
+        tally.ancestors,
+    );
+    assert_eq!(broken, (0, 0, 0, 0), "{tally:?}");
+    assert!(tally.revenge_tried > 0 && tally.power_tried > 0 && tally.ancestors_tried > 0);
+    assert!(tally.ancestors_below_the_top > 0, "{tally:?}");
 }
 
 #[test]
 fn grants_and_removals_keep_the_properties() {
-    hold(&tally(histories(), PLAIN, false), histories());
+    hold(&tally(histories(), PLAIN, Rule::Mended));
 }
 
 #[test]
 fn regrants_and_other_ranks_keep_the_properties() {
-    hold(&tally(histories(), OWNED, false), histories());
+    hold(&tally(histories(), OWNED, Rule::Mended));
 }
 
 #[test]
 fn transfers_keep_the_properties() {
-    hold(&tally(histories(), FULL, false), histories());
+    hold(&tally(histories(), FULL, Rule::Mended));
+}
+
+#[test]
+fn many_transfers_keep_the_properties() {
+    hold(&tally(histories(), HEIRS, Rule::Mended));
 }
 
 /// Where every admin may remove every admin, who was removed takes revenge.
 #[test]
 fn the_flat_rule_has_no_immunity() {
-    let tally = tally(500, PLAIN, true);
+    let tally = tally(500, PLAIN, Rule::Flat);
+    assert!(tally.revenge > 0, "{tally:?}");
+}
+
+/// On paper a removal kills what is concurrent with it alone; a long search finds the way around.
+#[test]
+#[ignore = "a minute: the search that refuted the rule on paper"]
+fn the_rule_on_paper_has_a_hole() {
+    let tally = tally(100_000, PLAIN, Rule::Paper);
+    println!("{tally:?}");
     assert!(tally.revenge > 0, "{tally:?}");
 }

@@ -142,8 +142,8 @@ impl Past<'_> {
         view.detached.retain(|device, _| !here.contains(device));
     }
 
-    /// Whether what was attached under a grant still is: the grant is live, or a new grant to the
-    /// same user replaced it after the attachment.
+    /// Whether what was attached under a grant still is: the grant is live, or a live grant to the
+    /// same user came after the attachment and after no end of that grant but its own.
     fn carried(
         &self,
         view: &View,
@@ -155,18 +155,47 @@ impl Past<'_> {
             return false;
         };
         let mut open: Vec<OperationId> = member.incarnations.keys().copied().collect();
+        let mut seen = BTreeSet::new();
         while let Some(live) = open.pop() {
             if live == incarnation {
                 return true;
             }
-            if let Some(entry) = self.all.get(&live)
-                && let Body::Regrant { incarnations, .. } = &entry.operation.body
-                && self.saw(&live, attachment)
-            {
-                open.extend(incarnations.iter().copied());
+            if !seen.insert(live) || !self.saw(&live, attachment) {
+                continue;
+            }
+            match self.all.get(&live).map(|entry| &entry.operation.body) {
+                Some(Body::Regrant { incarnations, .. }) => {
+                    open.extend(incarnations.iter().copied());
+                }
+                Some(Body::Promote { .. }) => open.extend(self.grants_before(view, &live, user)),
+                _ => {}
             }
         }
         false
+    }
+
+    /// Grants to a user that an operation had seen, and no end of which it had seen.
+    fn grants_before(
+        &self,
+        view: &View,
+        operation: &OperationId,
+        user: &UserId,
+    ) -> Vec<OperationId> {
+        let grants = self.entries.iter().filter(|(id, entry)| {
+            let to = match &entry.operation.body {
+                Body::Genesis(genesis) => &genesis.creator,
+                Body::Add { user, .. }
+                | Body::Promote { user, .. }
+                | Body::Regrant { user, .. } => user,
+                _ => return false,
+            };
+            to == user && self.saw(operation, id)
+        });
+        let open = grants.filter(|(id, _)| {
+            let ends = view.ended.get(*id).into_iter().flatten();
+            !ends.into_iter().any(|end| self.saw(operation, end))
+        });
+        open.map(|(id, _)| **id).collect()
     }
 
     fn freezes(&self, view: &mut View) {

@@ -131,6 +131,12 @@ impl Conversation {
         raised && self.release()
     }
 
+    /// Whether something that was kept back is about to be applied.
+    pub(super) fn releases(&self) -> bool {
+        let mut work = self.work.iter();
+        work.any(|work| matches!(work, Work::Release(_)))
+    }
+
     /// Queues, before everything else, what need not be kept back any longer: what comes next may
     /// build on it. `true` if there is something.
     pub(super) fn release(&mut self) -> bool {
