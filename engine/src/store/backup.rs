@@ -225,7 +225,9 @@ impl Hashed<BufWriter<File>> {
 impl Hashed<BufReader<File>> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], BackupError> {
         let mut bytes = [0; N];
-        self.inner.read_exact(&mut bytes).map_err(cut_short)?;
+        self.inner
+            .read_exact(&mut bytes)
+            .map_err(|error| cut_short(&error))?;
         self.passed(&bytes);
         Ok(bytes)
     }
@@ -237,13 +239,15 @@ impl Hashed<BufReader<File>> {
             return Err(BackupError::Damaged("a part of it is too long".to_owned()));
         }
         let mut bytes = vec![0; length];
-        self.inner.read_exact(&mut bytes).map_err(cut_short)?;
+        self.inner
+            .read_exact(&mut bytes)
+            .map_err(|error| cut_short(&error))?;
         self.passed(&bytes);
         Ok(bytes)
     }
 }
 
-fn cut_short(error: std::io::Error) -> BackupError {
+fn cut_short(error: &std::io::Error) -> BackupError {
     BackupError::Damaged(match error.kind() {
         std::io::ErrorKind::UnexpectedEof => "its end is missing".to_owned(),
         _ => error.to_string(),
