@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sheaf_engine::{MessageId, Role};
+use sheaf_engine::{MessageId, Overwrite, Role};
 use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
-    Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb, GlobalArguments,
-    MemberVerb, MessageVerb, Noun, RoleName, SyncVerb,
+    AccountVerb, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
+    GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb, SyncVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
@@ -71,7 +71,18 @@ pub(crate) enum Request {
     SyncNow {
         timeout: Duration,
     },
-    Run,
+    Run {
+        lock_after: Option<Duration>,
+    },
+    ChangeSecret(SecretSource),
+    Backup {
+        file: PathBuf,
+        overwrite: Overwrite,
+    },
+    Restore {
+        file: PathBuf,
+    },
+    CheckStore,
     Status {
         wait: Duration,
     },
@@ -136,7 +147,16 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Sync(SyncVerb::Now { timeout }) => Request::SyncNow {
             timeout: seconds("--timeout", timeout)?,
         },
-        Noun::Run => Request::Run,
+        Noun::Run(RunArguments { lock_after }) => Request::Run {
+            lock_after: lock_after
+                .map(|after| seconds("--lock-after", after))
+                .transpose()?,
+        },
+        Noun::Account(AccountVerb::Passphrase {
+            new_passphrase_file,
+            new_key_file,
+        }) => Request::ChangeSecret(SecretSource::next(new_key_file, new_passphrase_file)),
+        Noun::Store(verb) => store(verb),
         Noun::Status(status) => Request::Status {
             wait: seconds("--wait", status.wait)?,
         },
@@ -144,6 +164,20 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Completions { shell } => Request::Completions(shell),
         Noun::Man => Request::Man,
     })
+}
+
+fn store(verb: StoreVerb) -> Request {
+    match verb {
+        StoreVerb::Backup { file, force } => Request::Backup {
+            file,
+            overwrite: match force {
+                true => Overwrite::Replace,
+                false => Overwrite::Never,
+            },
+        },
+        StoreVerb::Restore { file } => Request::Restore { file },
+        StoreVerb::Check => Request::CheckStore,
+    }
 }
 
 fn device(verb: DeviceVerb) -> Request {

@@ -18,3 +18,4 @@ mod exchange;
 mod home;
 mod message;
 mod relay;
+mod store;
