@@ -36,6 +36,8 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     held: VecDeque<Held>,
+    records: usize,
+    bytes: usize,
 }
 
 /// What one drain writes.
@@ -63,15 +65,21 @@ impl Drained {
 impl Recent {
     /// The list that a store holds.
     pub(super) fn of(store: &Store) -> Result<Self, ReadError> {
-        let mut held = VecDeque::new();
+        let mut recent = Self::default();
         for row in rows(store)? {
-            held.push_back(Held {
+            recent.push(Held {
                 number: row.number,
                 records: row.marks.len(),
                 bytes: row.bytes,
             });
         }
-        Ok(Self { held })
+        Ok(recent)
+    }
+
+    fn push(&mut self, held: Held) {
+        self.records = self.records.saturating_add(held.records);
+        self.bytes = self.bytes.saturating_add(held.bytes);
+        self.held.push_back(held);
     }
 
     /// Adds what a drain writes to its batch, and takes the oldest rows off.
@@ -83,7 +91,7 @@ impl Recent {
             number = number.saturating_add(1);
             let bytes = marks.iter().map(|(_, _, bytes)| *bytes).sum();
             batch.insert(row_key(number), encode(drain, marks));
-            self.held.push_back(Held {
+            self.push(Held {
                 number,
                 records: marks.len(),
                 bytes,
@@ -92,14 +100,14 @@ impl Recent {
         while self.is_too_long()
             && let Some(oldest) = self.held.pop_front()
         {
+            self.records = self.records.saturating_sub(oldest.records);
+            self.bytes = self.bytes.saturating_sub(oldest.bytes);
             batch.remove(row_key(oldest.number));
         }
     }
 
     fn is_too_long(&self) -> bool {
-        let records: usize = self.held.iter().map(|held| held.records).sum();
-        let bytes: usize = self.held.iter().map(|held| held.bytes).sum();
-        self.held.len() > 1 && (records > RECORDS_MAX || bytes > BYTES_MAX)
+        self.held.len() > 1 && (self.records > RECORDS_MAX || self.bytes > BYTES_MAX)
     }
 }
 

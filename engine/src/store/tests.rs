@@ -373,3 +373,52 @@ fn another_secret_opens_the_store_and_a_crash_in_between_loses_nothing() {
         }
     }
 }
+
+/// Flips bits where sled has written something: every one is either noticed or changes nothing.
+#[test]
+fn no_flipped_bit_loses_a_recent_write_in_silence() {
+    for home in [filled(), often_opened()] {
+        flip_written(&home);
+    }
+}
+
+/// A store that a process at a time wrote one record to.
+fn often_opened() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    for number in 0..60_u8 {
+        let store = open(home.path()).unwrap();
+        let value = vec![number; 2_000];
+        write(&store, 1, vec![put(&[number % 7], &[number], &value)]);
+    }
+    home
+}
+
+fn flip_written(home: &tempfile::TempDir) {
+    let whole = open(home.path()).unwrap().scan(Kind::Message).unwrap();
+    let flips = std::env::var("SHEAF_FLIPS").map_or(60, |text| text.parse().unwrap());
+    let files = walk(home.path());
+    let db = files.iter().find(|file| file.ends_with("db")).unwrap();
+    let bytes = std::fs::read(db).unwrap();
+    let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let (mut noticed, mut harmless, mut silent) = (0, 0, 0);
+    for round in 0..flips {
+        let copy = tempfile::tempdir().unwrap();
+        for from in &files {
+            let to = copy.path().join(from.strip_prefix(home.path()).unwrap());
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(from, to).unwrap();
+        }
+        let mut altered = bytes.clone();
+        altered[written[round * 104_729 % written.len()]] ^= 1 << (round % 8);
+        std::fs::write(copy.path().join("records/db"), altered).unwrap();
+        let read = open(copy.path()).map(|store| store.scan(Kind::Message));
+        match read {
+            Ok(Ok(rows)) if rows == whole => harmless += 1,
+            Ok(Ok(_)) => silent += 1,
+            Ok(Err(_)) | Err(OpenError::Damaged(_)) => noticed += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    println!("{noticed} were noticed, {harmless} changed nothing, {silent} went unnoticed");
+    assert_eq!(silent, 0);
+}
