@@ -1,5 +1,7 @@
 //! Opening an engine.
 
+mod upkeep;
+
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
@@ -22,15 +24,29 @@ const FRAMES_IN_MAX: usize = 256;
 /// Events that a slow reader may fall behind.
 const EVENTS_MAX: usize = 8_192;
 
-enum Secret {
+pub use upkeep::Restored;
+
+/// What unlocks a store.
+pub(crate) enum Secret {
     Passphrase(Zeroizing<String>),
     Key(Zeroizing<[u8; 32]>),
+}
+
+impl Secret {
+    fn unlock(secret: Option<&Self>) -> Result<Unlock<'_>, OpenError> {
+        match secret {
+            Some(Self::Passphrase(passphrase)) => Ok(Unlock::Passphrase(passphrase)),
+            Some(Self::Key(key)) => Ok(Unlock::KeyFile(key)),
+            None => Err(OpenError::WrongKey),
+        }
+    }
 }
 
 /// What an engine is opened with.
 pub struct EngineBuilder {
     directory: PathBuf,
     secret: Option<Secret>,
+    new_secret: Option<Secret>,
     argon2: Argon2Params,
     relay: Option<RelayAddress>,
     token: Option<String>,
@@ -50,6 +66,7 @@ impl EngineBuilder {
         Self {
             directory,
             secret: None,
+            new_secret: None,
             argon2: Argon2Params::default(),
             relay: None,
             token: None,
@@ -112,28 +129,29 @@ impl EngineBuilder {
             relay,
             token,
             create,
+            new_secret: _,
         } = self;
         // Argon2id takes a moment of one core: not on a thread that others wait for.
         let opening = tokio::task::spawn_blocking(move || {
-            let unlock = match &secret {
-                Some(Secret::Passphrase(passphrase)) => Unlock::Passphrase(passphrase),
-                Some(Secret::Key(key)) => Unlock::KeyFile(key),
-                None => return Err(OpenError::WrongKey),
-            };
+            let unlock = Secret::unlock(secret.as_ref())?;
             let store = Store::open(&directory, &unlock, create.then_some(argon2))?;
-            let rows = store
-                .restored()
-                .map_err(|error| OpenError::Damaged(error.to_string()))?;
-            let rng = Box::new(OsEntropy);
-            let replica = Replica::open(rng, now(), store.fingerprint, rows)
-                .map_err(|error| OpenError::Damaged(error.to_string()))?;
-            Ok((store, replica))
+            let replica = replica(&store)?;
+            Ok::<_, OpenError>((store, replica))
         });
         let (store, replica) = opening
             .await
             .map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
         start(store, replica, relay, token)
     }
+}
+
+/// The replica over what a store holds.
+fn replica(store: &Store) -> Result<Replica, OpenError> {
+    let rows = store
+        .restored()
+        .map_err(|error| OpenError::Damaged(error.to_string()))?;
+    Replica::open(Box::new(OsEntropy), now(), store.fingerprint, rows)
+        .map_err(|error| OpenError::Damaged(error.to_string()))
 }
 
 fn start(

@@ -30,12 +30,14 @@ mod link;
 mod store;
 
 pub use account::RevocationReport;
-pub use builder::EngineBuilder;
+pub use builder::{EngineBuilder, Restored};
 pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
 pub use link::LinkError;
-pub use store::{OpenError, ReadError};
+pub use store::{
+    BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError,
+};
 
 pub use sheaf_crypto::{
     Argon2Params, ConversationId, DeviceId, EpochId, Role, UserId, fingerprint, safety_number,

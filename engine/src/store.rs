@@ -5,21 +5,27 @@
 //! of its own, because sled's flush alone does not survive a power cut on Linux. Only then is a
 //! batch reported as durable.
 
+mod backup;
+mod check;
 mod guard;
 mod header;
+mod recent;
 mod room;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sheaf_crypto::{Argon2Params, Unlock, Vault, VaultError};
+use sheaf_crypto::{Argon2Params, Unlock, Vault};
 use sheaf_replica::record::{Kind, Range, Row};
 use sheaf_replica::{BatchId, record};
 use sled::IVec;
 
 use guard::guarded;
 
+pub use backup::{BackupError, BackupMade, Overwrite};
+pub(crate) use backup::{restore, write as write_backup};
+pub use check::{CheckReport, KindReport};
 pub(crate) use writer::{Durable, Writer};
 
 /// Values longer than this are kept in parts: sled puts large values into files of their own, which
@@ -29,6 +35,8 @@ const INLINE_BYTES_MAX: usize = 16 * 1024;
 const NAME_BYTES: usize = 17;
 /// First byte of the keys of parts.
 const PART: u8 = 0xf0;
+/// First byte of the keys of what the last drains wrote.
+const RECENT: u8 = 0xfd;
 /// Key of the watermark.
 const WATERMARK: [u8; 1] = [0xff];
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -110,30 +118,44 @@ impl Store {
         unlock: &Unlock<'_>,
         create: Option<Argon2Params>,
     ) -> Result<Self, OpenError> {
-        let file = directory.join("store.header");
-        let vault = match header::read(&file)? {
-            Some(known) => known.open(unlock).map_err(|error| match error {
-                VaultError::WrongKey | VaultError::NoSlot => OpenError::WrongKey,
-                other => OpenError::Damaged(other.to_string()),
-            })?,
+        let vault = match header::read(directory)? {
+            Some(known) => header::unlock(&known, unlock)?,
             None => match create {
-                Some(params) => header::create(directory, &file, unlock, params)?,
+                Some(params) => header::create(directory, unlock, params)?,
                 None => return Err(OpenError::NoStore(directory.to_path_buf())),
             },
         };
-        let db = guarded(|| open_sled(directory))
-            .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
-        let fingerprint = header::fingerprint(&file)?;
-        let directory = directory.to_path_buf();
-        let store = Self {
-            db,
-            vault: Arc::new(vault),
-            directory,
-            fingerprint,
-        };
-        guarded(|| writer::check(&store))
+        let store = Self::over(directory, vault)?;
+        guarded(|| writer::check(&store).and_then(|()| recent::check(&store)))
             .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
         Ok(store)
+    }
+
+    /// Makes a store without rows from the header of another.
+    fn around(directory: &Path, header: &[u8], vault: Vault) -> Result<Self, OpenError> {
+        header::write(directory, header)?;
+        Self::over(directory, vault)
+    }
+
+    fn over(directory: &Path, vault: Vault) -> Result<Self, OpenError> {
+        let db = guarded(|| open_sled(directory))
+            .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
+        Ok(Self {
+            db,
+            vault: Arc::new(vault),
+            directory: directory.to_path_buf(),
+            fingerprint: header::fingerprint(directory)?,
+        })
+    }
+
+    /// Puts another secret in the place of the one that opened this store.
+    pub(crate) fn change_secret(
+        &self,
+        old: &Unlock<'_>,
+        new: &Unlock<'_>,
+        params: Argon2Params,
+    ) -> Result<(), OpenError> {
+        header::change(&self.directory, &self.vault, (old, new), params)
     }
 
     fn prefix(&self, kind: Kind, scope: &[u8]) -> Vec<u8> {
@@ -246,6 +268,11 @@ impl Store {
         }
         Ok(rows)
     }
+}
+
+/// Whether a key is of what the store notes about itself, and not of a row.
+fn is_bookkeeping(key: &[u8]) -> bool {
+    key == WATERMARK || key.first() == Some(&RECENT)
 }
 
 /// Which end of a range is read.

@@ -78,7 +78,10 @@ pub(crate) enum Noun {
     #[command(subcommand, arg_required_else_help = true)]
     Sync(SyncVerb),
     /// Stay connected and print what happens, until Ctrl-C
-    Run,
+    Run(RunArguments),
+    /// The encrypted store: backup, restoration, check
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(StoreVerb),
     /// Show connection, pending changes, last sync and heads
     Status(StatusArguments),
     /// Show what was noted about devices, contacts and misbehaviour
@@ -113,6 +116,14 @@ pub(crate) struct InitArguments {
     pub(crate) device: String,
 }
 
+/// `sheaf run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Close the store after so many seconds in which nothing happened, and ask for the passphrase
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) lock_after: Option<f64>,
+}
+
 /// `sheaf account`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountVerb {
@@ -129,6 +140,35 @@ pub(crate) enum AccountVerb {
         #[arg(long)]
         yes: bool,
     },
+    /// Change the passphrase or key file; both are read in the order of the present ones
+    Passphrase {
+        /// File whose first line is the new passphrase
+        #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
+        new_passphrase_file: Option<PathBuf>,
+        /// File of the new 32-byte key; made if missing
+        #[arg(long, value_name = "FILE")]
+        new_key_file: Option<PathBuf>,
+    },
+}
+
+/// `sheaf store`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Write everything to one encrypted file, which the same passphrase or key file opens
+    Backup {
+        /// The file
+        file: PathBuf,
+        /// Replace a file of this name
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make the store of a home without one from a backup; the lost device must not write any more
+    Restore {
+        /// The file
+        file: PathBuf,
+    },
+    /// Open every record and say what is damaged
+    Check,
 }
 
 /// `sheaf contact`.

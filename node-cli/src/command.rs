@@ -11,6 +11,7 @@ mod import;
 mod message;
 mod run;
 mod status;
+mod store;
 mod sync;
 
 use std::path::Path;
@@ -71,7 +72,11 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
             import::import(settings, conversation, file).await
         }
         Request::SyncNow { timeout } => sync::now(settings, timeout).await,
-        Request::Run => run::run(settings).await,
+        Request::Run { lock_after } => run::run(settings, lock_after).await,
+        Request::ChangeSecret(new) => account::change_secret(settings, &new).await,
+        Request::Backup { file, overwrite } => store::backup(settings, file, overwrite).await,
+        Request::Restore { file } => store::restore(settings, file).await,
+        Request::CheckStore => store::check(settings).await,
         Request::Status { wait } => status::status(settings, wait).await,
         Request::Demo(demo) => demo::demo(settings, demo).await,
         Request::Completions(shell) => completions(settings, shell),

@@ -16,6 +16,7 @@ pub(crate) enum Code {
     RelayUnreachable = 13,
     NotApproved = 14,
     Integrity = 15,
+    Locked = 16,
     Interrupted = 130,
 }
 

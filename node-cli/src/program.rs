@@ -78,7 +78,7 @@ fn execute(settings: &Settings, request: Request) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     // It ends in order by itself when interrupted.
-    let orderly = matches!(request, Request::Run);
+    let orderly = matches!(request, Request::Run { .. });
     let end = runtime.block_on(async {
         let work = Box::pin(command::execute(settings, request));
         if orderly {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sheaf_engine::{MessageId, Role, Timestamp};
+use sheaf_engine::{MessageId, Overwrite, Role, Timestamp};
 use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
-    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, SyncVerb,
+    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb, SyncVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
@@ -97,7 +97,18 @@ pub(crate) enum Request {
     SyncNow {
         timeout: Duration,
     },
-    Run,
+    Run {
+        lock_after: Option<Duration>,
+    },
+    ChangeSecret(SecretSource),
+    Backup {
+        file: PathBuf,
+        overwrite: Overwrite,
+    },
+    Restore {
+        file: PathBuf,
+    },
+    CheckStore,
     Status {
         wait: Duration,
     },
@@ -190,7 +201,12 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Sync(SyncVerb::Now { timeout }) => Request::SyncNow {
             timeout: seconds("--timeout", timeout)?,
         },
-        Noun::Run => Request::Run,
+        Noun::Run(RunArguments { lock_after }) => Request::Run {
+            lock_after: lock_after
+                .map(|after| seconds("--lock-after", after))
+                .transpose()?,
+        },
+        Noun::Store(verb) => store(verb),
         Noun::Status(status) => Request::Status {
             wait: seconds("--wait", status.wait)?,
         },
@@ -203,6 +219,20 @@ fn request(noun: Noun) -> Result<Request, Failure> {
     })
 }
 
+fn store(verb: StoreVerb) -> Request {
+    match verb {
+        StoreVerb::Backup { file, force } => Request::Backup {
+            file,
+            overwrite: match force {
+                true => Overwrite::Replace,
+                false => Overwrite::Never,
+            },
+        },
+        StoreVerb::Restore { file } => Request::Restore { file },
+        StoreVerb::Check => Request::CheckStore,
+    }
+}
+
 /// What cannot be undone is done only when asked for in so many words.
 fn confirmed(yes: bool, what: String) -> Result<(), Failure> {
     if yes {
@@ -213,6 +243,13 @@ fn confirmed(yes: bool, what: String) -> Result<(), Failure> {
 
 fn account(verb: AccountVerb) -> Result<Request, Failure> {
     match verb {
+        AccountVerb::Passphrase {
+            new_passphrase_file,
+            new_key_file,
+        } => Ok(Request::ChangeSecret(SecretSource::next(
+            new_key_file,
+            new_passphrase_file,
+        ))),
         AccountVerb::Recover { card, device, yes } => {
             let what = "this makes a new device of the account and revokes all its other devices; \
                         they cannot come back";

@@ -11,7 +11,6 @@ use crate::exit::{Code, Failure};
 
 const KEY_BYTES: usize = 32;
 const PASSPHRASE_BYTES_MAX: u64 = 4_096;
-const VARIABLE: &str = "SHEAF_PASSPHRASE";
 
 /// What unlocks a store.
 pub(crate) enum Secret {
@@ -33,7 +32,39 @@ pub(crate) enum SecretSource {
     KeyFile(PathBuf),
     PassphraseFile(PathBuf),
     /// The environment, then a prompt.
-    Asked,
+    Asked(Asked),
+}
+
+/// Whether the secret is the one in use or the one to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Present,
+    New,
+}
+
+impl Asked {
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Present => "SHEAF_PASSPHRASE",
+            Self::New => "SHEAF_NEW_PASSPHRASE",
+        }
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Present => ("Passphrase: ", "Passphrase again: "),
+            Self::New => ("New passphrase: ", "New passphrase again: "),
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Present => "set SHEAF_PASSPHRASE, or give --passphrase-file or --key-file",
+            Self::New => {
+                "set SHEAF_NEW_PASSPHRASE, or give --new-passphrase-file or --new-key-file"
+            }
+        }
+    }
 }
 
 impl SecretSource {
@@ -41,7 +72,25 @@ impl SecretSource {
         match (key_file, passphrase_file) {
             (Some(file), _) => Self::KeyFile(file),
             (None, Some(file)) => Self::PassphraseFile(file),
-            (None, None) => Self::Asked,
+            (None, None) => Self::Asked(Asked::Present),
+        }
+    }
+
+    /// Where the secret that is to take the present one's place comes from.
+    pub(crate) fn next(key_file: Option<PathBuf>, passphrase_file: Option<PathBuf>) -> Self {
+        match Self::new(key_file, passphrase_file) {
+            Self::Asked(_) => Self::Asked(Asked::New),
+            file @ (Self::KeyFile(_) | Self::PassphraseFile(_)) => file,
+        }
+    }
+
+    /// Whether a person types it each time, so that asking again says that the person is there.
+    pub(crate) fn is_typed(&self) -> bool {
+        match self {
+            Self::Asked(asked) => {
+                std::env::var_os(asked.variable()).is_none() && std::io::stdin().is_terminal()
+            }
+            Self::KeyFile(_) | Self::PassphraseFile(_) => false,
         }
     }
 
@@ -53,12 +102,13 @@ impl SecretSource {
         match self {
             Self::KeyFile(path) => read_key(path, purpose).map(Secret::Key),
             Self::PassphraseFile(path) => read_passphrase(path).map(Secret::Passphrase),
-            Self::Asked => match std::env::var(VARIABLE) {
-                Ok(passphrase) => checked(Zeroizing::new(passphrase), VARIABLE),
+            Self::Asked(asked) => match std::env::var(asked.variable()) {
+                Ok(passphrase) => checked(Zeroizing::new(passphrase), asked.variable()),
                 Err(std::env::VarError::NotUnicode(_)) => {
-                    Err(Failure::usage(format!("{VARIABLE} is not UTF-8")))
+                    let variable = asked.variable();
+                    Err(Failure::usage(format!("{variable} is not UTF-8")))
                 }
-                Err(std::env::VarError::NotPresent) => prompt(purpose),
+                Err(std::env::VarError::NotPresent) => prompt(*asked, purpose),
             }
             .map(Secret::Passphrase),
         }
@@ -124,15 +174,16 @@ fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Failure> {
     checked(Zeroizing::new(line.to_owned()), "the passphrase file")
 }
 
-fn prompt(purpose: Purpose) -> Result<Zeroizing<String>, Failure> {
+fn prompt(asked: Asked, purpose: Purpose) -> Result<Zeroizing<String>, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(
             Failure::usage("there is no passphrase, and no terminal to ask at")
-                .advise("set SHEAF_PASSPHRASE, or give --passphrase-file or --key-file"),
+                .advise(asked.advice()),
         );
     }
-    let passphrase = ask("Passphrase: ")?;
-    if purpose == Purpose::Create && *ask("Passphrase again: ")? != *passphrase {
+    let (words, again) = asked.words();
+    let passphrase = ask(words)?;
+    if purpose == Purpose::Create && *ask(again)? != *passphrase {
         return Err(Failure::usage("the two passphrases differ").advise("try again"));
     }
     checked(passphrase, "the passphrase")

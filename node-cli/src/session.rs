@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use sheaf_engine::{CommandError, Engine, EngineError, LinkError, OpenError, ReadError, UserId};
+use sheaf_engine::{
+    BackupError, CommandError, Engine, EngineBuilder, EngineError, LinkError, OpenError, ReadError,
+    UserId,
+};
 
 use crate::exit::{Code, Failure};
 use crate::request::Settings;
@@ -75,13 +78,7 @@ where
 
 async fn open(settings: &Settings, purpose: Purpose, reach: Reach) -> Result<Engine, Failure> {
     let relay = settings.home.relay(settings.relay.as_ref())?;
-    let secret = settings.secret.read(purpose)?;
-    let mut builder = Engine::builder(settings.home.state());
-    builder = builder.create_if_missing(purpose == Purpose::Create);
-    builder = match secret {
-        Secret::Passphrase(passphrase) => builder.passphrase(&passphrase),
-        Secret::Key(key) => builder.key(*key),
-    };
+    let mut builder = builder(settings, purpose)?;
     if let (Some(relay), Reach::Online) = (relay, reach) {
         builder = builder.relay(relay);
     }
@@ -96,6 +93,20 @@ async fn open(settings: &Settings, purpose: Purpose, reach: Reach) -> Result<Eng
         engine.set_relay_hint(Some(given)).await?;
     }
     Ok(engine)
+}
+
+/// The store of this home and what unlocks it.
+///
+/// # Errors
+/// A usage failure when there is no secret.
+pub(crate) fn builder(settings: &Settings, purpose: Purpose) -> Result<EngineBuilder, Failure> {
+    let secret = settings.secret.read(purpose)?;
+    let builder = Engine::builder(settings.home.state());
+    let builder = builder.create_if_missing(purpose == Purpose::Create);
+    Ok(match secret {
+        Secret::Passphrase(passphrase) => builder.passphrase(&passphrase),
+        Secret::Key(key) => builder.key(*key),
+    })
 }
 
 /// Waits until the relay said hello.
@@ -170,6 +181,25 @@ impl From<OpenError> for Failure {
                 failure.advise("give the passphrase or key file that the store was made with")
             }
             _ => failure,
+        }
+    }
+}
+
+impl From<BackupError> for Failure {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what has no code of its own is a plain failure"
+    )]
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::Damaged(_) => Self::new(Code::Integrity, error.to_string()),
+            BackupError::FileExists(_) => Self::failed(error.to_string())
+                .advise("choose another name, or replace it with --force"),
+            BackupError::StoreExists(_) => {
+                Self::failed(error.to_string()).advise("give another --home")
+            }
+            other => Self::failed(other.to_string()),
         }
     }
 }

@@ -64,4 +64,4 @@ pub use user::{
     Author, RecoveryKeys, SignedUserGenesis, SignedUserOperation, UserBody, UserGenesis, UserLog,
     UserOperation, prove_recovery_possession,
 };
-pub use vault::{Argon2Params, Unlock, Vault, VaultError, VaultHeader};
+pub use vault::{Argon2Params, Replaced, Unlock, Vault, VaultError, VaultHeader};

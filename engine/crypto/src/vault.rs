@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::derive::kdf;
 use crate::label;
 
-pub use slot::{Argon2Params, Unlock, VaultHeader};
+pub use slot::{Argon2Params, Replaced, Unlock, VaultHeader};
 
 /// The layout of a sealed record.
 const SCHEMA: u8 = 1;

@@ -110,6 +110,19 @@ fn the_old_owner_has_no_rank_left() {
     assert_eq!(old, Err(Refusal::NotLive));
 }
 
+/// The price of not asking who came first: a fork of the old owner's chain undoes both transfers, and
+/// whom the new owner admitted. Whom he removed is in doubt, so he stays out.
+#[test]
+fn the_old_owners_fork_leaves_no_owner() {
+    let mut log = admins();
+    put(&mut log, (4, &[3]), ROOT, Act::Transfer { to: "ann" });
+    put(&mut log, (5, &[4]), ("ann", 4), remove("bob", 2));
+    put(&mut log, (6, &[5]), ("ann", 4), admin("dan"));
+    put(&mut log, (7, &[3]), ROOT, Act::Transfer { to: "ann" });
+    assert_eq!(ranks(&log), [("ann", Rank::Admin), ("cyd", Rank::Admin)]);
+    assert_eq!(log.current().undecided(), [4, 5, 7]);
+}
+
 /// Owner rank below somebody else's is a deputy's: what he hands over is not the top.
 #[test]
 fn below_the_top_the_place_is_not_handed_over() {

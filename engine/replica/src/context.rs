@@ -26,7 +26,8 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// There is a relay to seal for, and nothing has to be read from it before.
     pub(crate) fn link_is_up(&self) -> bool {
-        self.topics.connection.is_some()
+        self.topics.connection.is_some() && !self.outbox.is_held()
     }
 }

@@ -295,8 +295,7 @@ impl ControlLog {
 
     /// Whether one grant is above another in the tree of grants.
     pub(crate) fn is_above(&self, senior: &OperationId, junior: &OperationId) -> bool {
-        let chain = self.roles.chain(junior);
-        chain.is_some_and(|chain| chain.contains(senior))
+        self.roles.is_above(senior, junior)
     }
 
     /// Valid operations that have no effect, each with the removal that voids it.

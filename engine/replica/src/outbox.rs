@@ -54,6 +54,7 @@ pub(crate) struct Outbox {
     in_flight: BTreeMap<RequestId, u64>,
     next: u64,
     per_conversation: BTreeMap<ConversationId, usize>,
+    held: bool,
 }
 
 impl Outbox {
@@ -100,6 +101,20 @@ impl Outbox {
         };
         self.unsent.insert(record.number);
         self.entries.insert(record.number, entry);
+    }
+
+    /// Lets nothing new be sealed until [`Self::release`]: it may have been sealed and sent before.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Lets new records be sealed; `false` if nothing was held.
+    pub(crate) fn release(&mut self) -> bool {
+        std::mem::take(&mut self.held)
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Sends what may be sent.

@@ -5,6 +5,8 @@
 //! Every value starts with a version byte and names what it belongs to, because the store cannot
 //! give a scope back.
 
+mod check;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use sheaf_crypto::{
@@ -15,6 +17,8 @@ use sheaf_protocol::{Class, Cursor, TopicId};
 
 use crate::document::MessageId;
 use crate::time::Timestamp;
+
+pub use check::{KINDS, check};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;

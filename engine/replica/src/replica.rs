@@ -249,8 +249,20 @@ impl Replica {
             for id in ids {
                 self.on_conversation(&id, Conversation::ask_for_keys);
             }
+            self.release();
         }
         self.was_caught_up = caught_up;
+    }
+
+    /// What earlier runs sent is known: what they left unsealed may leave.
+    fn release(&mut self) {
+        if !self.outbox.release() {
+            return;
+        }
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        for id in ids {
+            self.on_conversation(&id, Conversation::run);
+        }
     }
 
     fn close(&mut self) -> Result<Reply, CommandError> {

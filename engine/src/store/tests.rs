@@ -258,3 +258,118 @@ fn flipped_bits_are_damage_and_never_a_panic() {
     println!("{noticed} of {flips} were noticed");
     assert!(noticed > 0);
 }
+
+/// Loses one thing behind the store's back, and gives what the next open says.
+fn open_without(lose: impl Fn(&Store)) -> Result<Store, OpenError> {
+    let home = tempfile::tempdir().unwrap();
+    {
+        let store = open(home.path()).unwrap();
+        for number in 0..20_u8 {
+            let long = if number == 4 { 40_000 } else { 20 };
+            let again = put(b"a", &[number / 2], &vec![number; long]);
+            write(&store, u64::from(number), vec![again]);
+        }
+        let delete = record::Write {
+            value: None,
+            ..put(b"a", &[0], b"")
+        };
+        write(&store, 20, vec![delete]);
+        lose(&store);
+        store.db.flush().unwrap();
+    }
+    open(home.path())
+}
+
+fn messages(store: &Store) -> Vec<IVec> {
+    let found = store.db.scan_prefix([Kind::Message as u8]);
+    found.keys().map(|key| key.unwrap()).collect()
+}
+
+#[test]
+fn a_write_that_was_lost_in_the_midst_is_missed_at_the_next_open() {
+    assert!(open_without(|_| {}).is_ok());
+    let damaged = |lose: &dyn Fn(&Store)| {
+        let opened = open_without(lose);
+        assert!(matches!(opened, Err(OpenError::Damaged(_))));
+    };
+    damaged(&|store| {
+        store.db.remove(&messages(store)[3]).unwrap();
+    });
+    damaged(&|store| {
+        let keys = messages(store);
+        let other = store.db.get(&keys[5]).unwrap().unwrap();
+        store.db.insert(&keys[3], other).unwrap();
+    });
+    damaged(&|store| {
+        let key = store.prefix(Kind::Message, b"a");
+        store.db.insert([key, vec![0]].concat(), &[0]).unwrap();
+    });
+    for row in [3_u64, 21] {
+        damaged(&move |store| {
+            let key = [[RECENT].as_slice(), &row.to_be_bytes()].concat();
+            assert!(store.db.remove(key).unwrap().is_some());
+        });
+    }
+}
+
+#[test]
+fn the_list_of_what_was_written_last_is_bounded() {
+    let home = tempfile::tempdir().unwrap();
+    for round in 0..6_u64 {
+        let store = open(home.path()).unwrap();
+        let writes = (0..1_000_u64).map(|order| {
+            let order = (order * (round + 1)).to_be_bytes();
+            put(b"a", &order, &round.to_be_bytes())
+        });
+        write(&store, round, writes.collect());
+        let listed: usize = store
+            .db
+            .scan_prefix([RECENT])
+            .values()
+            .map(|value| value.unwrap().len())
+            .sum();
+        assert!(listed < 4_096 * 48, "{listed}");
+    }
+    let store = open(home.path()).unwrap();
+    let many = (0..9_000_u64).map(|order| put(b"b", &order.to_be_bytes(), b"x"));
+    write(&store, 9, many.collect());
+    drop(store);
+    let started = std::time::Instant::now();
+    drop(open(home.path()).unwrap());
+    println!("opened in {:?}", started.elapsed());
+}
+
+#[test]
+fn another_secret_opens_the_store_and_a_crash_in_between_loses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (old, new) = (Unlock::KeyFile(&KEY), Unlock::KeyFile(&[9; 32]));
+    let store = open(home.path()).unwrap();
+    write(&store, 1, vec![put(b"a", &[1], b"one")]);
+    let before = header::bytes(home.path()).unwrap();
+    let wrong = store.change_secret(&Unlock::KeyFile(&[8; 32]), &new, Argon2Params::default());
+    assert!(wrong.is_err());
+    assert_eq!(header::bytes(home.path()).unwrap(), before);
+    store
+        .change_secret(&old, &new, Argon2Params::default())
+        .unwrap();
+    drop(store);
+    let after = header::bytes(home.path()).unwrap();
+    let opens = |secret: &Unlock<'_>| {
+        let store = Store::open(home.path(), secret, None)?;
+        let read = store.scan(Kind::Message).unwrap();
+        assert_eq!(values(&read), [b"one".to_vec()]);
+        Ok::<_, OpenError>(())
+    };
+    assert!(matches!(opens(&old), Err(OpenError::WrongKey)));
+    opens(&new).unwrap();
+    // Whatever of a new header was written beside the present one when the power went, the present
+    // one opens.
+    for (present, secret) in [(&before, &old), (&after, &new)] {
+        header::write(home.path(), present).unwrap();
+        for length in (0..after.len()).step_by(7) {
+            let partial = home.path().join("store.header.new");
+            std::fs::write(&partial, &after[..length]).unwrap();
+            opens(secret).unwrap();
+        }
+    }
+}

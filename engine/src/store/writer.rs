@@ -11,6 +11,7 @@ use sheaf_replica::BatchId;
 use sheaf_replica::record::{Kind, Write};
 
 use super::guard::guarded;
+use super::recent::{Drained, Recent};
 use super::room::{self, Use};
 use super::{INLINE_BYTES_MAX, OpenError, Store, WATERMARK, Written};
 use crate::entropy::OsEntropy;
@@ -32,6 +33,12 @@ enum Job {
 pub(crate) struct Writer {
     jobs: SyncSender<Job>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread knows of what it wrote.
+struct Ledger {
+    watermark: Watermark,
+    recent: Recent,
 }
 
 /// How many drains there were, and a running hash over them.
@@ -128,7 +135,11 @@ impl Witness {
 }
 
 fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durable) {
-    let mut watermark = current(store).unwrap_or(Watermark::START);
+    let mut ledger = Ledger {
+        watermark: current(store).unwrap_or(Watermark::START),
+        // It was read whole when the store was opened.
+        recent: Recent::of(store).unwrap_or_default(),
+    };
     let witness = Witness::open(store);
     while let Ok(job) = queue.recv() {
         let mut jobs = vec![job];
@@ -149,7 +160,7 @@ fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durabl
         let result = if batches.is_empty() {
             Ok(())
         } else {
-            guarded(|| drain(store, file, batches, &mut watermark))
+            guarded(|| drain(store, file, batches, &mut ledger))
                 .unwrap_or_else(|broken| Err(broken.to_string()))
         };
         let failed = result.is_err();
@@ -157,7 +168,7 @@ fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durabl
             durable((id, result.clone()));
         }
         if !failed {
-            witness.note(watermark);
+            witness.note(ledger.watermark);
         }
         // After a failed write the state in memory is ahead of the disk: nothing more is written.
         if stop || failed {
@@ -170,37 +181,43 @@ fn drain(
     store: &Store,
     file: &File,
     batches: Vec<(BatchId, Vec<Write>)>,
-    watermark: &mut Watermark,
+    ledger: &mut Ledger,
 ) -> Result<(), String> {
     let writes: Vec<Write> = batches.into_iter().flat_map(|(_, writes)| writes).collect();
     room::check(&store.directory, bytes(&writes), purpose(&writes))?;
     let mut batch = sled::Batch::default();
     let mut hash = Sha256::new();
-    hash.update(watermark.hash);
+    hash.update(ledger.watermark.hash);
+    let mut drained = Drained::default();
     for write in writes {
         let mut key = store.prefix(write.key.kind, &write.key.scope);
         key.extend_from_slice(&write.key.order);
         hash.update(&key);
         match write.value {
-            None => batch.remove(key),
+            None => {
+                drained.delete(&key);
+                batch.remove(key);
+            }
             Some(value) => {
                 let kind = write.key.kind as u8;
                 let sealed = store.vault.seal_record(kind, &key, &value, &mut OsEntropy);
                 let sealed = sealed.map_err(|error| error.to_string())?;
                 hash.update(&sealed);
+                drained.put(&key, &sealed);
                 insert(store, &mut batch, key, &sealed);
             }
         }
     }
     let next = Watermark {
-        count: watermark.count.saturating_add(1),
+        count: ledger.watermark.count.saturating_add(1),
         hash: hash.finalize().into(),
     };
     batch.insert(&WATERMARK, next.encode());
+    ledger.recent.note(next.count, &drained, &mut batch);
     let flushed = store.db.apply_batch(batch).and_then(|()| store.db.flush());
     flushed.map_err(words)?;
     file.sync_data().map_err(|error| words(error.into()))?;
-    *watermark = next;
+    ledger.watermark = next;
     Ok(())
 }
 
@@ -244,6 +261,11 @@ fn witness(store: &Store) -> PathBuf {
 
 fn current(store: &Store) -> Option<Watermark> {
     Watermark::decode(&store.db.get(WATERMARK).ok()??)
+}
+
+/// How many drains there were.
+pub(super) fn drains(store: &Store) -> u64 {
+    current(store).map_or(0, |watermark| watermark.count)
 }
 
 /// Compares the store with what was last known to be durable: a store that lost its tail is older.

@@ -1,4 +1,4 @@
-//! `sheaf init`, `sheaf card` and `sheaf account recover`.
+//! `sheaf init`, `sheaf card` and `sheaf account`.
 
 use std::io::{BufRead, IsTerminal};
 
@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 use crate::request::Settings;
-use crate::session::{Reach, let_go, with_engine, with_new_engine};
+use crate::secret::{Purpose, Secret, SecretSource};
+use crate::session::{Reach, builder, let_go, with_engine, with_new_engine};
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -121,4 +122,26 @@ fn read_phrase() -> Result<Zeroizing<String>, Failure> {
             .advise("write the 24 words to standard input, as one line"));
     }
     Ok(line)
+}
+
+#[derive(Serialize)]
+struct Changed {
+    opens_by: &'static str,
+}
+
+/// Puts another passphrase or key file in the place of the present one.
+pub(super) async fn change_secret(settings: &Settings, new: &SecretSource) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let present = builder(settings, Purpose::Open)?;
+    let (changing, opens_by) = match new.read(Purpose::Create)? {
+        Secret::Passphrase(passphrase) => (present.new_passphrase(&passphrase), "passphrase"),
+        Secret::Key(key) => (present.new_key(*key), "key file"),
+    };
+    changing.change_secret().await?;
+    settings.printer.show(&Changed { opens_by }, |changed| {
+        format!(
+            "the store opens by the new {} from now on; backups made before still open by the old one",
+            changed.opens_by
+        )
+    })
 }

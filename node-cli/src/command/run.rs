@@ -1,29 +1,87 @@
 //! `sheaf run`.
 
-use sheaf_engine::{Engine, EventStream};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::time::Duration;
 
-use crate::exit::Failure;
+use sheaf_engine::{Engine, Event, EventStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use crate::exit::{Code, Failure};
 use crate::request::Settings;
 use crate::session::{Reach, with_engine};
 
 use super::event::show_event;
 
+/// Wrong passphrases that a locked program takes before it ends.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Why it is not connected any more.
+enum End {
+    Signal,
+    /// Nothing happened for the time after which the store is to be closed.
+    Idle,
+}
+
+/// The signals that end it in order.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
 /// Stays connected and prints what happens, until a signal ends it in order.
-pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
+pub(super) async fn run(settings: &Settings, lock_after: Option<Duration>) -> Result<(), Failure> {
     super::sync::expect_relay(settings)?;
-    let interrupt = listen(SignalKind::interrupt())?;
-    let terminate = listen(SignalKind::terminate())?;
+    let mut signals = Signals {
+        interrupt: listen(SignalKind::interrupt())?,
+        terminate: listen(SignalKind::terminate())?,
+    };
+    let mut wrong = 0;
+    loop {
+        match once(settings, lock_after, &mut signals).await {
+            Ok(End::Signal) => return Ok(()),
+            Ok(End::Idle) => {
+                wrong = 0;
+                settings.printer.say("locked");
+            }
+            // Asked again after a lock; at the start one wrong passphrase is enough.
+            Err(failure) if failure.code == Code::WrongPassphrase && wrong > 0 => {
+                settings.printer.say(&failure.to_string());
+            }
+            Err(failure) => return Err(failure),
+        }
+        // The store is closed and its keys are gone; only a person may open it again.
+        if !settings.secret.is_typed() {
+            let failure = Failure::new(Code::Locked, "locked after nothing had happened");
+            return Err(failure.advise(
+                "start it again; at a terminal, without a file or variable that holds the \
+                 secret, it asks for the passphrase instead",
+            ));
+        }
+        wrong += 1;
+        if wrong > ATTEMPTS_MAX {
+            return Err(Failure::new(
+                Code::WrongPassphrase,
+                "three wrong passphrases",
+            ));
+        }
+    }
+}
+
+/// Opens the store and stays connected until one of the two ends.
+async fn once(
+    settings: &Settings,
+    lock_after: Option<Duration>,
+    signals: &mut Signals,
+) -> Result<End, Failure> {
     with_engine(settings, Reach::Online, |engine| async move {
         let events = engine.events();
         settings
             .printer
             .say("connected devices stay in step until Ctrl-C");
-        let (mut interrupt, mut terminate) = (interrupt, terminate);
         tokio::select! {
-            end = show_all(settings, &engine, events) => end,
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
+            end = show_all(settings, &engine, events, lock_after) => end,
+            _ = signals.interrupt.recv() => Ok(End::Signal),
+            _ = signals.terminate.recv() => Ok(End::Signal),
         }
     })
     .await
@@ -37,12 +95,36 @@ async fn show_all(
     settings: &Settings,
     engine: &Engine,
     mut events: EventStream,
-) -> Result<(), Failure> {
-    while let Some(event) = events.next().await {
+    lock_after: Option<Duration>,
+) -> Result<End, Failure> {
+    let mut since = Instant::now();
+    loop {
+        let idle = async {
+            match lock_after {
+                Some(after) => sleep_until(since + after).await,
+                None => std::future::pending().await,
+            }
+        };
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = idle => return Ok(End::Idle),
+        };
+        let Some(event) = event else { break };
+        if !is_of_the_link(&event) {
+            since = Instant::now();
+        }
         show_event(settings, engine, event).await?;
     }
     Err(
         Failure::failed("the engine ended; its store could not be written")
             .advise("look for the reason with -v, make room on the disk, start again"),
+    )
+}
+
+/// A connection that comes and goes is nothing that happened.
+fn is_of_the_link(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Connected { .. } | Event::Disconnected | Event::CaughtUp
     )
 }

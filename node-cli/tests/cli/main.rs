@@ -21,4 +21,5 @@ mod message;
 mod people;
 mod relay;
 mod revoke;
+mod store;
 mod verify;

@@ -72,7 +72,11 @@ fn the_owner_hands_over_and_is_out() {
     let said = people.laptop.fails(&owner, 2);
     assert!(said.contains("your own membership"), "{said}");
     assert!(said.contains("--yes"), "{said}");
-    let given = people.laptop.ok(&[&owner[..], &["--yes"]].concat());
+    let yes = [&owner[..], &["--yes"]].concat();
+    let said = people.laptop.fails(&yes, 1);
+    assert!(said.contains("only an admin can become the owner"), "{said}");
+    member(&people.laptop, "role", &["bob", "admin"]);
+    let given = people.laptop.ok(&yes);
     assert_eq!(given["role"], "owner");
     people.exchange();
     assert_eq!(role(&people.bob, &bob).as_deref(), Some("owner"));

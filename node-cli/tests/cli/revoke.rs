@@ -44,6 +44,9 @@ fn a_revoked_device_is_out_of_everything() {
     assert_eq!(texts(&people.bob), ["from the phone", "after the phone"]);
 
     people.phone.run(&["sync", "now", "--timeout", "5"]);
+    println!("{:?}", people.phone.lines(&["device", "list"]));
+    println!("{:?}", people.phone.lines(&["conversation", "show", "Harvest"]));
+    println!("{:?}", people.phone.lines(&["conversation", "member", "list", "Harvest"]));
     assert_eq!(texts(&people.phone), ["from the phone"]);
     let ended = people
         .phone
@@ -76,6 +79,10 @@ fn a_frozen_device_waits_until_it_is_thawed() {
     assert_eq!(thawed["state"], "active");
     people.laptop.ok(&["sync", "now"]);
     people.exchange();
+    println!("{:?}", people.phone.lines(&["device", "list"]));
+    println!("{:?}", people.phone.lines(&["status"]));
+    println!("{:?}", people.phone.lines(&["epoch", "list", "Harvest"]));
+    println!("{:?}", people.laptop.lines(&["epoch", "list", "Harvest"]));
     send(&people.phone, "thawed");
     people.exchange();
     assert!(texts(&people.bob).contains(&"thawed".to_owned()));

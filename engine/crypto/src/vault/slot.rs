@@ -85,6 +85,15 @@ pub struct VaultHeader {
     slots: Vec<Slot>,
 }
 
+/// A header on the way from one secret to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Opens by the old secret and by the new one.
+    pub both: VaultHeader,
+    /// Opens by the new one, and by those that have nothing to do with the change.
+    pub after: VaultHeader,
+}
+
 impl VaultHeader {
     /// Opens the vault with the first slot that fits.
     ///
@@ -161,6 +170,35 @@ impl VaultHeader {
         }
         self.slots = kept;
         Ok(())
+    }
+
+    /// Puts a new slot in the place of those that `old` opens, in two steps, so that at any moment
+    /// one of the two secrets opens the vault. The master key stays.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongKey`] when `old` opens no slot; as [`Self::add`] otherwise.
+    pub fn replace(
+        &self,
+        rng: &mut (impl CryptoRng + ?Sized),
+        vault: &Vault,
+        (old, new): (&Unlock<'_>, &Unlock<'_>),
+        params: Argon2Params,
+    ) -> Result<Replaced, VaultError> {
+        let mut both = self.clone();
+        both.add(rng, vault, new, params)?;
+        // The new one comes first: it is the only one left if the two secrets are the same.
+        let added: Vec<Slot> = both.slots.last().cloned().into_iter().collect();
+        let kept = self.slots.iter().filter(|slot| {
+            let slots = vec![(*slot).clone()];
+            Self { slots }.open(old).is_err()
+        });
+        let after = Self {
+            slots: added.into_iter().chain(kept.cloned()).collect(),
+        };
+        if after.slots.len() == both.slots.len() {
+            return Err(VaultError::WrongKey);
+        }
+        Ok(Replaced { both, after })
     }
 
     /// `version(1) || postcard(header)`.

@@ -111,3 +111,40 @@ fn names_are_per_kind_and_nothing_is_printed() {
     assert_eq!(format!("{vault:?}"), "Vault { .. }");
     assert_eq!(format!("{:?}", Unlock::Passphrase("secret")), "Passphrase");
 }
+
+#[test]
+fn a_secret_is_replaced_in_two_steps_and_the_others_stay() {
+    let (mut header, vault) = vault();
+    let (old, new, other) = (
+        Unlock::Passphrase("correct horse"),
+        Unlock::Passphrase("battery staple"),
+        Unlock::KeyFile(&KEY),
+    );
+    if header.open(&other).is_err() {
+        header.add(&mut rng(3), &vault, &other, QUICK).unwrap();
+    }
+    let sealed = vault.seal_record(3, b"name", b"value", &mut rng(2));
+    let sealed = sealed.unwrap();
+    let wrong = Unlock::Passphrase("incorrect horse");
+    let refused = header.replace(&mut rng(4), &vault, (&wrong, &new), QUICK);
+    assert_eq!(refused.unwrap_err(), VaultError::WrongKey);
+    let replaced = header.replace(&mut rng(4), &vault, (&old, &new), QUICK);
+    let replaced = replaced.unwrap();
+    for (header, opens) in [
+        (&replaced.both, [true, true, true]),
+        (&replaced.after, [false, true, true]),
+    ] {
+        for (secret, opens) in [&old, &new, &other].into_iter().zip(opens) {
+            let opened = header.open(secret);
+            assert_eq!(opened.is_ok(), opens, "{secret:?}");
+            if let Ok(vault) = opened {
+                assert_eq!(&*vault.open_record(3, b"name", &sealed).unwrap(), b"value");
+            }
+        }
+    }
+    // The same secret again: a new slot for the old one.
+    let same = header.replace(&mut rng(5), &vault, (&old, &old), QUICK);
+    let after = same.unwrap().after;
+    assert!(after.open(&old).is_ok() && after.open(&other).is_ok());
+    assert_ne!(after, header);
+}

@@ -1,7 +1,7 @@
 //! The hole in the kill rule of research/keys.md 2.3, and the rule without it.
 
 use crate::history::{FULL, HEIRS, History, Mix, OWNED, PLAIN, Wish, adversary, live};
-use crate::oracle::{self, ADMIN, Mask, Resolved, Rule, bit};
+use crate::oracle::{ADMIN, Mask, Resolved, Rule, bit};
 use crate::properties::{is_role_changed, removed};
 use crate::random::Random;
 use crate::{SYBILS, USERS, deliver, histories, look_back};
@@ -70,7 +70,7 @@ fn is_killed_later(history: &mut History, resolved: &Resolved) -> bool {
     let pairs = resolved.effective.iter();
     let mut pairs = pairs.flat_map(|r| resolved.valid.iter().map(|x| (*r, *x)));
     let dag = &mut history.dag;
-    pairs.any(|(r, x)| dag.ops[x].past & oracle::bit(r) != 0 && dag.kills(r, x))
+    pairs.any(|(r, x)| dag.ops[x].past & bit(r) != 0 && dag.kills(r, x))
 }
 
 #[derive(Debug, Default)]
@@ -81,8 +81,8 @@ struct Tally {
     later: usize,
 }
 
-/// Goes on from where bob and dan are out, honestly for a while; then up to eight operations by all
-/// who are out. That is where the hole is, and where random histories from the start rarely come.
+/// Goes on from where bob and dan are out, honestly for a while; then bob leaves beside his removal of
+/// dan, mostly, and all who are out add up to eight operations. That is where the hole is, and where random histories from the start rarely come.
 fn search(rule: Rule, runs: u64) -> Tally {
     let mut tally = Tally::default();
     for seed in 0..runs {
@@ -96,7 +96,11 @@ fn search(rule: Rule, runs: u64) -> Tally {
         if who.is_empty() || !now.undecided.is_empty() {
             continue;
         }
-        let (once, _) = adversary(&mut random, &honest, &who, USERS + SYBILS, mix);
+        let mut forged = honest.clone();
+        if random.percent(80) {
+            forged.attempt(BOB, 1, Wish::Remove(BOB), bit(0) | bit(1) | bit(2));
+        }
+        let (once, _) = adversary(&mut random, &forged, &who, USERS + SYBILS, mix);
         let (mut after, _) = adversary(&mut random, &once, &who, USERS + SYBILS, mix);
         let then = after.dag.resolve(after.dag.all());
         tally.tried += 1;
@@ -117,5 +121,5 @@ fn where_the_hole_was_nobody_takes_revenge() {
     let tally = search(Rule::Mended, histories());
     assert_eq!(tally.revenge, 0);
     assert!(tally.later > 0);
-    assert!(search(Rule::Paper, 5_000).revenge > 0);
+    assert!(search(Rule::Paper, 2_000).revenge > 0);
 }

@@ -78,6 +78,13 @@ impl Conversation {
                 );
                 match opened {
                     Ok((epoch, secret)) => self.learn(epoch, secret, context),
+                    // Who drew it did not know this device, which was added at the same time.
+                    Err(sheaf_crypto::SealError::NotARecipient)
+                        if self.is_part(context)
+                            && rekey.recipients().count() < limits::SEALS_PER_RECORD_MAX =>
+                    {
+                        self.complain_later(operation, rekey);
+                    }
                     Err(sheaf_crypto::SealError::NotARecipient) => {}
                     Err(error) => {
                         self.complain_later(operation, rekey);

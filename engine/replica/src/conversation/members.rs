@@ -352,8 +352,8 @@ impl Conversation {
         }
     }
 
-    /// A member device could not open its seal, or was not given one: the holder with the lowest id
-    /// forwards the secret.
+    /// A member device could not open its seal, or was not given one: who drew the epoch forwards the
+    /// secret, and so does the holder with the lowest id, since either may be gone.
     fn answer_bad_seal(&mut self, epoch: EpochId, to: DeviceId, context: &mut Context<'_>) {
         let view = Arc::clone(self.control.current());
         let live = view.live().any(|(device, _)| *device == to);
@@ -361,7 +361,11 @@ impl Conversation {
             .holders(&epoch)
             .into_iter()
             .find(|device| *device != to && view.device(device).is_some());
-        let mine = lowest == Some(context.account.device()) && self.epochs.holds(&epoch);
+        let own = context.account.device();
+        let facts = view.epochs.get(&epoch);
+        let author = facts.and_then(|facts| self.control.entry(&facts.operation));
+        let drew = author.is_some_and(|entry| entry.operation.author == own);
+        let mine = (drew || lowest == Some(own)) && self.epochs.holds(&epoch);
         if live
             && mine
             && let Err(error) = self.hand_over(epoch, &[to], context)

@@ -166,6 +166,10 @@ impl Conversation {
             self.load(segment, context);
             return Some(Work::Release(place));
         }
+        // Used now, so that it is not the one that makes room while the record is read.
+        if let Err(error) = self.segments.document(segment, &self.id) {
+            tracing::warn!(segment, %error, "document could not be made");
+        }
         let order = envelope_order(segment, place.0, place.1).to_vec();
         let range = Range {
             kind: Kind::Envelope,
@@ -188,6 +192,10 @@ impl Conversation {
         let Some(record) = self.withheld.get(&place).cloned() else {
             return Ok(());
         };
+        if !self.segments.is_ready(record.segment) {
+            self.work.push_front(Work::Release(place));
+            return Ok(());
+        }
         let Some(row) = rows.first() else {
             return Ok(());
         };

@@ -144,6 +144,15 @@ impl Replica {
             replica.outbox.restore(record);
         }
         replica.begin_run(sorted.run.as_ref());
+        // Changes of an earlier run may have been sealed and sent since: a copy or a restored backup
+        // does not know. Sealed again at the same place of their chain they would contradict it.
+        let mut pending = sorted
+            .conversations
+            .values()
+            .flat_map(|known| known.pending.values());
+        if pending.any(|pending| pending.run != replica.run) {
+            replica.outbox.hold();
+        }
         for (id, restored) in sorted.conversations {
             let conversation = Conversation::restore(restored)?;
             replica.pending = replica.pending.saturating_add(conversation.pending());

@@ -1,0 +1,96 @@
+//! Going over a store: what its kinds are called, and whether a value decodes.
+
+use crate::audit::{AuditEntry, AuditHead};
+
+use super::{
+    AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
+    EpochRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
+    RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord, WithheldRecord,
+    decode,
+};
+
+/// Every kind, in the order of its number.
+pub const KINDS: [Kind; 19] = [
+    Kind::Account,
+    Kind::Contact,
+    Kind::Conversation,
+    Kind::Operation,
+    Kind::Epoch,
+    Kind::Chain,
+    Kind::Envelope,
+    Kind::Pending,
+    Kind::Snapshot,
+    Kind::Segment,
+    Kind::Message,
+    Kind::Token,
+    Kind::Outbox,
+    Kind::Cursor,
+    Kind::Parked,
+    Kind::Run,
+    Kind::Audit,
+    Kind::Withheld,
+    Kind::AuditHead,
+];
+
+impl Kind {
+    /// The kind of a number, if it is one.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        KINDS.into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Contact => "contact",
+            Self::Conversation => "conversation",
+            Self::Operation => "operation",
+            Self::Epoch => "epoch",
+            Self::Chain => "chain",
+            Self::Envelope => "envelope",
+            Self::Pending => "pending",
+            Self::Snapshot => "snapshot",
+            Self::Segment => "segment",
+            Self::Message => "message",
+            Self::Token => "token",
+            Self::Outbox => "outbox",
+            Self::Cursor => "cursor",
+            Self::Parked => "parked",
+            Self::Run => "run",
+            Self::Audit => "audit",
+            Self::Withheld => "withheld",
+            Self::AuditHead => "audit head",
+        }
+    }
+}
+
+/// Whether a row decodes as what its kind says.
+///
+/// # Errors
+/// [`RecordError`] if it does not.
+pub fn check(row: &Row) -> Result<(), RecordError> {
+    let (kind, value) = (row.kind, row.value.as_slice());
+    match kind {
+        Kind::Account => decode::<AccountRecord>(kind, value).map(drop),
+        Kind::Contact => decode::<ContactRecord>(kind, value).map(drop),
+        Kind::Conversation => decode::<ConversationRecord>(kind, value).map(drop),
+        Kind::Operation => decode::<OperationRecord>(kind, value).map(drop),
+        Kind::Epoch => decode::<EpochRecord>(kind, value).map(drop),
+        Kind::Chain => decode::<ChainRecord>(kind, value).map(drop),
+        Kind::Envelope => decode::<EnvelopeRecord>(kind, value).map(drop),
+        Kind::Pending => decode::<PendingRecord>(kind, value).map(drop),
+        Kind::Snapshot => decode::<SnapshotRecord>(kind, value).map(drop),
+        Kind::Segment => decode::<SegmentRecord>(kind, value).map(drop),
+        Kind::Message => decode::<MessageRecord>(kind, value).map(drop),
+        Kind::Token => decode::<TokenRecord>(kind, value).map(drop),
+        Kind::Outbox => decode::<OutboxRecord>(kind, value).map(drop),
+        Kind::Cursor => decode::<CursorRecord>(kind, value).map(drop),
+        Kind::Parked => decode::<ParkedRecord>(kind, value).map(drop),
+        Kind::Run => decode::<RunRecord>(kind, value).map(drop),
+        Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),
+        Kind::Audit => decode::<AuditEntry>(kind, value).map(drop),
+        Kind::AuditHead => decode::<AuditHead>(kind, value).map(drop),
+    }
+}

@@ -1,0 +1,98 @@
+//! Going over a whole store: every record is opened and decoded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sheaf_replica::record::{self, KINDS, Kind};
+
+use super::guard::guarded;
+use super::{PART, ReadError, Store, is_bookkeeping};
+
+/// What a store holds, and what of it is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// One line for every kind that occurs.
+    pub kinds: Vec<KindReport>,
+    /// Rows of no kind that this version knows.
+    pub unknown: u64,
+    /// Every record opens, and still the whole makes no sense.
+    pub contradiction: Option<String>,
+}
+
+/// The records of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KindReport {
+    /// Its word, as docs/STORAGE.md lists it.
+    pub kind: &'static str,
+    /// How many there are.
+    pub records: u64,
+    /// How many of them do not open or do not decode.
+    pub damaged: u64,
+}
+
+impl CheckReport {
+    /// Nothing is damaged.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damaged() == 0 && self.contradiction.is_none()
+    }
+
+    /// All records.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.records).sum()
+    }
+
+    /// Damaged records, unknown rows included.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        let damaged: u64 = self.kinds.iter().map(|kind| kind.damaged).sum();
+        damaged.saturating_add(self.unknown)
+    }
+}
+
+impl Store {
+    /// Opens and decodes every record.
+    pub(crate) fn check(&self) -> Result<CheckReport, ReadError> {
+        guarded(|| self.check_all())?
+    }
+
+    fn check_all(&self) -> Result<CheckReport, ReadError> {
+        let mut found: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
+        let mut unknown = 0_u64;
+        for pair in self.db.iter() {
+            let (key, value) = pair?;
+            if is_bookkeeping(&key) || key.first() == Some(&PART) {
+                continue;
+            }
+            let Some(kind) = key.first().and_then(|number| Kind::of(*number)) else {
+                unknown = unknown.saturating_add(1);
+                continue;
+            };
+            let good = match self.row(kind, (key, value)) {
+                Ok(row) => record::check(&row).is_ok(),
+                Err(ReadError::Damaged) => false,
+                Err(other) => return Err(other),
+            };
+            let (records, damaged) = found.entry(kind).or_default();
+            *records = records.saturating_add(1);
+            *damaged = damaged.saturating_add(u64::from(!good));
+        }
+        let known: BTreeSet<Kind> = found.keys().copied().collect();
+        let kinds = KINDS.into_iter().filter(|kind| known.contains(kind));
+        let kinds = kinds.map(|kind| {
+            let (records, damaged) = found.get(&kind).copied().unwrap_or_default();
+            KindReport {
+                kind: kind.name(),
+                records,
+                damaged,
+            }
+        });
+        Ok(CheckReport {
+            kinds: kinds.collect(),
+            unknown,
+            contradiction: None,
+        })
+    }
+}

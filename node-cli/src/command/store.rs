@@ -1,0 +1,140 @@
+//! `sheaf store`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sheaf_engine::{CheckReport, Overwrite};
+
+use crate::exit::{Code, Failure};
+use crate::output::table;
+use crate::request::Settings;
+use crate::secret::Purpose;
+use crate::session::builder;
+
+#[derive(Serialize)]
+struct Made<'a> {
+    file: &'a Path,
+    rows: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Restored {
+    user: Option<String>,
+    device: Option<String>,
+    rows: u64,
+}
+
+#[derive(Serialize)]
+struct Checked {
+    sound: bool,
+    records: u64,
+    damaged: u64,
+    unknown: u64,
+    kinds: Vec<Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contradiction: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Kind {
+    kind: &'static str,
+    records: u64,
+    damaged: u64,
+}
+
+/// Writes everything to one file.
+pub(super) async fn backup(
+    settings: &Settings,
+    file: PathBuf,
+    overwrite: Overwrite,
+) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let store = builder(settings, Purpose::Open)?;
+    let made = store.backup(file.as_path(), overwrite).await?;
+    let made = Made {
+        file: &file,
+        rows: made.rows,
+        bytes: made.bytes,
+    };
+    settings.printer.show(&made, |made| {
+        let Made { file, rows, bytes } = made;
+        format!("{rows} rows, {bytes} bytes in {}", file.display())
+    })
+}
+
+/// Makes a store of a backup.
+pub(super) async fn restore(settings: &Settings, file: PathBuf) -> Result<(), Failure> {
+    let store = builder(settings, Purpose::Open)?;
+    settings.home.create()?;
+    let restored = store.restore(file).await?;
+    settings.home.relay(settings.relay.as_ref())?;
+    settings.printer.say(
+        "run `sheaf sync now` before anything else: what was sent after the backup is at the relay. \
+         The device that the backup is of must not write any more.",
+    );
+    let restored = Restored {
+        user: restored.user.map(|user| user.to_string()),
+        device: restored.device.map(|device| device.to_string()),
+        rows: restored.records,
+    };
+    settings.printer.show(&restored, |restored| {
+        let Restored { user, device, rows } = restored;
+        let (user, device) = (user.as_deref(), device.as_deref());
+        format!(
+            "{rows} rows restored\nuser    {}\ndevice  {}",
+            user.unwrap_or("none"),
+            device.unwrap_or("none")
+        )
+    })
+}
+
+/// Opens every record.
+pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let report = builder(settings, Purpose::Open)?.check().await?;
+    let checked = Checked {
+        sound: report.is_sound(),
+        records: report.records(),
+        damaged: report.damaged(),
+        unknown: report.unknown,
+        kinds: kinds(&report),
+        contradiction: report.contradiction.clone(),
+    };
+    settings.printer.show(&checked, text)?;
+    if checked.sound {
+        return Ok(());
+    }
+    let what = match &checked.contradiction {
+        Some(contradiction) => format!("the store is damaged: {contradiction}"),
+        None => format!("the store is damaged: {} records", checked.damaged),
+    };
+    Err(Failure::new(Code::Integrity, what).advise(
+        "keep a copy of the home; restore a backup into a new home with `sheaf store restore` and \
+         run `sheaf sync now` there, or link the device again",
+    ))
+}
+
+fn kinds(report: &CheckReport) -> Vec<Kind> {
+    let kinds = report.kinds.iter().map(|kind| Kind {
+        kind: kind.kind,
+        records: kind.records,
+        damaged: kind.damaged,
+    });
+    kinds.collect()
+}
+
+fn text(checked: &Checked) -> String {
+    let rows: Vec<_> = checked
+        .kinds
+        .iter()
+        .map(|kind| {
+            vec![
+                kind.kind.to_owned(),
+                kind.records.to_string(),
+                kind.damaged.to_string(),
+            ]
+        })
+        .collect();
+    table(&["KIND", "RECORDS", "DAMAGED"], &rows)
+}
