@@ -56,6 +56,9 @@ pub(crate) enum Noun {
     Init(InitArguments),
     /// Show the card that other people need to invite you
     Card,
+    /// Your account as a whole
+    #[command(subcommand, arg_required_else_help = true)]
+    Account(AccountVerb),
     /// People you know
     #[command(subcommand, arg_required_else_help = true)]
     Contact(ContactVerb),
@@ -65,6 +68,9 @@ pub(crate) enum Noun {
     /// Conversations and their members
     #[command(subcommand, arg_required_else_help = true)]
     Conversation(ConversationVerb),
+    /// Epochs of a conversation: the secrets it is sealed with
+    #[command(subcommand, arg_required_else_help = true)]
+    Epoch(EpochVerb),
     /// Messages of a conversation
     #[command(subcommand, arg_required_else_help = true)]
     Message(MessageVerb),
@@ -73,14 +79,17 @@ pub(crate) enum Noun {
     Sync(SyncVerb),
     /// Stay connected and print what happens, until Ctrl-C
     Run(RunArguments),
-    /// What opens this device's account
-    #[command(subcommand, arg_required_else_help = true)]
-    Account(AccountVerb),
     /// The encrypted store: backup, restoration, check
     #[command(subcommand, arg_required_else_help = true)]
     Store(StoreVerb),
     /// Show connection, pending changes, last sync and heads
     Status(StatusArguments),
+    /// Show what was noted about devices, contacts and misbehaviour
+    Audit {
+        /// Only what is not older: a time (RFC 3339) or a duration like 2h
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
     /// Show three devices and a relay at work on this machine
     Demo(DemoArguments),
     /// Print completions for a shell
@@ -88,8 +97,12 @@ pub(crate) enum Noun {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write one for every command
+    Man {
+        /// Directory to write the pages of all commands to; made if missing
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// `sheaf init`.
@@ -114,6 +127,19 @@ pub(crate) struct RunArguments {
 /// `sheaf account`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountVerb {
+    /// Become a new device of an account whose other devices are lost; reads the phrase from
+    /// standard input
+    Recover {
+        /// The account's own card, as any contact has it
+        #[arg(long)]
+        card: String,
+        /// This device's name
+        #[arg(long, value_name = "NAME")]
+        device: String,
+        /// Revoke every other device of the account
+        #[arg(long)]
+        yes: bool,
+    },
     /// Change the passphrase or key file; both are read in the order of the present ones
     Passphrase {
         /// File whose first line is the new passphrase
@@ -158,6 +184,24 @@ pub(crate) enum ContactVerb {
     },
     /// List the people you know
     List,
+    /// Show the sixty digits to compare with a contact's
+    Verify {
+        /// The contact, by id or name
+        user: String,
+        /// The digits are the same on the contact's side: mark as verified
+        #[arg(long)]
+        confirm: bool,
+    },
+    /// Refuse a contact's invites
+    Block {
+        /// The contact, by id or name
+        user: String,
+    },
+    /// Take a contact's invites again
+    Unblock {
+        /// The contact, by id or name
+        user: String,
+    },
 }
 
 /// `sheaf device`.
@@ -182,6 +226,36 @@ pub(crate) enum DeviceVerb {
     },
     /// List your devices
     List,
+    /// Give a device another name
+    Rename {
+        /// Id, beginning of an id, or name
+        device: String,
+        /// The new name
+        name: String,
+    },
+    /// Emergency brake: the device gets no new secret, and what it writes waits
+    Freeze {
+        /// Id, beginning of an id, or name
+        device: String,
+    },
+    /// Take a freeze back
+    Thaw {
+        /// Id, beginning of an id, or name
+        device: String,
+    },
+    /// End a device for good: out of the account and of every conversation, each under a new key
+    Revoke {
+        /// Id, beginning of an id, or name
+        device: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make a device the primary one
+    Handover {
+        /// Id, beginning of an id, or name
+        device: String,
+    },
 }
 
 /// `sheaf conversation`.
@@ -210,6 +284,36 @@ pub(crate) enum ConversationVerb {
     /// Members of a conversation
     #[command(subcommand, arg_required_else_help = true)]
     Member(MemberVerb),
+    /// Give a conversation another name
+    Rename {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// The new name
+        name: String,
+    },
+    /// End your own membership
+    Leave {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `sheaf epoch`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EpochVerb {
+    /// List the epochs
+    List {
+        /// Id, beginning of an id, or name
+        conversation: String,
+    },
+    /// Draw a new epoch for all member devices
+    Rotate {
+        /// Id, beginning of an id, or name
+        conversation: String,
+    },
 }
 
 /// `sheaf conversation member`.
@@ -230,6 +334,26 @@ pub(crate) enum MemberVerb {
         /// Id, beginning of an id, or name
         conversation: String,
     },
+    /// Remove a member, who loses every key to come
+    Remove {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// The member, by id or name
+        user: String,
+    },
+    /// Give a member another role
+    Role {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// The member, by id or name
+        user: String,
+        /// The new role
+        #[arg(value_enum)]
+        role: AnyRole,
+        /// Make somebody the owner, which ends your own membership
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// A member's role, as typed.
@@ -241,6 +365,19 @@ pub(crate) enum RoleName {
     Writer,
     /// Also adds members
     Admin,
+}
+
+/// A role that a member can be given, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AnyRole {
+    /// Reads
+    Reader,
+    /// Reads and writes
+    Writer,
+    /// Also adds and removes members
+    Admin,
+    /// Stands above everybody; there is one
+    Owner,
 }
 
 /// `sheaf message`.

@@ -1,9 +1,11 @@
 //! The commands: each asks the engine and shows the answer.
 
 mod account;
+mod audit;
 mod contact;
 mod conversation;
 mod device;
+mod epoch;
 mod event;
 mod import;
 mod message;
@@ -12,7 +14,10 @@ mod status;
 mod store;
 mod sync;
 
+use std::path::Path;
+
 use clap::CommandFactory;
+use serde::Serialize;
 
 use crate::arguments::Arguments;
 use crate::demo;
@@ -29,6 +34,12 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Card => account::card(settings).await,
         Request::AddContact { card, name } => contact::add(settings, card, name).await,
         Request::ListContacts => contact::list(settings).await,
+        Request::Verify { user, confirm } => contact::verify(settings, user, confirm).await,
+        Request::SetBlocked { user, standing } => {
+            contact::set_blocked(settings, user, standing).await
+        }
+        Request::Recover { card, device } => account::recover(settings, card, device).await,
+        Request::ChangeDevice { device, change } => device::change(settings, device, change).await,
         Request::LinkDevice { timeout } => device::link(settings, timeout).await,
         Request::JoinDevice {
             code,
@@ -48,6 +59,13 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
             role,
         } => conversation::add_member(settings, conversation, user, role).await,
         Request::ListMembers(typed) => conversation::list_members(settings, typed).await,
+        Request::ChangeConversation {
+            conversation: typed,
+            change,
+        } => conversation::change(settings, typed, change).await,
+        Request::ListEpochs(typed) => epoch::list(settings, typed).await,
+        Request::Rotate(typed) => epoch::rotate(settings, typed).await,
+        Request::Audit { since } => audit::audit(settings, since).await,
         Request::Send(send) => message::send(settings, send).await,
         Request::ListMessages(list) => message::list(settings, list).await,
         Request::Import { conversation, file } => {
@@ -62,7 +80,8 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Status { wait } => status::status(settings, wait).await,
         Request::Demo(demo) => demo::demo(settings, demo).await,
         Request::Completions(shell) => completions(settings, shell),
-        Request::Man => manual(settings),
+        Request::Man(None) => manual(settings),
+        Request::Man(Some(directory)) => manuals(settings, &directory),
     }
 }
 
@@ -88,4 +107,40 @@ pub(crate) fn manual(settings: &Settings) -> Result<(), Failure> {
     settings
         .printer
         .raw(String::from_utf8_lossy(&page).trim_end())
+}
+
+#[derive(Serialize)]
+struct Written {
+    directory: String,
+    pages: usize,
+}
+
+/// Writes a manual page for every command.
+///
+/// # Errors
+/// A failure that names the directory.
+pub(crate) fn manuals(settings: &Settings, directory: &Path) -> Result<(), Failure> {
+    let write = || -> Result<usize, std::io::Error> {
+        std::fs::create_dir_all(directory)?;
+        clap_mangen::generate_to(Arguments::command(), directory)?;
+        Ok(count(&Arguments::command()))
+    };
+    let pages = write().map_err(|error| {
+        Failure::failed(format!("cannot write to {}: {error}", directory.display()))
+    })?;
+    let written = Written {
+        directory: directory.display().to_string(),
+        pages,
+    };
+    settings.printer.show(&written, |written| {
+        format!("{} pages in {}", written.pages, written.directory)
+    })
+}
+
+/// A command and all below it.
+fn count(command: &clap::Command) -> usize {
+    command
+        .get_subcommands()
+        .map(count)
+        .fold(1, usize::saturating_add)
 }

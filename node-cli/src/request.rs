@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sheaf_engine::{MessageId, Overwrite, Role};
+use sheaf_engine::{MessageId, Overwrite, Role, Timestamp};
 use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
-    AccountVerb, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
-    GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb, SyncVerb,
+    AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
+    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb, SyncVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
 use crate::output::Printer;
 use crate::secret::SecretSource;
+use crate::time::{now_ms, parse_since};
 
 /// Most messages that one listing shows.
 const LIST_MAX: usize = 10_000;
@@ -40,6 +41,22 @@ pub(crate) enum Request {
         name: Option<String>,
     },
     ListContacts,
+    Verify {
+        user: String,
+        confirm: bool,
+    },
+    SetBlocked {
+        user: String,
+        standing: Standing,
+    },
+    Recover {
+        card: String,
+        device: String,
+    },
+    ChangeDevice {
+        device: String,
+        change: DeviceRequest,
+    },
     LinkDevice {
         timeout: Duration,
     },
@@ -62,6 +79,15 @@ pub(crate) enum Request {
         role: Role,
     },
     ListMembers(String),
+    ChangeConversation {
+        conversation: String,
+        change: ConversationRequest,
+    },
+    ListEpochs(String),
+    Rotate(String),
+    Audit {
+        since: Timestamp,
+    },
     Send(SendRequest),
     ListMessages(ListRequest),
     Import {
@@ -88,7 +114,33 @@ pub(crate) enum Request {
     },
     Demo(DemoArguments),
     Completions(clap_complete::Shell),
-    Man,
+    Man(Option<PathBuf>),
+}
+
+/// How a contact is to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Blocked,
+    Unblocked,
+}
+
+/// What is to become of a device.
+#[derive(Debug)]
+pub(crate) enum DeviceRequest {
+    Rename(String),
+    Freeze,
+    Thaw,
+    Revoke,
+    HandOver,
+}
+
+/// What is to become of a conversation or of a member.
+#[derive(Debug)]
+pub(crate) enum ConversationRequest {
+    RemoveMember(String),
+    SetRole(String, Role),
+    Rename(String),
+    Leave,
 }
 
 /// One message to send.
@@ -139,10 +191,12 @@ fn request(noun: Noun) -> Result<Request, Failure> {
             device: init.device,
         },
         Noun::Card => Request::Card,
-        Noun::Contact(ContactVerb::Add { card, name }) => Request::AddContact { card, name },
-        Noun::Contact(ContactVerb::List) => Request::ListContacts,
-        Noun::Device(verb) => device(verb),
-        Noun::Conversation(verb) => conversation(verb),
+        Noun::Account(verb) => account(verb)?,
+        Noun::Contact(verb) => contact(verb),
+        Noun::Device(verb) => device(verb)?,
+        Noun::Conversation(verb) => conversation(verb)?,
+        Noun::Epoch(EpochVerb::List { conversation }) => Request::ListEpochs(conversation),
+        Noun::Epoch(EpochVerb::Rotate { conversation }) => Request::Rotate(conversation),
         Noun::Message(verb) => message(verb)?,
         Noun::Sync(SyncVerb::Now { timeout }) => Request::SyncNow {
             timeout: seconds("--timeout", timeout)?,
@@ -152,17 +206,16 @@ fn request(noun: Noun) -> Result<Request, Failure> {
                 .map(|after| seconds("--lock-after", after))
                 .transpose()?,
         },
-        Noun::Account(AccountVerb::Passphrase {
-            new_passphrase_file,
-            new_key_file,
-        }) => Request::ChangeSecret(SecretSource::next(new_key_file, new_passphrase_file)),
         Noun::Store(verb) => store(verb),
         Noun::Status(status) => Request::Status {
             wait: seconds("--wait", status.wait)?,
         },
+        Noun::Audit { since } => Request::Audit {
+            since: Timestamp(since.map_or(Ok(0), |text| since_ms(&text))?),
+        },
         Noun::Demo(demo) => Request::Demo(demo),
         Noun::Completions { shell } => Request::Completions(shell),
-        Noun::Man => Request::Man,
+        Noun::Man { dir } => Request::Man(dir),
     })
 }
 
@@ -180,8 +233,51 @@ fn store(verb: StoreVerb) -> Request {
     }
 }
 
-fn device(verb: DeviceVerb) -> Request {
+/// What cannot be undone is done only when asked for in so many words.
+fn confirmed(yes: bool, what: String) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    Err(Failure::usage(what).advise("nothing was done; run it again with --yes to do it"))
+}
+
+fn account(verb: AccountVerb) -> Result<Request, Failure> {
     match verb {
+        AccountVerb::Passphrase {
+            new_passphrase_file,
+            new_key_file,
+        } => Ok(Request::ChangeSecret(SecretSource::next(
+            new_key_file,
+            new_passphrase_file,
+        ))),
+        AccountVerb::Recover { card, device, yes } => {
+            let what = "this makes a new device of the account and revokes all its other devices; \
+                        they cannot come back";
+            confirmed(yes, what.to_owned())?;
+            Ok(Request::Recover { card, device })
+        }
+    }
+}
+
+fn contact(verb: ContactVerb) -> Request {
+    match verb {
+        ContactVerb::Add { card, name } => Request::AddContact { card, name },
+        ContactVerb::List => Request::ListContacts,
+        ContactVerb::Verify { user, confirm } => Request::Verify { user, confirm },
+        ContactVerb::Block { user } => Request::SetBlocked {
+            user,
+            standing: Standing::Blocked,
+        },
+        ContactVerb::Unblock { user } => Request::SetBlocked {
+            user,
+            standing: Standing::Unblocked,
+        },
+    }
+}
+
+fn device(verb: DeviceVerb) -> Result<Request, Failure> {
+    let change = |device, change| Request::ChangeDevice { device, change };
+    Ok(match verb {
         DeviceVerb::Link { timeout } => Request::LinkDevice {
             timeout: Duration::from_secs(timeout),
         },
@@ -195,28 +291,81 @@ fn device(verb: DeviceVerb) -> Request {
             timeout: Duration::from_secs(timeout),
         },
         DeviceVerb::List => Request::ListDevices,
-    }
+        DeviceVerb::Rename { device, name } => change(device, DeviceRequest::Rename(name)),
+        DeviceVerb::Freeze { device } => change(device, DeviceRequest::Freeze),
+        DeviceVerb::Thaw { device } => change(device, DeviceRequest::Thaw),
+        DeviceVerb::Revoke { device, yes } => {
+            let what = format!(
+                "this ends the device \"{device}\" for good: it leaves your account and every \
+                 conversation, each gets a new key, and what it holds already stays on it"
+            );
+            confirmed(yes, what)?;
+            change(device, DeviceRequest::Revoke)
+        }
+        DeviceVerb::Handover { device } => change(device, DeviceRequest::HandOver),
+    })
 }
 
-fn conversation(verb: ConversationVerb) -> Request {
-    match verb {
+fn conversation(verb: ConversationVerb) -> Result<Request, Failure> {
+    Ok(match verb {
         ConversationVerb::Create { name, members } => Request::CreateConversation { name, members },
         ConversationVerb::List => Request::ListConversations,
         ConversationVerb::Show { conversation } => Request::ShowConversation(conversation),
         ConversationVerb::Heads { conversation } => Request::ShowHeads(conversation),
-        ConversationVerb::Member(MemberVerb::Add {
+        ConversationVerb::Member(verb) => member(verb)?,
+        ConversationVerb::Rename { conversation, name } => {
+            change_conversation(conversation, ConversationRequest::Rename(name))
+        }
+        ConversationVerb::Leave { conversation, yes } => {
+            let what = format!(
+                "this ends your membership in \"{conversation}\": none of your devices gets what \
+                 is written from then on, and only an admin can add you again"
+            );
+            confirmed(yes, what)?;
+            change_conversation(conversation, ConversationRequest::Leave)
+        }
+    })
+}
+
+fn change_conversation(conversation: String, change: ConversationRequest) -> Request {
+    Request::ChangeConversation {
+        conversation,
+        change,
+    }
+}
+
+fn member(verb: MemberVerb) -> Result<Request, Failure> {
+    Ok(match verb {
+        MemberVerb::Add {
             conversation,
             user,
             role,
-        }) => Request::AddMember {
+        } => Request::AddMember {
             conversation,
             user,
             role: role.into(),
         },
-        ConversationVerb::Member(MemberVerb::List { conversation }) => {
-            Request::ListMembers(conversation)
+        MemberVerb::List { conversation } => Request::ListMembers(conversation),
+        MemberVerb::Remove { conversation, user } => {
+            change_conversation(conversation, ConversationRequest::RemoveMember(user))
         }
-    }
+        MemberVerb::Role {
+            conversation,
+            user,
+            role,
+            yes,
+        } => {
+            let what = format!(
+                "this makes \"{user}\" the owner and ends your own membership in \
+                 \"{conversation}\": a conversation has one owner"
+            );
+            confirmed(yes || role != AnyRole::Owner, what)?;
+            change_conversation(
+                conversation,
+                ConversationRequest::SetRole(user, role.into()),
+            )
+        }
+    })
 }
 
 fn message(verb: MessageVerb) -> Result<Request, Failure> {
@@ -268,6 +417,13 @@ fn message_id(option: &str, text: &str) -> Result<MessageId, Failure> {
     })
 }
 
+fn since_ms(text: &str) -> Result<u64, Failure> {
+    parse_since(text, now_ms()).ok_or_else(|| {
+        Failure::usage(format!("--since is neither a time nor a duration: {text}"))
+            .advise("write a time like 2026-05-01T08:00:00Z, or a duration like 90s, 15m, 2h or 7d")
+    })
+}
+
 fn seconds(option: &str, seconds: f64) -> Result<Duration, Failure> {
     let longest = Duration::from_secs(7 * 24 * 3600);
     Duration::try_from_secs_f64(seconds)
@@ -282,6 +438,17 @@ impl From<RoleName> for Role {
             RoleName::Reader => Self::Reader,
             RoleName::Writer => Self::Writer,
             RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+impl From<AnyRole> for Role {
+    fn from(name: AnyRole) -> Self {
+        match name {
+            AnyRole::Reader => Self::Reader,
+            AnyRole::Writer => Self::Writer,
+            AnyRole::Admin => Self::Admin,
+            AnyRole::Owner => Self::Owner,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! From what a person types to the one thing that is meant.
 
-use sheaf_engine::{ContactInfo, Conversation, ConversationInfo, Engine, UserId};
+use sheaf_engine::{
+    ContactInfo, Conversation, ConversationInfo, DeviceInfo, DeviceStanding, Engine, Role, UserId,
+};
 
 use crate::exit::Failure;
 
@@ -32,6 +34,27 @@ impl Named for ContactInfo {
 
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl Named for DeviceInfo {
+    fn id(&self) -> String {
+        self.device.to_string()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A member as a conversation lists it: person, name used here, role, number of devices.
+impl Named for (UserId, String, Role, usize) {
+    fn id(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn name(&self) -> &str {
+        &self.1
     }
 }
 
@@ -83,6 +106,29 @@ pub(crate) async fn conversation(
 /// As [`find`].
 pub(crate) async fn user(engine: &Engine, typed: &str) -> Result<UserId, Failure> {
     Ok(find(engine.contacts().await?, typed, "contact")?.user)
+}
+
+/// The own device that `typed` names. A revoked one is meant only if no other fits.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) async fn device(engine: &Engine, typed: &str) -> Result<DeviceInfo, Failure> {
+    let devices = engine.devices().await?;
+    let live = devices.iter().cloned();
+    let live = live.filter(|device| device.state != DeviceStanding::Revoked);
+    match find(live.collect(), typed, "device") {
+        Ok(device) => Ok(device),
+        Err(_) => find(devices, typed, "device"),
+    }
+}
+
+/// The member that `typed` names, who need not be a contact.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn member(info: &ConversationInfo, typed: &str) -> Result<UserId, Failure> {
+    let members = info.members.clone();
+    Ok(find(members, typed, "conversation member")?.0)
 }
 
 #[cfg(test)]

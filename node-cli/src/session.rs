@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sheaf_engine::{
     BackupError, CommandError, Engine, EngineBuilder, EngineError, LinkError, OpenError, ReadError,
+    UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -13,6 +14,11 @@ use crate::secret::{Purpose, Secret};
 
 /// Variable that holds the token for relays that ask for one.
 const RELAY_TOKEN: &str = "SHEAF_RELAY_TOKEN";
+
+/// Longest wait for the relay's receipts of a change that is durable here.
+const LET_GO_MAX: Duration = Duration::from_millis(1_500);
+/// How often it is looked whether they came.
+const LET_GO_STEP: Duration = Duration::from_millis(50);
 
 /// Whether the command exchanges anything with the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +117,49 @@ pub(crate) async fn connect(engine: &Engine, timeout: Duration) -> Result<(), Fa
     Ok(engine.wait_connected(timeout).await?)
 }
 
+/// How a command that changes something is opened: connected where a relay is known.
+///
+/// # Errors
+/// A failure when the remembered relay does not read.
+pub(crate) fn change_reach(settings: &Settings) -> Result<Reach, Failure> {
+    let relay = settings.home.relay(settings.relay.as_ref())?;
+    Ok(relay.map_or(Reach::Offline, |_| Reach::Online))
+}
+
+/// Gives what is durable here a moment to reach the relay, and says so if it did not.
+///
+/// # Errors
+/// What the engine fails with; an unreachable relay is no failure.
+pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), Failure> {
+    if change_reach(settings)? == Reach::Offline {
+        return Ok(());
+    }
+    let gone = async {
+        while engine.overview().await?.pending > 0 {
+            tokio::time::sleep(LET_GO_STEP).await;
+        }
+        Ok::<(), EngineError>(())
+    };
+    match tokio::time::timeout(LET_GO_MAX, gone).await {
+        Ok(gone) => Ok(gone?),
+        Err(_) => {
+            settings
+                .printer
+                .say("not at the relay yet; it goes out at the next connection");
+            Ok(())
+        }
+    }
+}
+
+/// The person whose device this is.
+///
+/// # Errors
+/// [`Code::NoStore`] without an account.
+pub(crate) async fn own_user(engine: &Engine) -> Result<UserId, Failure> {
+    let user = engine.overview().await?.user;
+    Ok(user.ok_or(EngineError::Command(CommandError::NoAccount))?)
+}
+
 impl From<OpenError> for Failure {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -190,6 +239,21 @@ fn command_failure(error: &CommandError) -> Failure {
         CommandError::Link(_) => (
             Code::NotApproved,
             Some("start again with `sheaf device link` on the existing device"),
+        ),
+        CommandError::NotAllowed => (
+            Code::Failed,
+            Some(
+                "`sheaf conversation member list` shows who may change your role, and \
+                 `sheaf device list` whether this device takes part",
+            ),
+        ),
+        CommandError::Blocked(_) => (
+            Code::Failed,
+            Some("`sheaf contact unblock` takes invites again"),
+        ),
+        CommandError::BadPhrase(_) => (
+            Code::Failed,
+            Some("type the 24 words as they were shown, separated by blanks"),
         ),
         _ => (Code::Failed, None),
     };

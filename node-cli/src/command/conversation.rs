@@ -1,5 +1,7 @@
 //! `sheaf conversation`.
 
+mod change;
+
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sheaf_engine::{ConversationInfo, Role};
@@ -8,7 +10,9 @@ use crate::exit::Failure;
 use crate::output::{harmless, table};
 use crate::request::Settings;
 use crate::resolve;
-use crate::session::{Reach, with_engine};
+use crate::session::{Reach, change_reach, let_go, with_engine};
+
+pub(super) use change::{add_member, change};
 
 #[derive(Serialize)]
 struct Summary {
@@ -66,13 +70,22 @@ struct Created {
 }
 
 #[derive(Serialize)]
-struct Added {
+struct Membership {
     conversation: String,
     user: String,
     role: &'static str,
 }
 
-fn role_name(role: Role) -> &'static str {
+impl Membership {
+    fn show(&self, settings: &Settings) -> Result<(), Failure> {
+        settings.printer.show(self, |shown| {
+            format!("{} is {} now", shown.user, shown.role)
+        })
+    }
+}
+
+/// A role as it is shown.
+pub(super) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Reader => "reader",
         Role::Writer => "writer",
@@ -113,21 +126,22 @@ pub(super) async fn create(
     name: String,
     members: Vec<String>,
 ) -> Result<(), Failure> {
-    let shown = with_engine(settings, Reach::Offline, |engine| async move {
+    with_engine(settings, change_reach(settings)?, |engine| async move {
         let mut users = Vec::with_capacity(members.len());
         for typed in &members {
             users.push(resolve::user(&engine, typed).await?);
         }
         let created = engine.create_conversation(&name, &users, None).await?;
-        Ok(Created {
+        let shown = Created {
             conversation: created.id().to_string(),
             name,
-        })
+        };
+        settings
+            .printer
+            .show(&shown, |shown| shown.conversation.clone())?;
+        let_go(settings, &engine).await
     })
-    .await?;
-    settings
-        .printer
-        .show(&shown, |shown| shown.conversation.clone())
+    .await
 }
 
 /// Lists the conversations.
@@ -220,29 +234,6 @@ pub(super) async fn heads(settings: &Settings, typed: String) -> Result<(), Fail
             heads.map(|head| format!("{}  {head}", segment.segment))
         });
         lines.collect::<Vec<_>>().join("\n")
-    })
-}
-
-/// Adds a member.
-pub(super) async fn add_member(
-    settings: &Settings,
-    typed: String,
-    user: String,
-    role: Role,
-) -> Result<(), Failure> {
-    let added = with_engine(settings, Reach::Offline, |engine| async move {
-        let (conversation, info) = resolve::conversation(&engine, &typed).await?;
-        let user = resolve::user(&engine, &user).await?;
-        conversation.add_member(user, role).await?;
-        Ok(Added {
-            conversation: info.conversation.to_string(),
-            user: user.to_string(),
-            role: role_name(role),
-        })
-    })
-    .await?;
-    settings.printer.show(&added, |added| {
-        format!("{} is {} now", added.user, added.role)
     })
 }
 

@@ -1,10 +1,13 @@
 //! `sheaf device`: linking on both sides, and the list.
 
+mod change;
+mod qr;
+
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::{DeviceInfo, Engine, Event, EventStream};
+use sheaf_engine::{DeviceInfo, DeviceStanding, Engine, Event, EventStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::exit::{Code, Failure};
@@ -12,6 +15,8 @@ use crate::output::{harmless, table};
 use crate::request::Settings;
 use crate::session::{Reach, connect, with_engine, with_new_engine};
 use crate::time::rfc3339;
+
+pub(super) use change::change;
 
 /// Longest wait for the relay before linking begins.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -42,6 +47,8 @@ struct Device {
     device: String,
     name: String,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
     this: bool,
     primary: bool,
     last_seen: Option<String>,
@@ -52,7 +59,12 @@ impl From<DeviceInfo> for Device {
         Self {
             device: info.device.to_string(),
             name: info.name,
-            state: "active",
+            state: match info.state {
+                DeviceStanding::Active => "active",
+                DeviceStanding::Frozen => "frozen",
+                DeviceStanding::Revoked => "revoked",
+            },
+            refused: info.refused,
             this: info.this,
             primary: info.primary,
             last_seen: info.last_seen.map(|time| rfc3339(time.0)),
@@ -73,6 +85,7 @@ pub(super) async fn link(settings: &Settings, timeout: Duration) -> Result<(), F
         connect(&engine, timeout.min(CONNECT_MAX)).await?;
         let mut events = engine.events();
         let code = engine.start_link().await?;
+        qr::show(settings, &code);
         settings.printer.show(&Offered { code: &code }, |shown| {
             format!(
                 "On the new device: sheaf device join {} --device NAME",

@@ -8,6 +8,7 @@ use crate::output::harmless;
 use crate::request::Settings;
 use crate::time::now_ms;
 
+use super::conversation::role_name;
 use super::message::{Names, Shown, names};
 
 /// Prints one event.
@@ -119,7 +120,66 @@ fn describe(event: &Event) -> Option<(Value, String)> {
             }),
             format!("device {device} joined {conversation}"),
         ),
-        other => return describe_rest(other),
+        other => return describe_change(other).or_else(|| describe_rest(other)),
+    })
+}
+
+/// What became of members, devices and names.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no line of its own is not shown"
+)]
+fn describe_change(event: &Event) -> Option<(Value, String)> {
+    let id = |id: &dyn std::fmt::Display| id.to_string();
+    Some(match event {
+        Event::MemberRemoved { conversation, user } => (
+            json!({ "event": "member_removed", "conversation": id(conversation), "user": id(user) }),
+            format!("{user} is out of {conversation}"),
+        ),
+        Event::RoleChanged {
+            conversation,
+            user,
+            role,
+        } => {
+            let role = role_name(*role);
+            (
+                json!({
+                    "event": "role_changed",
+                    "conversation": id(conversation),
+                    "user": id(user),
+                    "role": role,
+                }),
+                format!("{user} is {role} in {conversation} now"),
+            )
+        }
+        Event::DeviceDetached {
+            conversation,
+            device,
+        } => (
+            json!({
+                "event": "device_detached",
+                "conversation": id(conversation),
+                "device": id(device),
+            }),
+            format!("device {device} is out of {conversation}"),
+        ),
+        Event::ConversationRenamed { conversation, name } => (
+            json!({
+                "event": "conversation_renamed",
+                "conversation": id(conversation),
+                "name": name,
+            }),
+            format!("{conversation} is called {} now", harmless(name)),
+        ),
+        Event::ContactDevicesChanged { user, verified } => (
+            json!({
+                "event": "contact_devices_changed",
+                "user": id(user),
+                "verified": verified,
+            }),
+            format!("contact {user} has other devices than before"),
+        ),
+        _ => return None,
     })
 }
 

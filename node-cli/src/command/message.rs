@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sheaf_engine::{
-    ConversationInfo, Draft, Engine, Event, EventStream, MessageId, MessageRecord, Page, UserId,
+    ConversationInfo, DeviceStanding, Draft, Engine, Event, EventStream, MessageId, MessageRecord, Page, UserId,
 };
 use tokio::time::timeout;
 
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::output::harmless;
 use crate::request::{ListRequest, SendRequest, Settings};
 use crate::resolve;
@@ -100,7 +100,8 @@ pub(super) async fn send(settings: &Settings, send: SendRequest) -> Result<(), F
     };
     let sent = with_engine(settings, reach, |engine| async move {
         let mut events = engine.events();
-        let (conversation, _) = resolve::conversation(&engine, &send.conversation).await?;
+        let (conversation, info) = resolve::conversation(&engine, &send.conversation).await?;
+        expect_part(settings, &engine, &info).await?;
         let mut draft = Draft::text(send.text);
         draft.reply_to = send.reply_to;
         let message = match send.token {
@@ -120,6 +121,32 @@ pub(super) async fn send(settings: &Settings, send: SendRequest) -> Result<(), F
     settings
         .printer
         .show(&sent, |sent| format!("{}  {}", sent.message, sent.state))
+}
+
+/// Nobody would take what a revoked device writes, and what a frozen one writes waits.
+async fn expect_part(
+    settings: &Settings,
+    engine: &Engine,
+    info: &ConversationInfo,
+) -> Result<(), Failure> {
+    if info.takes_part {
+        return Ok(());
+    }
+    let devices = engine.devices().await?;
+    let own = devices.iter().find(|device| device.this);
+    match own.map(|device| device.state) {
+        Some(DeviceStanding::Revoked) => {
+            let failure = Failure::new(Code::NotApproved, "this device was revoked");
+            Err(failure.advise("link it again in another --home: `sheaf device join`"))
+        }
+        Some(DeviceStanding::Frozen) => {
+            settings
+                .printer
+                .say("this device is frozen; what it writes waits until another one thaws it");
+            Ok(())
+        }
+        Some(DeviceStanding::Active) | None => Ok(()),
+    }
 }
 
 /// Waits for the relay's receipt; true once it is there.

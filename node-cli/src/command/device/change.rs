@@ -1,0 +1,130 @@
+//! Changes of one's own device list.
+
+use serde::Serialize;
+use sheaf_engine::{DeviceInfo, Engine, RevocationReport};
+
+use crate::exit::Failure;
+use crate::output::harmless;
+use crate::request::{DeviceRequest, Settings};
+use crate::resolve;
+use crate::session::{change_reach, let_go, with_engine};
+
+#[derive(Serialize)]
+struct Renamed {
+    device: String,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct Standing {
+    device: String,
+    state: &'static str,
+}
+
+#[derive(Serialize)]
+struct Primary {
+    device: String,
+    primary: bool,
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    device: String,
+    state: &'static str,
+    rotated: Vec<String>,
+    outstanding: Vec<String>,
+}
+
+impl From<RevocationReport> for Revoked {
+    fn from(report: RevocationReport) -> Self {
+        Self {
+            device: report.device.to_string(),
+            state: "revoked",
+            rotated: report.rotated.iter().map(ToString::to_string).collect(),
+            outstanding: report.outstanding.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Changes a device: durable here when it is printed, then given a moment to reach the relay.
+pub(in crate::command) async fn change(
+    settings: &Settings,
+    typed: String,
+    change: DeviceRequest,
+) -> Result<(), Failure> {
+    with_engine(settings, change_reach(settings)?, |engine| async move {
+        let device = resolve::device(&engine, &typed).await?;
+        apply(settings, &engine, device, change).await?;
+        let_go(settings, &engine).await
+    })
+    .await
+}
+
+async fn apply(
+    settings: &Settings,
+    engine: &Engine,
+    info: DeviceInfo,
+    change: DeviceRequest,
+) -> Result<(), Failure> {
+    let (id, device) = (info.device, info.device.to_string());
+    let shown = harmless(&info.name);
+    match change {
+        DeviceRequest::Rename(name) => {
+            engine.rename_device(id, &name).await?;
+            settings.printer.show(&Renamed { device, name }, |renamed| {
+                format!("{shown} is called {} now", harmless(&renamed.name))
+            })
+        }
+        DeviceRequest::Freeze => {
+            engine.freeze_device(id).await?;
+            standing(settings, device, "frozen", &shown)
+        }
+        DeviceRequest::Thaw => {
+            engine.thaw_device(id).await?;
+            standing(settings, device, "active", &shown)
+        }
+        DeviceRequest::HandOver => {
+            engine.hand_over(id).await?;
+            let primary = Primary {
+                device,
+                primary: true,
+            };
+            settings
+                .printer
+                .show(&primary, |_| format!("{shown} is the primary device now"))
+        }
+        DeviceRequest::Revoke => {
+            let revoked = Revoked::from(engine.revoke_device(id).await?);
+            settings
+                .printer
+                .show(&revoked, |revoked| words(revoked, &shown))
+        }
+    }
+}
+
+fn standing(
+    settings: &Settings,
+    device: String,
+    state: &'static str,
+    shown: &str,
+) -> Result<(), Failure> {
+    settings
+        .printer
+        .show(&Standing { device, state }, |standing| {
+            format!("{shown} is {} now", standing.state)
+        })
+}
+
+fn words(revoked: &Revoked, shown: &str) -> String {
+    let mut words = format!(
+        "{shown} is revoked; out of {} conversations, each under a new key",
+        revoked.rotated.len()
+    );
+    if !revoked.outstanding.is_empty() {
+        words.push_str(&format!(
+            "\nstill part of {}; another member's device takes it out there",
+            revoked.outstanding.join(", ")
+        ));
+    }
+    words
+}
