@@ -8,7 +8,8 @@ use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
-    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb, SyncVerb,
+    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb,
+    SyncVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sheaf_engine::{
-    ConversationInfo, DeviceStanding, Draft, Engine, Event, EventStream, MessageId, MessageRecord, Page, UserId,
+    ConversationInfo, DeviceStanding, Draft, Engine, Event, EventStream, MessageId, MessageRecord,
+    Page, UserId,
 };
 use tokio::time::timeout;
 

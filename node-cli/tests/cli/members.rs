@@ -74,7 +74,10 @@ fn the_owner_hands_over_and_is_out() {
     assert!(said.contains("--yes"), "{said}");
     let yes = [&owner[..], &["--yes"]].concat();
     let said = people.laptop.fails(&yes, 1);
-    assert!(said.contains("only an admin can become the owner"), "{said}");
+    assert!(
+        said.contains("only an admin can become the owner"),
+        "{said}"
+    );
     member(&people.laptop, "role", &["bob", "admin"]);
     let given = people.laptop.ok(&yes);
     assert_eq!(given["role"], "owner");

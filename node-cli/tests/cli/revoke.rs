@@ -45,8 +45,16 @@ fn a_revoked_device_is_out_of_everything() {
 
     people.phone.run(&["sync", "now", "--timeout", "5"]);
     println!("{:?}", people.phone.lines(&["device", "list"]));
-    println!("{:?}", people.phone.lines(&["conversation", "show", "Harvest"]));
-    println!("{:?}", people.phone.lines(&["conversation", "member", "list", "Harvest"]));
+    println!(
+        "{:?}",
+        people.phone.lines(&["conversation", "show", "Harvest"])
+    );
+    println!(
+        "{:?}",
+        people
+            .phone
+            .lines(&["conversation", "member", "list", "Harvest"])
+    );
     assert_eq!(texts(&people.phone), ["from the phone"]);
     let ended = people
         .phone
