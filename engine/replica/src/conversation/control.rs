@@ -387,9 +387,12 @@ impl Conversation {
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
-        if let Body::Forward(forward) = &operation.body {
-            // The recipient lacks the newest: it reads where it can.
-            epochs.extend(self.epochs.newest_held_by(&view, &forward.device));
+        for device in concerned(&operation.body) {
+            // Who lacks the newest reads where he can.
+            let reads = |epoch: &EpochId| view.holders(epoch).contains(&device);
+            if !view.newest.iter().any(reads) {
+                epochs.extend(self.epochs.newest_held_by(&view, &device));
+            }
         }
         self.accept_operation(&signed, context)
             .map_err(|error| CommandError::Refused(error.to_string()))?;
@@ -472,6 +475,16 @@ impl Conversation {
             .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
         self.seen.insert(chain, (inner.seq, item));
         self.write_chain(chain.0, chain.1, context);
+    }
+}
+
+/// Devices that must be able to read an operation, whatever they were not given before.
+fn concerned(body: &Body) -> Vec<DeviceId> {
+    match body {
+        Body::Forward(forward) => vec![forward.device],
+        Body::Thaw { device } => vec![*device],
+        Body::Rekey(rekey) => rekey.recipients().collect(),
+        _ => Vec::new(),
     }
 }
 

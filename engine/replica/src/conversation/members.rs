@@ -221,7 +221,7 @@ impl Conversation {
                     Body::Thaw { device }
                 };
                 self.write_operation(body, context)?;
-                changed |= wanted;
+                changed = true;
             }
         }
         if changed {

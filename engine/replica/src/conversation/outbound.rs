@@ -49,7 +49,9 @@ impl Conversation {
         context: &mut Context<'_>,
     ) -> Result<Reply, CommandError> {
         let role = self.control.current().role(&context.account.user());
-        if role.is_none_or(|role| role < Role::Writer) {
+        // What a frozen device writes waits with it; a detached one has nobody to write to.
+        let attached = self.has_device(&context.account.device());
+        if !attached || role.is_none_or(|role| role < Role::Writer) {
             return Err(CommandError::NotAllowed);
         }
         if *context.pending >= limits::PENDING_CHANGES_MAX {
