@@ -13,7 +13,7 @@ use crate::exit::{Code, Failure};
 use crate::output::harmless;
 use crate::request::{ListRequest, SendRequest, Settings};
 use crate::resolve;
-use crate::session::{Reach, with_engine};
+use crate::session::{Reach, own_user, with_engine};
 use crate::time::{rfc3339, rfc3339_signed};
 
 #[derive(Serialize)]
@@ -130,7 +130,10 @@ async fn expect_part(
     engine: &Engine,
     info: &ConversationInfo,
 ) -> Result<(), Failure> {
-    if info.takes_part {
+    let user = own_user(engine).await?;
+    let member = info.members.iter().any(|(known, ..)| *known == user);
+    // Who is no member is told so by the engine.
+    if info.takes_part || !member {
         return Ok(());
     }
     let devices = engine.devices().await?;
@@ -140,13 +143,13 @@ async fn expect_part(
             let failure = Failure::new(Code::NotApproved, "this device was revoked");
             Err(failure.advise("link it again in another --home: `sheaf device join`"))
         }
-        Some(DeviceStanding::Frozen) => {
-            settings
-                .printer
-                .say("this device is frozen; what it writes waits until another one thaws it");
+        // A freeze may be known from the conversation alone.
+        Some(DeviceStanding::Frozen | DeviceStanding::Active) | None => {
+            settings.printer.say(
+                "this device is frozen or not taken in; what it writes waits until that is over",
+            );
             Ok(())
         }
-        Some(DeviceStanding::Active) | None => Ok(()),
     }
 }
 

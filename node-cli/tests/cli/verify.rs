@@ -39,7 +39,9 @@ fn both_see_the_same_digits() {
     people.laptop.ok(&["sync", "now"]);
     people.bob.ok(&["sync", "now"]);
     let alice = contact(&people.bob, "alice");
-    println!("after a new device: {alice}");
+    assert_eq!(alice["changed"], true, "{alice}");
+    let looked = people.bob.ok(&["contact", "verify", "alice"]);
+    assert_eq!(looked["verified"], false, "to be compared again");
     let noted = people.bob.lines(&["audit"]);
     let verified = noted
         .iter()
