@@ -90,7 +90,6 @@ fn a_frozen_device_is_not_heard() {
 }
 
 #[test]
-#[ignore = "a thaw is published only under epochs that the thawed device does not hold"]
 fn a_thawed_device_writes_and_reads_again() {
     let people = frozen();
     send(&people.laptop, "without the phone");
