@@ -14,13 +14,24 @@ fn open(directory: &Path) -> Store {
     Store::open(directory, &unlock, Some(Argon2Params::default())).unwrap()
 }
 
+/// A message of so many bytes of text, encoded by hand.
 fn message(number: u8, bytes: usize) -> Write {
     let key = Key {
-        kind: Kind::Audit,
+        kind: Kind::Message,
         scope: b"scope".to_vec(),
         order: vec![number],
     };
-    let value = Some(vec![number; bytes]);
+    let length = [
+        0x80 | (bytes & 0x7f),
+        0x80 | (bytes >> 7 & 0x7f),
+        bytes >> 14,
+    ];
+    let length = length.map(|byte| u8::try_from(byte).unwrap());
+    let text = vec![b'x'; bytes];
+    // Version, message, author, device, segment, text, no answer, no notice, no origin.
+    let (ids, end) = ([number; 16 + 32 + 32], [0; 3]);
+    let parts: [&[u8]; 6] = [&[1], &ids, &[0], &length, &text, &end];
+    let value = Some(parts.concat());
     Write { key, value }
 }
 
@@ -70,8 +81,8 @@ fn a_restored_store_holds_the_same_rows_and_is_another_store() {
         open(&home.path().join("restored")),
     );
     assert_eq!(
-        old.scan(Kind::Audit).unwrap(),
-        new.scan(Kind::Audit).unwrap()
+        old.scan(Kind::Message).unwrap(),
+        new.scan(Kind::Message).unwrap()
     );
     assert_ne!(old.fingerprint, new.fingerprint);
     assert_eq!(names(home.path()), ["backup", "restored", "state"]);
@@ -79,7 +90,7 @@ fn a_restored_store_holds_the_same_rows_and_is_another_store() {
     fill(&new, vec![message(9, 10)]);
     drop(new);
     let again = open(&home.path().join("restored"));
-    assert_eq!(again.scan(Kind::Audit).unwrap().len(), 6);
+    assert_eq!(again.scan(Kind::Message).unwrap().len(), 6);
 }
 
 #[test]
