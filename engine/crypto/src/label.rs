@@ -10,6 +10,7 @@ pub(crate) mod hash {
     pub(crate) const OPERATION: &[u8] = b"sheaf1/op";
     pub(crate) const EPOCH: &[u8] = b"sheaf1/epoch-id";
     pub(crate) const ACTOR: &[u8] = b"sheaf1/actor";
+    pub(crate) const DOCUMENTS: &[u8] = b"sheaf1/documents";
     pub(crate) const SAFETY_NUMBER: &[u8] = b"sheaf1/sn";
     pub(crate) const LINK_COMMITMENT: &[u8] = b"sheaf1/sas-commit";
     pub(crate) const LINK_TRANSCRIPT: &[u8] = b"sheaf1/link-transcript";

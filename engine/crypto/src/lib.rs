@@ -46,7 +46,7 @@ pub use epoch::{
 pub use evidence::{Evidence, SignedInner};
 pub use id::{
     ConversationId, DeviceId, EpochId, IdError, ItemId, OperationId, RunId, UserId, actor_bytes,
-    item_of_record,
+    document_digest, item_of_record,
 };
 pub use inbox::{
     InboxError, InboxMessage, InboxPart, JoinedInbox, join_inbox_parts, open_inbox_part, seal_inbox,

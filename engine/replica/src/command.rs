@@ -167,6 +167,8 @@ pub enum Command {
     LiftQuarantine(DeviceId),
     /// Draw a new epoch.
     Rotate(ConversationId),
+    /// Acknowledge at once what was seen, instead of a while later.
+    Acknowledge,
     /// Send one message.
     Send {
         /// The conversation.
@@ -459,4 +461,32 @@ pub struct ConversationInfo {
     pub topics: Vec<sheaf_protocol::TopicId>,
     /// All topics of the conversation have been read to their end on the present connection.
     pub caught_up: bool,
+    /// How the other devices that take part stand.
+    pub peers: Vec<PeerInfo>,
+    /// It is proved that every device that takes part has everything that this one has, and the
+    /// other way round.
+    pub synced: bool,
+}
+
+/// How another device of a conversation stands, as its own signed items say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The device.
+    pub device: DeviceId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Items here that it has not said to have; checkpoints in between count.
+    pub lacks: u64,
+    /// Segments in which it has the same items and states other documents.
+    pub differs: Vec<u32>,
+    /// When an item of it was last taken in.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl PeerInfo {
+    /// It is proved that the device has everything that this one has, with the same documents.
+    #[must_use]
+    pub fn has_everything(&self) -> bool {
+        self.lacks == 0 && self.differs.is_empty()
+    }
 }

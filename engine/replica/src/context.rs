@@ -5,6 +5,7 @@ use rand_core::CryptoRng;
 use sheaf_crypto::RunId;
 
 use crate::account::{Account, Contacts};
+use crate::agenda::Agenda;
 use crate::outbox::Outbox;
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -21,6 +22,8 @@ pub(crate) struct Context<'a> {
     pub(crate) run: RunId,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) topics: &'a mut Topics,
+    /// When conversations are woken.
+    pub(crate) agenda: &'a mut Agenda,
     /// Changes that are not yet sealed, over all conversations.
     pub(crate) pending: &'a mut usize,
 }

@@ -5,6 +5,7 @@
 
 mod control;
 mod found;
+mod frontier;
 mod inbound;
 mod members;
 mod merge;
@@ -22,7 +23,7 @@ use sheaf_crypto::{ConversationId, DeviceId, EpochId, ItemId, OperationId, RunId
 use sheaf_protocol::{Cursor, RecordHash, TopicId};
 
 use crate::chain::{Chain, Chains};
-use crate::command::{Command, CommandId, ConversationInfo};
+use crate::command::{Command, CommandId, ConversationInfo, PeerInfo};
 use crate::context::Context;
 use crate::control::ControlLog;
 use crate::document::{HybridTime, MessageId};
@@ -100,6 +101,7 @@ pub(crate) struct Conversation {
     echoes: BTreeSet<RecordHash>,
     parked: Parked,
     withheld: withheld::Withheld,
+    frontiers: frontier::Frontiers,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
     /// The next item vouches for something that a removal would drop.
@@ -126,6 +128,7 @@ impl Conversation {
             echoes: BTreeSet::new(),
             parked: Parked::default(),
             withheld: withheld::Withheld::new(),
+            frontiers: frontier::Frontiers::default(),
             asked: BTreeSet::new(),
             vouch_due: false,
             arrivals: 0,
@@ -167,6 +170,7 @@ impl Conversation {
             }
         }
         self.flush(context);
+        self.acknowledge(context);
         self.evict(context);
     }
 
@@ -221,6 +225,8 @@ impl Conversation {
         outbox: usize,
         caught_up: bool,
     ) -> ConversationInfo {
+        let caught_up = caught_up && self.parked.len() == 0 && !self.is_busy();
+        let peers = self.peers(device);
         let view = self.control.current();
         let members = view
             .members
@@ -251,7 +257,12 @@ impl Conversation {
                 .iter()
                 .map(|(_, held)| held.keys.topic())
                 .collect(),
-            caught_up: caught_up && self.parked.len() == 0 && !self.is_busy(),
+            caught_up,
+            synced: caught_up
+                && outbox == 0
+                && self.pending.is_empty()
+                && peers.iter().all(PeerInfo::has_everything),
+            peers,
         }
     }
 }

@@ -195,6 +195,15 @@ pub enum Event {
     Disconnected,
     /// All topics were read to their end.
     CaughtUp,
+    /// A device that has the same items has other documents.
+    DocumentsDiffer {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+        /// The segments concerned.
+        segments: Vec<u32>,
+    },
     /// Somebody did what nobody should.
     Misbehaved(Misbehaviour),
     /// The relay refused something.

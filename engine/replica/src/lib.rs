@@ -9,6 +9,7 @@
 pub mod document;
 
 mod account;
+mod agenda;
 mod audit;
 mod chain;
 mod command;
@@ -32,7 +33,7 @@ mod user;
 pub use audit::AuditEntry;
 pub use command::{
     Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceChange, DeviceInfo,
-    DeviceStanding, DocumentChange, Draft, ImportDraft, RecoveryWords, Reply,
+    DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
 };
 pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LoadId, Output};

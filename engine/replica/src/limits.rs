@@ -80,3 +80,17 @@ pub const DOCUMENTS_PER_CONVERSATION_MAX: usize = 4;
 pub const FRONTIER_ENTRIES_MAX: usize = 1_024;
 /// Chains that one item names as seen; the rest are named by the next.
 pub const DEPENDENCIES_MAX: usize = 256;
+/// A device acknowledges what it has seen this long after it came, in milliseconds, for each device
+/// that takes part: many devices say so more seldom.
+pub const ACKNOWLEDGE_MS_PER_DEVICE: u64 = 250;
+/// The shortest such time.
+pub const ACKNOWLEDGE_MS_MIN: u64 = 500;
+/// The longest such time.
+pub const ACKNOWLEDGE_MS_MAX: u64 = 60_000;
+/// A device that has only something to acknowledge leaves it to others, for up to this long, to draw
+/// an epoch that can be used.
+pub const REKEY_PATIENCE_MS: u64 = 5_000;
+/// Segments, the newest first, of which a checkpoint says what they come to.
+pub const DIGESTS_PER_CHECKPOINT: usize = 8;
+/// In place of a segment: where the store keeps envelopes that are not part of a document.
+pub const ASIDE: u32 = u32::MAX;

@@ -65,10 +65,12 @@ pub enum Kind {
     Withheld = 18,
     /// Where the audit log ends.
     AuditHead = 19,
+    /// What one device is known to have seen.
+    Frontier = 24,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 14] = [
+pub const RESTORED: [Kind; 15] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -83,6 +85,7 @@ pub const RESTORED: [Kind; 14] = [
     Kind::Run,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Frontier,
 ];
 
 /// Name of a record.
@@ -309,6 +312,19 @@ pub(crate) struct WithheldRecord {
     pub(crate) incarnation: OperationId,
     /// Position in the order in which such items came, which is causal.
     pub(crate) arrival: u64,
+}
+
+/// What one device is known to have seen.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FrontierRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) device: DeviceId,
+    /// Highest sequence that it names, by chain index.
+    pub(crate) seen: Vec<(u32, u64)>,
+    /// Of its own chains: the last item that is more than a checkpoint.
+    pub(crate) substance: Vec<(u32, u64)>,
+    /// Segments in which its documents are other ones than here.
+    pub(crate) differs: Vec<u32>,
 }
 
 /// One change written here and not yet sealed.

@@ -22,6 +22,7 @@ use sheaf_crypto::{ConversationId, RunId};
 use sheaf_protocol::TopicId;
 
 use crate::account::{Account, Contacts};
+use crate::agenda::Agenda;
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::context::Context;
 use crate::conversation::Conversation;
@@ -45,6 +46,7 @@ pub struct Replica {
     contacts: Contacts,
     conversations: BTreeMap<ConversationId, Conversation>,
     topics: Topics,
+    agenda: Agenda,
     outbox: Outbox,
     inbox: Inbox,
     linking: Option<(TopicId, Linking)>,
@@ -77,6 +79,7 @@ macro_rules! context {
             run: $replica.run,
             outbox: &mut $replica.outbox,
             topics: &mut $replica.topics,
+            agenda: &mut $replica.agenda,
             pending: &mut $replica.pending,
         }
     };
@@ -114,13 +117,19 @@ impl Replica {
                 });
             }
             Input::LinkDown => self.link_down(),
-            Input::Elapsed => self
-                .outbox
-                .pump(&mut self.topics, self.now, &mut self.stage),
+            Input::Elapsed => self.elapsed(),
         }
         self.learn_devices();
         self.note_caught_up();
         self.stage.close();
+    }
+
+    fn elapsed(&mut self) {
+        self.outbox
+            .pump(&mut self.topics, self.now, &mut self.stage);
+        for id in self.agenda.due(self.now, &mut self.stage) {
+            self.on_conversation(&id, Conversation::run);
+        }
     }
 
     /// The next thing to do; drained after every [`Self::handle`].
@@ -262,6 +271,16 @@ impl Replica {
         let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
         for id in ids {
             self.on_conversation(&id, Conversation::run);
+        }
+    }
+
+    /// Acknowledges at once what was seen.
+    pub(super) fn acknowledge(&mut self) {
+        let owing = self.conversations.values();
+        let owing = owing.filter(|known| known.owes_acknowledgement());
+        let ids: Vec<ConversationId> = owing.map(Conversation::id).collect();
+        for id in ids {
+            self.on_conversation(&id, Conversation::acknowledge_now);
         }
     }
 

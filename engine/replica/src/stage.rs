@@ -3,13 +3,13 @@
 //! **Invariant:** an effect (a frame, an event, an answer) leaves the replica only when every write
 //! staged before it is durable. Nothing is transmitted, acknowledged or shown as saved earlier.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::audit::{Audit, AuditHead};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::io::{BatchId, Event, LoadId, Output};
 use crate::misbehaviour::{Act, Misbehaviour, Suspect};
-use crate::record::{Range, Write};
+use crate::record::{Key, Range, Write};
 use crate::time::Timestamp;
 use crate::user::Devices;
 use sheaf_crypto::ConversationId;
@@ -35,11 +35,18 @@ pub(crate) struct Stage {
     now: Timestamp,
     /// User logs that came with operations, for the contacts.
     learned: Vec<Devices>,
+    /// Writes of which only the last of an input counts.
+    last: BTreeMap<Key, Option<Vec<u8>>>,
 }
 
 impl Stage {
     pub(crate) fn write(&mut self, write: Write) {
         self.writes.push(write);
+    }
+
+    /// Writes what may change several times within one input: only the last value is written.
+    pub(crate) fn write_last(&mut self, write: Write) {
+        self.last.insert(write.key, write.value);
     }
 
     pub(crate) fn transmit(&mut self, frame: ClientFrame) {
@@ -108,6 +115,9 @@ impl Stage {
     /// writes, for the newest batch under way.
     pub(crate) fn close(&mut self) {
         let effects = std::mem::take(&mut self.effects);
+        let last = std::mem::take(&mut self.last).into_iter();
+        self.writes
+            .extend(last.map(|(key, value)| Write { key, value }));
         if self.writes.is_empty() {
             match self.waiting.back_mut() {
                 Some((_, waiting)) => waiting.extend(effects),

@@ -429,6 +429,7 @@ impl Conversation {
         )
         .map_err(|error| CommandError::Fault(error.to_string()))?;
         let topic = held.keys.topic();
+        self.keep_aside(inner, epoch, record.clone(), context);
         self.echoes.insert(hash_record(&record));
         self.epochs.count(&epoch);
         let outgoing = Outgoing {
@@ -475,6 +476,7 @@ impl Conversation {
             .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
         self.seen.insert(chain, (inner.seq, item));
         self.write_chain(chain.0, chain.1, context);
+        self.note_frontier(inner, context);
     }
 }
 

@@ -51,6 +51,8 @@ enum Verdict {
     Done,
     /// Its content is to be merged.
     Content(Box<Staged>),
+    /// It says what its author's documents come to, once what came before it is merged.
+    Compare(Box<Inner>),
     /// It waits.
     Park(Need),
     /// A document has to be read first.
@@ -190,6 +192,11 @@ impl Conversation {
                 staged.push(*content);
                 None
             }
+            Verdict::Compare(inner) => {
+                self.merge(std::mem::take(staged), news, context);
+                self.compare(&inner, context);
+                None
+            }
             Verdict::Park(need) => Some(Blocked::Park(need)),
             Verdict::Load(segment) => Some(Blocked::Load(segment)),
             Verdict::Release => Some(Blocked::Release),
@@ -254,10 +261,10 @@ impl Conversation {
             .as_ref()
             .is_some_and(|view| is_safe(&self.control, view, &source.epoch));
         match inner.kind {
-            Purpose::Control => self.examine_control(source, &inner, context),
+            Purpose::Control => self.examine_control(source, wire, &inner, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
             Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
-            Purpose::Checkpoint => self.examine_checkpoint(source, wire, &inner, context),
+            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, context),
             Purpose::Content => self.examine_content(source, wire, inner, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
@@ -310,6 +317,7 @@ impl Conversation {
     fn examine_control(
         &mut self,
         source: Source,
+        wire: &[u8],
         inner: &Inner,
         context: &mut Context<'_>,
     ) -> Verdict {
@@ -353,6 +361,7 @@ impl Conversation {
         }
         self.accept_item(inner, item, context);
         self.epochs.count(&source.epoch);
+        self.keep_aside(inner, source.epoch, wire.to_vec(), context);
         if !self.is_withheld(inner) {
             self.vouched(inner, context);
         }
@@ -413,20 +422,21 @@ impl Conversation {
         &mut self,
         source: Source,
         wire: &[u8],
-        inner: &Inner,
+        inner: Inner,
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(inner, item, source, context) {
+        if let Err(verdict) = self.placed(&inner, item, source, context) {
             return verdict;
         }
-        self.accept_item(inner, item, context);
+        self.accept_item(&inner, item, context);
         self.epochs.count(&source.epoch);
-        if !self.is_withheld(inner) {
-            self.vouched(inner, context);
+        self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
+        if !self.is_withheld(&inner) {
+            self.vouched(&inner, context);
         }
         self.work.push_back(Work::Retry);
-        Verdict::Done
+        Verdict::Compare(Box::new(inner))
     }
 
     pub(super) fn refuse_content(
@@ -466,6 +476,7 @@ impl Conversation {
                 .insert((inner.device, inner.run), (inner.seq, item));
         }
         self.write_chain(inner.device, inner.run, context);
+        self.note_frontier(inner, context);
     }
 }
 

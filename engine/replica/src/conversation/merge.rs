@@ -106,6 +106,17 @@ impl Conversation {
         tracing::trace!(item = ?item.item, applied, "envelope concluded");
     }
 
+    /// Keeps the envelope of an item that is not part of a document: others may need it.
+    pub(super) fn keep_aside(
+        &mut self,
+        inner: &Inner,
+        epoch: EpochId,
+        wire: Vec<u8>,
+        context: &mut Context<'_>,
+    ) {
+        self.keep(inner, epoch, limits::ASIDE, wire, false, context);
+    }
+
     /// Keeps an envelope: documents are rebuilt from these.
     pub(super) fn keep(
         &mut self,

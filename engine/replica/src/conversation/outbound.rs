@@ -403,9 +403,10 @@ impl Conversation {
             seq,
             previous,
             control_heads: self.control.heads(),
-            dependencies: self.dependencies((device, context.run)),
+            dependencies: self.unacknowledged(context),
             body,
         };
+        self.vouch_due = false;
         let held = self
             .epochs
             .get(&epoch)
@@ -416,6 +417,7 @@ impl Conversation {
             .map_err(|error| fault(&error))?;
         let item = item_of_record(&record);
         self.accept_own(&inner, item, context);
+        self.keep_aside(&inner, epoch, record.clone(), context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&record));
         let outgoing = Outgoing {

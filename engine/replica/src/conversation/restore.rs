@@ -14,9 +14,9 @@ use crate::io::LoadId;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
-    self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, Kind, OperationRecord,
-    ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord, SnapshotRecord,
-    WithheldRecord,
+    self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord, Kind,
+    OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord,
+    SnapshotRecord, WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -30,6 +30,7 @@ pub(crate) struct Restored {
     pub(crate) pending: BTreeMap<u64, PendingRecord>,
     pub(crate) parked: BTreeMap<u64, ParkedRecord>,
     pub(crate) withheld: Vec<WithheldRecord>,
+    pub(crate) frontiers: Vec<FrontierRecord>,
 }
 
 impl Conversation {
@@ -66,6 +67,9 @@ impl Conversation {
         }
         for withheld in restored.withheld {
             conversation.restore_withheld(withheld);
+        }
+        for frontier in restored.frontiers {
+            conversation.frontiers.restore(frontier);
         }
         for segment in restored.segments {
             conversation.segments.restore(segment);

@@ -281,7 +281,9 @@ impl Conversation {
             self.vouch_due = false;
             return Ok(());
         }
-        self.send_item(Purpose::Checkpoint, Vec::new(), epoch, context)
+        let body = postcard::to_allocvec(&self.checkpoint_body())
+            .map_err(|error| CommandError::Fault(error.to_string()))?;
+        self.send_item(Purpose::Checkpoint, body, epoch, context)
     }
 }
 

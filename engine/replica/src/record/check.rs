@@ -4,13 +4,13 @@ use crate::audit::{AuditEntry, AuditHead};
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
-    RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord, WithheldRecord,
-    decode,
+    EpochRecord, FrontierRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord,
+    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord,
+    WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 19] = [
+pub const KINDS: [Kind; 20] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -30,6 +30,7 @@ pub const KINDS: [Kind; 19] = [
     Kind::Audit,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Frontier,
 ];
 
 impl Kind {
@@ -62,6 +63,7 @@ impl Kind {
             Self::Audit => "audit",
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
+            Self::Frontier => "frontier",
         }
     }
 }
@@ -79,6 +81,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Operation => decode::<OperationRecord>(kind, value).map(drop),
         Kind::Epoch => decode::<EpochRecord>(kind, value).map(drop),
         Kind::Chain => decode::<ChainRecord>(kind, value).map(drop),
+        Kind::Frontier => decode::<FrontierRecord>(kind, value).map(drop),
         Kind::Envelope => decode::<EnvelopeRecord>(kind, value).map(drop),
         Kind::Pending => decode::<PendingRecord>(kind, value).map(drop),
         Kind::Snapshot => decode::<SnapshotRecord>(kind, value).map(drop),

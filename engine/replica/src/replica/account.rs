@@ -71,6 +71,10 @@ impl Replica {
             Command::SetVerified { user, verified } => self.set_verified(user, verified),
             Command::SetBlocked { user, blocked } => self.set_blocked(user, blocked),
             Command::LiftQuarantine(device) => self.lift_quarantine(device),
+            Command::Acknowledge => {
+                self.acknowledge();
+                Ok(Reply::Done)
+            }
             Command::Rotate(conversation) => self
                 .with_members(&conversation, Conversation::rotate)
                 .map(Reply::Rotated),

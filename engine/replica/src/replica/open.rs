@@ -8,13 +8,14 @@ use sheaf_crypto::{ConversationId, RunId};
 
 use super::{Replica, context};
 use crate::account::{Account, Contacts};
+use crate::agenda::Agenda;
 use crate::audit::AuditHead;
 use crate::conversation::{Conversation, Restored};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::record::{
-    ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, Kind,
-    OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
+    ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
+    Kind, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
     SegmentRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
@@ -86,6 +87,11 @@ impl Sorted {
                 known.parked.insert(record.number, record);
             }
             Kind::AuditHead => self.audit = decode(kind, value)?,
+            Kind::Frontier => {
+                let record: FrontierRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.frontiers.push(record);
+            }
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
                 let known = self.conversations.entry(record.conversation).or_default();
@@ -127,6 +133,7 @@ impl Replica {
             contacts: sorted.contacts,
             conversations: BTreeMap::new(),
             topics: Topics::default(),
+            agenda: Agenda::default(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             linking: None,

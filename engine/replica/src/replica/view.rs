@@ -51,6 +51,8 @@ pub struct Settled {
     pub pending: u64,
     /// Records that wait for what they depend on.
     pub parked: u64,
+    /// Conversations in which this device has seen something that it has not acknowledged yet.
+    pub unacknowledged: u64,
 }
 
 impl Replica {
@@ -120,11 +122,14 @@ impl Replica {
             .map(|known| known.parked())
             .sum();
         let pending = self.pending.saturating_add(self.outbox.len());
+        let owing = self.conversations.values();
+        let owing = owing.filter(|known| known.owes_acknowledgement());
         Settled {
             connected: self.topics.connection.is_some(),
             caught_up: self.was_caught_up,
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
+            unacknowledged: u64::try_from(owing.count()).unwrap_or(u64::MAX),
         }
     }
 
