@@ -4,6 +4,7 @@
 //! on several threads.
 
 mod control;
+mod exchange;
 mod found;
 mod frontier;
 mod inbound;
@@ -32,6 +33,7 @@ use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
 
 pub(crate) use control::recipients_of;
+pub(crate) use exchange::{Answer, Ask};
 pub(crate) use found::{Invite, send_inbox};
 pub(crate) use restore::Restored;
 
@@ -68,6 +70,10 @@ enum Work {
     Retry,
     /// A secret that cannot be opened here, and the operation that should hold it.
     Complain(EpochId, OperationId),
+    /// Another device's question; it is the last word.
+    Answer(DeviceId, Ask, bool),
+    /// Ask a device for more.
+    Ask(DeviceId),
     /// Something that was kept back and counts now: chain index and sequence.
     Release((u32, u64)),
 }
@@ -102,6 +108,7 @@ pub(crate) struct Conversation {
     parked: Parked,
     withheld: withheld::Withheld,
     frontiers: frontier::Frontiers,
+    exchange: exchange::Exchange,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
     /// The next item vouches for something that a removal would drop.
@@ -129,6 +136,7 @@ impl Conversation {
             parked: Parked::default(),
             withheld: withheld::Withheld::new(),
             frontiers: frontier::Frontiers::default(),
+            exchange: exchange::Exchange::default(),
             asked: BTreeSet::new(),
             vouch_due: false,
             arrivals: 0,
@@ -163,6 +171,13 @@ impl Conversation {
                     self.complain(epoch, operation, context);
                     None
                 }
+                Work::Answer(to, ask, last) => self.answer(to, ask, last, context),
+                Work::Ask(of) => {
+                    if let Err(error) = self.ask(of, Vec::new(), context) {
+                        tracing::warn!(%error, "not asked for more");
+                    }
+                    None
+                }
                 Work::Release(place) => self.read_withheld(place, context),
             };
             if let Some(work) = unfinished {
@@ -171,6 +186,7 @@ impl Conversation {
         }
         self.flush(context);
         self.acknowledge(context);
+        self.seek(context);
         self.evict(context);
     }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{
-    Card, InboxPart, JoinedInbox, SignedUserOperation, join_inbox_parts, open_inbox_part,
+    Card, ConversationId, InboxPart, JoinedInbox, SignedUserOperation, join_inbox_parts,
+    open_inbox_part,
 };
 
 use crate::account::Account;
-use crate::conversation::Invite;
+use crate::conversation::{Answer, Ask, Invite};
 use crate::limits;
 
 /// Version byte of a body.
@@ -33,6 +34,10 @@ pub(crate) enum InboxBody {
         /// Contacts, with the names given to them.
         contacts: Vec<(Card, Option<String>)>,
     },
+    /// A device of a conversation says what it has, and asks for the rest.
+    Ask(Ask),
+    /// What the asking device lacks.
+    Answer(Answer),
 }
 
 /// Bytes that are no inbox body.
@@ -55,11 +60,20 @@ impl InboxBody {
         }
     }
 
+    /// The conversation whose member devices may say this.
+    pub(crate) fn conversation(&self) -> Option<&ConversationId> {
+        match self {
+            Self::Ask(ask) => Some(&ask.conversation),
+            Self::Answer(answer) => Some(&answer.conversation),
+            Self::Invite { .. } | Self::Own { .. } => None,
+        }
+    }
+
     /// The sender's user log, by which its signature is verified.
     pub(crate) fn card(&self) -> Option<&Card> {
         match self {
             Self::Invite { card, .. } => Some(card),
-            Self::Own { .. } => None,
+            Self::Own { .. } | Self::Ask(_) | Self::Answer(_) => None,
         }
     }
 }

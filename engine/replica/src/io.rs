@@ -204,6 +204,22 @@ pub enum Event {
         /// The segments concerned.
         segments: Vec<u32>,
     },
+    /// Another device said what it has, and sent what was missing here; what is missing there goes
+    /// to it.
+    Exchanged {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The other device.
+        device: DeviceId,
+        /// Items and operations that the other device has and this one had not.
+        missing_here: u64,
+        /// Items and operations that the other device lacked.
+        missing_there: u64,
+        /// Records that came with the answer.
+        brought: u64,
+        /// More is to come.
+        more: bool,
+    },
     /// Somebody did what nobody should.
     Misbehaved(Misbehaviour),
     /// The relay refused something.

@@ -94,3 +94,21 @@ pub const REKEY_PATIENCE_MS: u64 = 5_000;
 pub const DIGESTS_PER_CHECKPOINT: usize = 8;
 /// In place of a segment: where the store keeps envelopes that are not part of a document.
 pub const ASIDE: u32 = u32::MAX;
+/// Chains that a question or an answer names at most; of more the rest is left out.
+pub const EXCHANGE_CHAINS_MAX: usize = 4_096;
+/// Items that one answer is put together from; the rest is asked for again.
+pub const EXCHANGE_ITEMS_MAX: usize = 1_024;
+/// Bytes of envelopes, and of operations, in one answer; the rest is asked for again.
+pub const EXCHANGE_BYTES_MAX: usize = 1024 * 1024;
+/// Segments compared by one question; the rest is left out.
+pub const EXCHANGE_SEGMENTS_MAX: usize = 256;
+/// Questions of a conversation that wait for an answer; of more the oldest is forgotten.
+pub const EXCHANGES_MAX: usize = 512;
+/// After this long, in milliseconds, a device asks others for what it waits for; doubled each time.
+pub const ASK_DELAY_MS: u64 = 2_000;
+/// Questions in vain after which a device asks no longer by itself until something changes.
+pub const ASK_ATTEMPTS_MAX: u32 = 16;
+/// Time in which a device is answered so often, in milliseconds.
+pub const ANSWERS_WINDOW_MS: u64 = 10_000;
+/// Answers to one device in that time; further questions in it stay without one.
+pub const ANSWERS_PER_WINDOW_MAX: u32 = 64;

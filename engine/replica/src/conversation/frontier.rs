@@ -159,8 +159,14 @@ impl Conversation {
     /// Whether this device has seen something that none of its items names yet.
     fn owes(&self, context: &Context<'_>) -> bool {
         let own = context.account.device();
-        self.required(own)
-            .any(|(chain, last)| self.frontiers.seen(&own, chain) < last)
+        self.seen.iter().any(|((device, run), (seq, _))| {
+            let chain = self.chains.get(device, run).filter(|_| *device != own);
+            chain.is_some_and(|chain| {
+                let last = self.frontiers.substance.get(&chain.index);
+                let last = last.copied().unwrap_or(0).min(*seq);
+                self.frontiers.seen(&own, chain.index) < last
+            })
+        })
     }
 
     /// Whether an acknowledgement of this device is still to be sent.

@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 
 use sheaf_crypto::{
-    EpochId, Inner, ItemId, Kind as Purpose, Role, SignedOperation, item_of_record,
+    DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Role, SignedOperation, item_of_record,
 };
 use sheaf_protocol::{TopicId, hash_record};
 
@@ -93,8 +93,9 @@ impl Conversation {
             if let Some(need) = self.settle(verdict, &mut staged, &mut news, context) {
                 match need {
                     Blocked::Park(need) => {
+                        let author = self.author_of(&batch.epoch, &wire);
                         self.parked
-                            .park(self.id, batch.epoch, wire, need, context.stage);
+                            .park(self.id, batch.epoch, wire, author, need, context.stage);
                     }
                     Blocked::Release => {
                         batch.records.push_front(wire);
@@ -128,11 +129,19 @@ impl Conversation {
         let mut news = News::default();
         let mut staged = Vec::new();
         let mut again = VecDeque::new();
-        while let Some((epoch, wire)) =
-            self.parked
-                .take_ready(self.id, &self.control, &self.chains, context.stage)
-        {
+        while let Some((epoch, wire)) = self.parked.take_ready(
+            self.id,
+            &self.control,
+            &self.chains,
+            &self.epochs,
+            context.stage,
+        ) {
             let Some(topic) = self.epochs.get(&epoch).map(|held| held.keys.topic()) else {
+                if let Some(facts) = self.control.current().epochs.get(&epoch) {
+                    let operation = facts.operation;
+                    self.work.push_back(Work::Complain(epoch, operation));
+                }
+                again.push_back((epoch, wire, Need::Epoch(epoch)));
                 continue;
             };
             // What waited has been delivered before: it is not new.
@@ -160,16 +169,28 @@ impl Conversation {
             }
         }
         for (epoch, wire, need) in again {
-            self.parked.park(self.id, epoch, wire, need, context.stage);
+            let author = self.author_of(&epoch, &wire);
+            self.parked
+                .park(self.id, epoch, wire, author, need, context.stage);
         }
         self.merge(staged, &mut news, context);
         // What was put back may wait for something that came after it.
-        let more = news.progress && self.parked.has_ready(&self.control, &self.chains);
+        let more = news.progress
+            && self
+                .parked
+                .has_ready(&self.control, &self.chains, &self.epochs);
         self.tell(news, context);
         if was_full && !self.parked.is_full() {
             context.topics.resume(&self.id, context.stage);
         }
         (more || self.segments.is_loading()).then_some(Work::Retry)
+    }
+
+    /// Who a record says that it is by.
+    fn author_of(&self, epoch: &EpochId, wire: &[u8]) -> Option<DeviceId> {
+        let held = self.epochs.get(epoch)?;
+        let opened = sheaf_crypto::open(&held.keys, wire).ok()?;
+        Some(opened.device())
     }
 
     fn settle(

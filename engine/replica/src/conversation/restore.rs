@@ -153,6 +153,11 @@ impl Conversation {
                 self.run(context);
                 Ok(true)
             }
+            Some(Loading::Answer(id, answering)) if id == load => {
+                self.answer_with(*answering, rows, context)?;
+                self.run(context);
+                Ok(true)
+            }
             other => {
                 self.segments.loading = other;
                 Ok(false)
@@ -232,14 +237,19 @@ impl Conversation {
 
     /// Opens a stored envelope again. It was verified when it was accepted, and the store's own
     /// encryption vouches for it since.
+    pub(super) fn reopened(&self, envelope: &EnvelopeRecord) -> Option<sheaf_crypto::Inner> {
+        let held = self.epochs.get(&envelope.epoch)?;
+        let opened = sheaf_crypto::open(&held.keys, &envelope.wire).ok()?;
+        let signing = self.control.signing_key(&opened.device())?;
+        opened.verify(&signing).ok()
+    }
+
+    /// What a stored envelope brought to its document.
     fn reopen(&self, envelope: &EnvelopeRecord) -> Option<Incoming> {
         if envelope.refused {
             return None;
         }
-        let held = self.epochs.get(&envelope.epoch)?;
-        let opened = sheaf_crypto::open(&held.keys, &envelope.wire).ok()?;
-        let signing = self.control.signing_key(&opened.device())?;
-        let inner = opened.verify(&signing).ok()?;
+        let inner = self.reopened(envelope)?;
         let (segment, changes) = decode_content(&inner, &self.id).ok()?;
         Some(Incoming {
             actor: sheaf_crypto::actor_bytes(&inner.device, &self.id, segment, &inner.run),

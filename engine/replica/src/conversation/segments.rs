@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use sheaf_crypto::ConversationId;
 
+use super::exchange::Answering;
 use crate::document::{DocumentError, Incoming, Outcome, Segment};
 use crate::io::LoadId;
 use crate::record::{Kind, SegmentRecord, SnapshotRecord, Write};
@@ -28,6 +29,8 @@ pub(super) enum Loading {
     Tail(LoadId, u32, Option<SnapshotRecord>),
     /// An envelope that was kept back is asked for.
     Withheld(LoadId, (u32, u64)),
+    /// Envelopes that another device lacks are asked for.
+    Answer(LoadId, Box<Answering>),
 }
 
 /// All segments.
@@ -179,6 +182,15 @@ impl Segments {
             &segment.to_be_bytes(),
             &record,
         ));
+    }
+
+    /// There is such a segment here.
+    pub(super) fn knows(&self, segment: u32) -> bool {
+        self.states.contains_key(&segment)
+    }
+
+    pub(super) fn indices(&self) -> impl Iterator<Item = u32> {
+        self.states.keys().copied()
     }
 
     pub(super) fn messages(&self) -> u64 {

@@ -61,6 +61,21 @@ impl Replica {
         let body =
             InboxBody::decode(joined.unverified_body()).map_err(|error| error.to_string())?;
         let (user, device) = (joined.sender_user(), joined.sender_device());
+        if let Some(conversation) = body.conversation() {
+            let conversation = *conversation;
+            let signing = self
+                .conversations
+                .get(&conversation)
+                .and_then(|known| known.signing_key(&device))
+                .ok_or("sender is not a device of the conversation")?;
+            joined.verify(&signing).map_err(|error| error.to_string())?;
+            self.on_conversation(&conversation, |known, context| match body {
+                InboxBody::Ask(ask) => known.asked(device, ask, context),
+                InboxBody::Answer(answer) => known.answered(device, answer, context),
+                InboxBody::Invite { .. } | InboxBody::Own { .. } => {}
+            });
+            return Ok(());
+        }
         let senders = match body.card() {
             Some(card) => Devices::verify(&card.log).map_err(|error| error.to_string())?,
             None => {
@@ -99,6 +114,7 @@ impl Replica {
                 }
                 Ok(())
             }
+            InboxBody::Ask(_) | InboxBody::Answer(_) => Ok(()),
         }
     }
 
