@@ -150,6 +150,10 @@ impl Engine {
         Ok(answered.await.map_err(|_| EngineError::Closed)??)
     }
 
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
     pub(crate) async fn query<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Replica) -> T + Send + 'static,

@@ -28,6 +28,7 @@ mod engine;
 mod entropy;
 mod link;
 mod store;
+mod sync;
 
 pub use account::RevocationReport;
 pub use builder::{EngineBuilder, Restored};
@@ -39,12 +40,14 @@ pub use store::{
     BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError,
 };
 
+pub use sync::{Barrier, Resynced};
+
 pub use sheaf_crypto::{
     Argon2Params, ConversationId, DeviceId, EpochId, Role, UserId, fingerprint, safety_number,
 };
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
-    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
+    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
     RecoveryWords, Suspect, Timestamp, document, limits,
 };

@@ -1,9 +1,13 @@
 //! What was typed.
 
+mod sync;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use sheaf_protocol::RelayAddress;
+
+pub(crate) use sync::SyncVerb;
 
 /// Conversations that belong to their members: end-to-end encrypted, on every device, offline too.
 ///
@@ -419,17 +423,6 @@ pub(crate) enum MessageVerb {
         conversation: String,
         /// The file
         file: PathBuf,
-    },
-}
-
-/// `sheaf sync`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum SyncVerb {
-    /// Connect, push and pull until nothing is left
-    Now {
-        /// Give up after so many seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
-        timeout: f64,
     },
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Import { conversation, file } => {
             import::import(settings, conversation, file).await
         }
-        Request::SyncNow { timeout } => sync::now(settings, timeout).await,
+        Request::Sync(request) => sync::sync(settings, request).await,
         Request::Run { lock_after } => run::run(settings, lock_after).await,
         Request::ChangeSecret(new) => account::change_secret(settings, &new).await,
         Request::Backup { file, overwrite } => store::backup(settings, file, overwrite).await,

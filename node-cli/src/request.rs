@@ -1,5 +1,7 @@
 //! What was meant by what was typed.
 
+mod sync;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,13 +11,14 @@ use sheaf_protocol::RelayAddress;
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
     EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb,
-    SyncVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
 use crate::output::Printer;
 use crate::secret::SecretSource;
 use crate::time::{now_ms, parse_since};
+
+pub(crate) use sync::SyncRequest;
 
 /// Most messages that one listing shows.
 const LIST_MAX: usize = 10_000;
@@ -95,9 +98,7 @@ pub(crate) enum Request {
         conversation: String,
         file: PathBuf,
     },
-    SyncNow {
-        timeout: Duration,
-    },
+    Sync(SyncRequest),
     Run {
         lock_after: Option<Duration>,
     },
@@ -199,9 +200,7 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Epoch(EpochVerb::List { conversation }) => Request::ListEpochs(conversation),
         Noun::Epoch(EpochVerb::Rotate { conversation }) => Request::Rotate(conversation),
         Noun::Message(verb) => message(verb)?,
-        Noun::Sync(SyncVerb::Now { timeout }) => Request::SyncNow {
-            timeout: seconds("--timeout", timeout)?,
-        },
+        Noun::Sync(verb) => Request::Sync(sync::sync(verb)?),
         Noun::Run(RunArguments { lock_after }) => Request::Run {
             lock_after: lock_after
                 .map(|after| seconds("--lock-after", after))

@@ -167,6 +167,16 @@ pub enum Command {
     LiftQuarantine(DeviceId),
     /// Draw a new epoch.
     Rotate(ConversationId),
+    /// Ask other devices what they have, send them what they lack and take what is missing here.
+    /// The answers come as [`Event::Exchanged`](crate::Event::Exchanged).
+    Resync {
+        /// The conversations; all if there is none.
+        conversations: Vec<ConversationId>,
+        /// The devices to ask; all that take part if there is none.
+        devices: Vec<DeviceId>,
+        /// Compare the documents too, by the Automerge sync protocol.
+        full: bool,
+    },
     /// Acknowledge at once what was seen, instead of a while later.
     Acknowledge,
     /// Send one message.
@@ -272,6 +282,8 @@ pub enum Reply {
     Rotated(sheaf_crypto::EpochId),
     /// Messages are durable on this device.
     Sent(Vec<MessageId>),
+    /// Which devices were asked, by conversation.
+    Resyncing(Vec<(ConversationId, DeviceId)>),
 }
 
 /// Twenty-four words that give total power over an account. Wiped from memory when dropped; the
@@ -475,6 +487,8 @@ pub struct PeerInfo {
     pub device: DeviceId,
     /// Whose it is.
     pub user: UserId,
+    /// Its name, as its user gave it; the id's first digits where that is not known here.
+    pub name: String,
     /// Items here that it has not said to have; checkpoints in between count.
     pub lacks: u64,
     /// Segments in which it has the same items and states other documents.

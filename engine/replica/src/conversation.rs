@@ -72,6 +72,8 @@ enum Work {
     Complain(EpochId, OperationId),
     /// Another device's question; it is the last word.
     Answer(DeviceId, Ask, bool),
+    /// Ask devices, once the given segments have said what they hold.
+    Resync(Vec<DeviceId>, Vec<u32>, Vec<(u32, Vec<u8>)>),
     /// Ask a device for more.
     Ask(DeviceId),
     /// Something that was kept back and counts now: chain index and sequence.
@@ -172,6 +174,9 @@ impl Conversation {
                     None
                 }
                 Work::Answer(to, ask, last) => self.answer(to, ask, last, context),
+                Work::Resync(of, segments, messages) => {
+                    self.resync_with(of, segments, messages, context)
+                }
                 Work::Ask(of) => {
                     if let Err(error) = self.ask(of, Vec::new(), context) {
                         tracing::warn!(%error, "not asked for more");

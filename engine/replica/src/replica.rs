@@ -12,6 +12,7 @@ mod inbox;
 mod link;
 mod open;
 mod recovery;
+mod sync;
 mod view;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::{Connection, Topics};
 
+pub use sync::Mark;
 pub use view::{Overview, Settled};
 
 /// One device's mind.
@@ -271,16 +273,6 @@ impl Replica {
         let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
         for id in ids {
             self.on_conversation(&id, Conversation::run);
-        }
-    }
-
-    /// Acknowledges at once what was seen.
-    pub(super) fn acknowledge(&mut self) {
-        let owing = self.conversations.values();
-        let owing = owing.filter(|known| known.owes_acknowledgement());
-        let ids: Vec<ConversationId> = owing.map(Conversation::id).collect();
-        for id in ids {
-            self.on_conversation(&id, Conversation::acknowledge_now);
         }
     }
 

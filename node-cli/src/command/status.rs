@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use sheaf_engine::ConversationInfo;
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -34,7 +35,34 @@ struct OneConversation {
     name: String,
     messages: u64,
     pending: u64,
+    synced: bool,
+    lacking: Vec<Lacking>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<String>,
     segments: Vec<SegmentHeads>,
+}
+
+/// A device that has not said to have everything.
+#[derive(Serialize)]
+struct Lacking {
+    device: String,
+    name: String,
+    items: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differs: Vec<u32>,
+    last_seen: Option<String>,
+}
+
+fn lacking(info: &ConversationInfo) -> Vec<Lacking> {
+    let behind = info.peers.iter().filter(|peer| !peer.has_everything());
+    let behind = behind.map(|peer| Lacking {
+        device: peer.device.to_string(),
+        name: peer.name.clone(),
+        items: peer.lacks,
+        differs: peer.differs.clone(),
+        last_seen: peer.last_seen.map(|time| rfc3339(time.0)),
+    });
+    behind.collect()
 }
 
 /// Shows connection, pending changes, last sync and heads.
@@ -52,7 +80,13 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             None => ("no relay", None),
             Some(_) if wait.is_zero() => ("offline", None),
             Some(_) => match engine.wait_connected(wait).await {
-                Ok(()) => ("connected", None),
+                Ok(()) => {
+                    // What is shown is more telling once the relay was read to its end.
+                    if let Err(error) = engine.wait_settled(wait).await {
+                        tracing::debug!(%error, "shown before everything is exchanged");
+                    }
+                    ("connected", None)
+                }
                 Err(error) => ("unreachable", Some(error.to_string())),
             },
         };
@@ -66,6 +100,9 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             name: info.name.clone(),
             messages: info.messages,
             pending: info.pending,
+            synced: info.synced,
+            lacking: lacking(info),
+            waiting: info.waiting.clone(),
             segments: segment_heads(info),
         });
         Ok(Status {
@@ -86,6 +123,26 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
     settings.printer.show(&status, text)
 }
 
+/// In words: synced only where it is proved.
+fn state(one: &OneConversation) -> String {
+    if one.synced {
+        return "synced".to_owned();
+    }
+    if one.pending > 0 {
+        return format!("{} to send", one.pending);
+    }
+    if let Some(reason) = one.waiting.first() {
+        return format!("waits for {reason}");
+    }
+    let lacks = |lacking: &Lacking| format!("{} lacks {}", harmless(&lacking.name), lacking.items);
+    match one.lacking.as_slice() {
+        [] => "not read to the end".to_owned(),
+        [one] if one.items == 0 => format!("{} has other documents", harmless(&one.name)),
+        [one] => lacks(one),
+        [one, rest @ ..] => format!("{} and {} more", lacks(one), rest.len()),
+    }
+}
+
 fn text(status: &Status) -> String {
     let rows: Vec<_> = status
         .conversations
@@ -97,6 +154,7 @@ fn text(status: &Status) -> String {
                 harmless(&one.name),
                 one.messages.to_string(),
                 one.pending.to_string(),
+                state(one),
                 heads,
             ]
         })
@@ -119,7 +177,13 @@ fn text(status: &Status) -> String {
         status.parked,
         status.last_sync.as_deref().unwrap_or("never"),
         table(
-            &["conversation", "messages", "pending", "newest heads"],
+            &[
+                "conversation",
+                "messages",
+                "pending",
+                "state",
+                "newest heads"
+            ],
             &rows
         )
     )

@@ -22,4 +22,5 @@ mod people;
 mod relay;
 mod revoke;
 mod store;
+mod sync;
 mod verify;

@@ -470,6 +470,7 @@ impl Conversation {
 
     /// An item of this device is part of its chain.
     pub(super) fn accept_own(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
+        self.arrivals = self.arrivals.saturating_add(1);
         let chain = (inner.device, inner.run);
         let grant = inner.incarnation;
         self.chains

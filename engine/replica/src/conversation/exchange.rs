@@ -118,6 +118,57 @@ impl Conversation {
         Ok(())
     }
 
+    /// Asks devices that take part, all of them if none is named; gives those that are asked.
+    pub(crate) fn resync(
+        &mut self,
+        named: &[DeviceId],
+        full: bool,
+        context: &mut Context<'_>,
+    ) -> Vec<DeviceId> {
+        let own = context.account.device();
+        let view = std::sync::Arc::clone(self.control.current());
+        let others = view.live().map(|(device, _)| *device);
+        let others = others.filter(|d| *d != own && (named.is_empty() || named.contains(d)));
+        let others: Vec<DeviceId> = others.take(limits::EXCHANGES_MAX).collect();
+        let segments = match full {
+            true => self.segments.newest(limits::EXCHANGE_SEGMENTS_MAX),
+            false => Vec::new(),
+        };
+        self.work
+            .push_back(Work::Resync(others.clone(), segments, Vec::new()));
+        self.run(context);
+        others
+    }
+
+    /// Reads what the documents have to say, segment by segment, then asks.
+    pub(super) fn resync_with(
+        &mut self,
+        of: Vec<DeviceId>,
+        mut segments: Vec<u32>,
+        mut messages: Vec<(u32, Vec<u8>)>,
+        context: &mut Context<'_>,
+    ) -> Option<Work> {
+        while let Some(segment) = segments.last().copied() {
+            if !self.segments.is_ready(segment) {
+                self.load(segment, context);
+                return Some(Work::Resync(of, segments, messages));
+            }
+            segments.pop();
+            let Ok(Some(document)) = self.segments.document(segment, &self.id) else {
+                continue;
+            };
+            let message = document.compare_message();
+            messages.extend(message.map(|message| (segment, message)));
+            self.evict(context);
+        }
+        for device in of {
+            if let Err(error) = self.ask(device, messages.clone(), context) {
+                tracing::warn!(%error, "a device is not asked");
+            }
+        }
+        None
+    }
+
     fn send_to(
         &self,
         to: DeviceId,
@@ -314,13 +365,13 @@ impl Conversation {
         rows: &[Row],
         context: &mut Context<'_>,
     ) -> Result<(), RecordError> {
-        let mut found: BTreeMap<u64, EnvelopeRecord> = BTreeMap::new();
+        let mut found: BTreeMap<(u64, &[u8]), EnvelopeRecord> = BTreeMap::new();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
             let (chain, seq) = place_of(&row.order).ok_or(RecordError(Kind::Envelope))?;
             let behind = answering.lacks.get(&chain).is_some_and(|from| seq >= *from);
             if behind || self.holds_any(&envelope, &answering.changes) {
-                found.insert(envelope.arrival, envelope);
+                found.insert((envelope.arrival, &row.order), envelope);
             }
         }
         let mut bytes = 0_usize;

@@ -129,6 +129,28 @@ impl Conversation {
         self.required(device).map(missing).sum()
     }
 
+    /// How far this device's own chains go, checkpoints left out.
+    pub(crate) fn own_reach(&self, own: DeviceId) -> Vec<(u32, u64)> {
+        let chains = self.chains.of_device(&own);
+        let reach = chains.filter_map(|(_, chain)| {
+            let last = self.frontiers.substance.get(&chain.index)?;
+            Some((chain.index, *last))
+        });
+        reach.collect()
+    }
+
+    /// Devices that take part and have not said to have chains up to given places.
+    pub(crate) fn behind(&self, reach: &[(u32, u64)], own: DeviceId) -> Vec<DeviceId> {
+        let view = self.control.current();
+        let others = view.live().map(|(device, _)| *device);
+        let others = others.filter(|device| *device != own);
+        let lacks = |device: &DeviceId| {
+            let mut reach = reach.iter();
+            reach.any(|(chain, last)| self.frontiers.seen(device, *chain) < *last)
+        };
+        others.filter(lacks).collect()
+    }
+
     /// How the other devices that take part stand.
     pub(super) fn peers(&self, own: DeviceId) -> Vec<PeerInfo> {
         let view = self.control.current();
@@ -138,6 +160,7 @@ impl Conversation {
         let peers = others.map(|(user, device)| PeerInfo {
             device: *device,
             user,
+            name: String::new(),
             lacks: self.lacks(*device),
             differs: self
                 .frontiers

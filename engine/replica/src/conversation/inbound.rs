@@ -33,6 +33,8 @@ pub(super) struct Staged {
     pub(super) wire: Vec<u8>,
     pub(super) segment: u32,
     pub(super) changes: Vec<Vec<u8>>,
+    /// Its place in the order of acceptance, which is causal.
+    pub(super) arrival: u64,
     /// The author is in quarantine: kept, not applied.
     pub(super) held: bool,
 }
@@ -434,6 +436,7 @@ impl Conversation {
             wire,
             segment,
             changes,
+            arrival: self.arrivals,
             held: held || refused,
         }))
     }
@@ -476,6 +479,7 @@ impl Conversation {
 
     /// The item is part of its chain from here on.
     fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
+        self.arrivals = self.arrivals.saturating_add(1);
         self.chains.accept(
             inner.device,
             inner.run,

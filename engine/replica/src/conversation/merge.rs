@@ -100,7 +100,7 @@ impl Conversation {
             item.epoch,
             item.segment,
             item.wire,
-            !applied,
+            (item.arrival, !applied),
             context,
         );
         tracing::trace!(item = ?item.item, applied, "envelope concluded");
@@ -114,29 +114,30 @@ impl Conversation {
         wire: Vec<u8>,
         context: &mut Context<'_>,
     ) {
-        self.keep(inner, epoch, limits::ASIDE, wire, false, context);
+        let arrival = self.arrivals;
+        self.keep(inner, epoch, limits::ASIDE, wire, (arrival, false), context);
     }
 
-    /// Keeps an envelope: documents are rebuilt from these.
+    /// Keeps an envelope: documents are rebuilt from these. What it was taken in as: its place in
+    /// the order of acceptance, and whether its content was refused.
     pub(super) fn keep(
         &mut self,
         inner: &Inner,
         epoch: EpochId,
         segment: u32,
         wire: Vec<u8>,
-        refused: bool,
+        (arrival, refused): (u64, bool),
         context: &mut Context<'_>,
     ) {
         let index = self
             .chains
             .get(&inner.device, &inner.run)
             .map_or(0, |chain| chain.index);
-        self.arrivals = self.arrivals.saturating_add(1);
         self.segments.grew(segment, wire.len());
         let order = envelope_order(segment, index, inner.seq);
         let record = EnvelopeRecord {
             epoch,
-            arrival: self.arrivals,
+            arrival,
             refused,
             wire,
         };

@@ -367,7 +367,15 @@ impl Conversation {
             *context.pending = context.pending.saturating_sub(1);
             messages.extend(pending.messages);
         }
-        self.keep(inner, epoch, segment, wire.clone(), false, context);
+        let arrival = self.arrivals;
+        self.keep(
+            inner,
+            epoch,
+            segment,
+            wire.clone(),
+            (arrival, false),
+            context,
+        );
         self.segments.write(segment, self.id, context.stage);
         let outgoing = Outgoing {
             topic,

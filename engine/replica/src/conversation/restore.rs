@@ -200,10 +200,10 @@ impl Conversation {
             None => Segment::genesis(&self.id.0, segment),
         }
         .map_err(|_| damaged)?;
-        let mut envelopes: BTreeMap<u64, EnvelopeRecord> = BTreeMap::new();
+        let mut envelopes: BTreeMap<(u64, &[u8]), EnvelopeRecord> = BTreeMap::new();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
-            envelopes.insert(envelope.arrival, envelope);
+            envelopes.insert((envelope.arrival, &row.order), envelope);
         }
         let batch: Vec<Incoming> = envelopes
             .values()

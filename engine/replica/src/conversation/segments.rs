@@ -189,6 +189,14 @@ impl Segments {
         self.states.contains_key(&segment)
     }
 
+    /// The newest segments, the oldest of them first.
+    pub(super) fn newest(&self, count: usize) -> Vec<u32> {
+        let newest = self.states.keys().rev().take(count).copied();
+        let mut newest: Vec<u32> = newest.collect();
+        newest.reverse();
+        newest
+    }
+
     pub(super) fn indices(&self) -> impl Iterator<Item = u32> {
         self.states.keys().copied()
     }

@@ -222,6 +222,7 @@ impl Conversation {
             item: item_of_record(&envelope.wire),
             epoch: envelope.epoch,
             wire: envelope.wire,
+            arrival: envelope.arrival,
             segment,
             changes,
             held: false,

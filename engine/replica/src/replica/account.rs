@@ -71,6 +71,11 @@ impl Replica {
             Command::SetVerified { user, verified } => self.set_verified(user, verified),
             Command::SetBlocked { user, blocked } => self.set_blocked(user, blocked),
             Command::LiftQuarantine(device) => self.lift_quarantine(device),
+            Command::Resync {
+                conversations,
+                devices,
+                full,
+            } => self.resync(&conversations, &devices, full),
             Command::Acknowledge => {
                 self.acknowledge();
                 Ok(Reply::Done)

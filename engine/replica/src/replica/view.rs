@@ -220,6 +220,21 @@ impl Replica {
         let outbox = self.outbox.of_conversation(id);
         let live = self.topics.conversation_live(id);
         let device = self.account.as_ref()?.device();
-        Some(known.info(|user| self.name_of(user), device, self.now, outbox, live))
+        let mut info = known.info(|user| self.name_of(user), device, self.now, outbox, live);
+        for peer in &mut info.peers {
+            peer.name = self.device_name(&peer.user, &peer.device);
+        }
+        Some(info)
+    }
+
+    fn device_name(&self, user: &UserId, device: &DeviceId) -> String {
+        let own = self.account.as_ref().filter(|own| own.user() == *user);
+        let contact = self.contacts.get(user).map(|contact| &contact.devices);
+        let devices = own.map(|own| &own.devices).or(contact);
+        let known = devices.and_then(|devices| devices.device(device));
+        known.map_or_else(
+            || device.to_string().chars().take(8).collect(),
+            |known| known.label.clone(),
+        )
     }
 }

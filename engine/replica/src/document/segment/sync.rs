@@ -156,6 +156,7 @@ impl Segment {
     }
 
     /// Begins to compare with another replica: what this one has, for [`Self::lacking`] over there.
+    #[must_use]
     pub fn compare_message(&self) -> Option<Vec<u8>> {
         self.generate_sync_message(&mut SyncState::default())
     }

@@ -1,0 +1,93 @@
+//! What is proved to be where, and repair.
+
+use crate::home::{Home, text};
+use crate::people::People;
+
+/// The only conversation, as `sheaf status` shows it.
+fn conversation(home: &Home) -> serde_json::Value {
+    let status = home.ok(&["status", "--wait", "10"]);
+    let conversations = status["conversations"].as_array().unwrap();
+    assert_eq!(conversations.len(), 1, "{status}");
+    conversations[0].clone()
+}
+
+#[test]
+fn synced_is_shown_only_when_every_device_has_said_so() {
+    let people = People::meet();
+    people.exchange();
+    let shown = conversation(&people.laptop);
+    assert_eq!(shown["synced"], true, "{shown}");
+
+    people
+        .laptop
+        .ok(&["message", "send", "Harvest", "read me", "--wait", "10"]);
+    let passed = people.laptop.ok(&["sync", "barrier"]);
+    assert_eq!(passed["durable"], true, "{passed}");
+    let ended = people
+        .laptop
+        .run(&["sync", "barrier", "--everywhere", "--timeout", "1"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let passed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(passed["everywhere"], false, "{passed}");
+    let shown = conversation(&people.laptop);
+    assert_eq!(shown["synced"], false, "{shown}");
+    let mut lacking: Vec<String> = shown["lacking"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|device| text(device, "name"))
+        .collect();
+    lacking.sort_unstable();
+    assert_eq!(lacking, ["desk", "phone"]);
+
+    people.bob.ok(&["sync", "now"]);
+    let shown = conversation(&people.laptop);
+    assert_eq!(shown["lacking"][0]["name"], "phone", "{shown}");
+    assert_eq!(shown["lacking"].as_array().unwrap().len(), 1, "{shown}");
+
+    people.phone.ok(&["sync", "now"]);
+    let passed = people.laptop.ok(&["sync", "barrier", "--everywhere"]);
+    assert_eq!(passed["everywhere"], true, "{passed}");
+    assert_eq!(passed["missing"].as_array().unwrap().len(), 0, "{passed}");
+    assert_eq!(conversation(&people.laptop)["synced"], true);
+}
+
+#[test]
+fn resync_asks_the_others_and_says_what_was_missing() {
+    let people = People::meet();
+    people.exchange();
+    let mut desk = people.bob.start(&["run"]);
+    desk.event("caught_up");
+    let ended = people
+        .laptop
+        .run(&["sync", "resync", "--full", "--timeout", "5"]);
+    assert_eq!(ended.code, 3, "the phone is away: {ended:?}");
+    let rows: Vec<serde_json::Value> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let answered = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap().clone();
+    assert_eq!(answered("phone")["answered"], false);
+    let desks = answered("desk");
+    assert_eq!(desks["answered"], true, "{desks}");
+    for nothing in ["missing_here", "missing_there", "unreadable"] {
+        assert_eq!(desks[nothing], 0, "{desks}");
+    }
+    let rows = people.laptop.lines(&[
+        "sync",
+        "resync",
+        "--device",
+        "desk",
+        "--conversation",
+        "Harvest",
+    ]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    desk.interrupt();
+    assert_eq!(desk.end().code, 0);
+
+    let unknown = people
+        .laptop
+        .fails(&["sync", "resync", "--device", "fridge"], 1);
+    assert!(unknown.contains("fridge"), "{unknown}");
+}
