@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use sheaf_crypto::{Card, DeviceId, DeviceSecrets, UserId, UserLog};
+use sheaf_protocol::{RelayAddress, RelayId};
 
+use crate::limits;
 use crate::record::{AccountRecord, ContactRecord, Kind, RecordError, Write};
 use crate::time::Timestamp;
 use crate::user::Devices;
@@ -14,6 +16,7 @@ pub(crate) struct Account {
     pub(crate) name: String,
     pub(crate) device_name: String,
     pub(crate) devices: Devices,
+    /// Addresses of its relays, separated by blanks.
     pub(crate) relay: Option<String>,
 }
 
@@ -134,6 +137,13 @@ pub(crate) enum Learned {
     Same,
 }
 
+/// The addresses in a list of relays, as a card carries it: separated by blanks, at most
+/// [`limits::RELAYS_MAX`]. What is no address is left out.
+pub(crate) fn addresses(list: &str) -> Vec<RelayAddress> {
+    let addresses = list.split_whitespace().filter_map(|text| text.parse().ok());
+    addresses.take(limits::RELAYS_MAX).collect()
+}
+
 /// Everybody this device knows.
 #[derive(Default)]
 pub(crate) struct Contacts {
@@ -158,6 +168,15 @@ impl Contacts {
 
     pub(crate) fn get(&self, user: &UserId) -> Option<&Contact> {
         self.known.get(user)
+    }
+
+    /// Relays that the card of a device's user names.
+    pub(crate) fn relays_of(&self, device: &DeviceId) -> Vec<RelayId> {
+        let mut contacts = self.known.values();
+        let owner = contacts.find(|contact| contact.devices.device(device).is_some());
+        let list = owner.and_then(|contact| contact.relay.as_deref());
+        let addresses = addresses(list.unwrap_or_default());
+        addresses.iter().map(|address| address.relay).collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&UserId, &Contact)> {

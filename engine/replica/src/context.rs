@@ -31,6 +31,6 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// There is a relay to seal for, and nothing has to be read from it before.
     pub(crate) fn link_is_up(&self) -> bool {
-        self.topics.connection.is_some() && !self.outbox.is_held()
+        self.topics.is_connected() && !self.outbox.is_held()
     }
 }

@@ -10,6 +10,7 @@ mod frontier;
 mod inbound;
 mod members;
 mod merge;
+mod offered;
 mod outbound;
 mod parked;
 mod restore;
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{ConversationId, DeviceId, EpochId, ItemId, OperationId, RunId};
-use sheaf_protocol::{Cursor, RecordHash, TopicId};
+use sheaf_protocol::{Cursor, RecordHash, RelayId};
 
 use crate::chain::{Chain, Chains};
 use crate::command::{Command, CommandId, ConversationInfo, PeerInfo};
@@ -31,6 +32,7 @@ use crate::document::{HybridTime, MessageId};
 use crate::epoch::{Choice, Epochs};
 use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
+use crate::topic::Origin;
 
 pub(crate) use control::recipients_of;
 pub(crate) use exchange::{Answer, Ask};
@@ -76,6 +78,8 @@ enum Work {
     Resync(Vec<DeviceId>, Vec<u32>, Vec<(u32, Vec<u8>)>),
     /// Ask a device for more.
     Ask(DeviceId),
+    /// Offer a relay what it lacks.
+    Offer(RelayId),
     /// Something that was kept back and counts now: chain index and sequence.
     Release((u32, u64)),
 }
@@ -83,12 +87,15 @@ enum Work {
 /// Records of one topic to take in; the cursor moves once all are.
 pub(crate) struct Records {
     pub(crate) epoch: EpochId,
-    pub(crate) topic: TopicId,
+    pub(crate) origin: Origin,
     pub(crate) records: VecDeque<Vec<u8>>,
     pub(crate) before: Option<Cursor>,
     pub(crate) cursor: Cursor,
-    /// They are new, not history: one that is known already was replayed.
+    /// They are new, not history.
     pub(crate) live: bool,
+    /// No other relay is read, and this one's store was never replaced: what is known already has
+    /// no reason to come again.
+    pub(crate) alone: bool,
 }
 
 /// One conversation.
@@ -111,6 +118,7 @@ pub(crate) struct Conversation {
     withheld: withheld::Withheld,
     frontiers: frontier::Frontiers,
     exchange: exchange::Exchange,
+    offered: offered::Offered,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
     /// The next item vouches for something that a removal would drop.
@@ -139,6 +147,7 @@ impl Conversation {
             withheld: withheld::Withheld::new(),
             frontiers: frontier::Frontiers::default(),
             exchange: exchange::Exchange::default(),
+            offered: offered::Offered::default(),
             asked: BTreeSet::new(),
             vouch_due: false,
             arrivals: 0,
@@ -181,6 +190,10 @@ impl Conversation {
                     if let Err(error) = self.ask(of, Vec::new(), context) {
                         tracing::warn!(%error, "not asked for more");
                     }
+                    None
+                }
+                Work::Offer(relay) => {
+                    self.begin_offer(relay, context);
                     None
                 }
                 Work::Release(place) => self.read_withheld(place, context),

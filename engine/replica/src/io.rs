@@ -24,7 +24,7 @@ pub enum Input {
     /// The app asks for something.
     Command(CommandId, Command),
     /// A relay said something.
-    Received(ServerFrame),
+    Received(RelayId, ServerFrame),
     /// A batch is durable.
     Persisted(BatchId),
     /// A batch could not be written: the store is full or broken. Everything that waits for it
@@ -34,7 +34,7 @@ pub enum Input {
     Loaded(LoadId, Vec<Row>),
     /// A read failed: the store is damaged.
     LoadFailed(LoadId, String),
-    /// A relay's hello was received.
+    /// A relay's hello was received. There may be connections to several relays at once.
     LinkUp {
         /// The relay's proven key.
         relay: RelayId,
@@ -43,8 +43,8 @@ pub enum Input {
         /// Incarnation of the relay's store.
         log: LogId,
     },
-    /// The connection is gone.
-    LinkDown,
+    /// The connection to a relay is gone.
+    LinkDown(RelayId),
     /// The time asked for by [`Output::Wait`] has come.
     Elapsed,
 }
@@ -57,8 +57,8 @@ pub enum Output {
     Persist(BatchId, Vec<Write>),
     /// Read ranges, then say [`Input::Loaded`].
     Load(LoadId, Vec<Range>),
-    /// Send a frame to the relay.
-    Transmit(ClientFrame),
+    /// Send a frame to a relay.
+    Transmit(RelayId, ClientFrame),
     /// Tell the app.
     Notify(Event),
     /// Answer a command.
@@ -78,7 +78,7 @@ pub enum Event {
         /// The messages, in the order of acceptance.
         messages: Vec<MessageRecord>,
     },
-    /// Messages written here are durable at the relay.
+    /// Messages written here are durable at a relay.
     MessagesSent {
         /// The conversation.
         conversation: ConversationId,
@@ -192,8 +192,11 @@ pub enum Event {
         relay: RelayId,
     },
     /// The connection is gone.
-    Disconnected,
-    /// All topics were read to their end.
+    Disconnected {
+        /// The relay.
+        relay: RelayId,
+    },
+    /// All topics were read to their end at every relay that there is a connection to.
     CaughtUp,
     /// A device that has the same items has other documents.
     DocumentsDiffer {
@@ -222,8 +225,10 @@ pub enum Event {
     },
     /// Somebody did what nobody should.
     Misbehaved(Misbehaviour),
-    /// The relay refused something.
+    /// A relay refused something.
     RelayRefused {
+        /// Which one.
+        relay: RelayId,
         /// What the relay says.
         message: String,
         /// When it may be tried again, in milliseconds; zero for never.

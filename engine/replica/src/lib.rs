@@ -39,5 +39,5 @@ pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LoadId, Output};
 pub use misbehaviour::{Act, Misbehaviour, Suspect};
 pub use record::{MessageRecord, RecordError};
-pub use replica::{Mark, Overview, Replica, Settled};
+pub use replica::{Mark, Overview, RelayInfo, Replica, Settled};
 pub use time::Timestamp;

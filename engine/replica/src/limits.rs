@@ -13,7 +13,21 @@ pub const EARLY_RECORDS_MAX: usize = 4_096;
 pub const PENDING_CHANGES_MAX: usize = 1_000_000;
 /// Sealed records that no receipt confirms yet. At the bound no further envelope is sealed.
 pub const OUTBOX_RECORDS_MAX: usize = 100_000;
-/// Appends in flight to the relay at once.
+/// Records that a relay has and another connected one has not yet, kept in memory. At the bound the
+/// oldest is let go: the relay that lacks it gets it from the stored envelopes at its next hello.
+pub const OWED_RECORDS_MAX: usize = 4_096;
+/// Inbox messages that some relay of the account has not taken. At the bound the oldest is let go.
+pub const OWED_INBOX_MAX: usize = 1_024;
+/// Records that were delivered lately, told apart by where they came from, over all topics. At the
+/// bound the oldest is forgotten.
+pub const HEARD_RECORDS_MAX: usize = 16_384;
+/// Relays that an account uses at once.
+pub const RELAYS_MAX: usize = 3;
+/// Relays that are remembered. At the bound the one that was silent for longest is forgotten.
+pub const RELAYS_KNOWN_MAX: usize = 16;
+/// Stored items that are offered to one relay at once.
+pub const OFFER_ITEMS: usize = 64;
+/// Appends in flight to one relay at once.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 128;
 /// Envelopes of one conversation in flight at once. While the first is under way what is written
 /// accumulates into the next; more than one only flies when a batch is full.

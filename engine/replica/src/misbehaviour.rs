@@ -90,6 +90,9 @@ pub enum Act {
     /// The relay's store is not the one that the cursor is of: wiped, restored or replaced.
     #[error("the relay's store was replaced")]
     StoreReplaced,
+    /// The relay's store is the same one with fewer records than it had: restored from a backup.
+    #[error("the relay's store was rolled back")]
+    RolledBack,
     /// This device's own store is older than what it has already sent: restored or copied.
     #[error("this device's own store was rolled back or copied")]
     OwnRollback,

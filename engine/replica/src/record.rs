@@ -6,6 +6,7 @@
 //! give a scope back.
 
 mod check;
+mod relay;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -13,12 +14,12 @@ use sheaf_crypto::{
     ConversationId, DeviceId, EpochId, ItemId, OperationId, RunId, SignedOperation,
     SignedUserGenesis, SignedUserOperation, UserId,
 };
-use sheaf_protocol::{Class, Cursor, TopicId};
 
 use crate::document::MessageId;
 use crate::time::Timestamp;
 
 pub use check::{KINDS, check};
+pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -67,10 +68,14 @@ pub enum Kind {
     AuditHead = 19,
     /// What one device is known to have seen.
     Frontier = 24,
+    /// A relay that this device has been connected to.
+    Relay = 25,
+    /// What a relay is known to hold of a conversation's chains.
+    Offered = 26,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 15] = [
+pub const RESTORED: [Kind; 17] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -86,6 +91,8 @@ pub const RESTORED: [Kind; 15] = [
     Kind::Withheld,
     Kind::AuditHead,
     Kind::Frontier,
+    Kind::Relay,
+    Kind::Offered,
 ];
 
 /// Name of a record.
@@ -140,14 +147,26 @@ pub struct RecordError(pub Kind);
 
 /// Encodes a value with its version.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    encode_version(VERSION, value)
+}
+
+fn encode_version<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     // Serialising plain data into memory has no way to fail; an empty value is refused at decoding.
-    postcard::to_extend(value, vec![VERSION]).unwrap_or_default()
+    postcard::to_extend(value, vec![version]).unwrap_or_default()
 }
 
 /// Decodes a value of this version.
 pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, RecordError> {
+    decode_version(kind, VERSION, bytes)
+}
+
+fn decode_version<T: DeserializeOwned>(
+    kind: Kind,
+    version: u8,
+    bytes: &[u8],
+) -> Result<T, RecordError> {
     match bytes.split_first() {
-        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
+        Some((found, body)) if *found == version => match postcard::take_from_bytes(body) {
             Ok((value, [])) => Ok(value),
             Ok(_) | Err(_) => Err(RecordError(kind)),
         },
@@ -396,29 +415,6 @@ impl MessageRecord {
 pub(crate) struct TokenRecord {
     pub(crate) message: MessageId,
     pub(crate) used: Timestamp,
-}
-
-/// A sealed record without a receipt.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct OutboxRecord {
-    pub(crate) number: u64,
-    pub(crate) topic: TopicId,
-    /// Seed of the capability, for topics that this device does not follow itself.
-    #[serde(with = "serde_bytes")]
-    pub(crate) inbox_seed: Vec<u8>,
-    pub(crate) class: Class,
-    pub(crate) conversation: Option<ConversationId>,
-    pub(crate) messages: Vec<MessageId>,
-    #[serde(with = "serde_bytes")]
-    pub(crate) record: Vec<u8>,
-}
-
-/// A topic's cursor.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct CursorRecord {
-    pub(crate) topic: TopicId,
-    pub(crate) cursor: Cursor,
-    pub(crate) caught_up: bool,
 }
 
 /// A record that waits.

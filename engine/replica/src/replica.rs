@@ -12,6 +12,7 @@ mod inbox;
 mod link;
 mod open;
 mod recovery;
+mod relay;
 mod sync;
 mod view;
 
@@ -35,8 +36,9 @@ use crate::outbox::Outbox;
 use crate::record::Row;
 use crate::stage::Stage;
 use crate::time::Timestamp;
-use crate::topic::{Connection, Topics};
+use crate::topic::Topics;
 
+pub use relay::RelayInfo;
 pub use sync::Mark;
 pub use view::{Overview, Settled};
 
@@ -50,6 +52,7 @@ pub struct Replica {
     topics: Topics,
     agenda: Agenda,
     outbox: Outbox,
+    relays: relay::Relays,
     inbox: Inbox,
     linking: Option<(TopicId, Linking)>,
     link_sent: link::LinkSent,
@@ -95,7 +98,7 @@ impl Replica {
         self.stage.at(self.now);
         match input {
             Input::Command(id, command) => self.command(id, command),
-            Input::Received(frame) => self.receive(frame),
+            Input::Received(relay, frame) => self.receive(relay, frame),
             Input::Persisted(batch) => self.stage.persisted(batch),
             Input::PersistFailed(_, reason) => {
                 self.stage.failed(&reason);
@@ -110,17 +113,11 @@ impl Replica {
                 relay,
                 exporter,
                 log,
-            } => {
-                self.stage.notify(Event::Connected { relay });
-                self.link_up(Connection {
-                    relay,
-                    exporter,
-                    log,
-                });
-            }
-            Input::LinkDown => self.link_down(),
+            } => self.relay_up(relay, exporter, log),
+            Input::LinkDown(relay) => self.relay_down(relay),
             Input::Elapsed => self.elapsed(),
         }
+        self.pursue_offers();
         self.learn_devices();
         self.note_caught_up();
         self.stage.close();
@@ -226,29 +223,6 @@ impl Replica {
         for (_, id) in idle.into_iter().take(over) {
             self.on_conversation(&id, |known, context| known.shelve_all(context));
         }
-    }
-
-    fn link_up(&mut self, connection: Connection) {
-        self.stage.forget_frames();
-        self.was_caught_up = false;
-        self.topics.link_up(connection, &mut self.stage);
-        self.outbox.link_down();
-        self.outbox
-            .pump(&mut self.topics, self.now, &mut self.stage);
-        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
-        for id in ids {
-            self.on_conversation(&id, Conversation::run);
-        }
-        self.resume_linking();
-    }
-
-    fn link_down(&mut self) {
-        self.stage.forget_frames();
-        if self.topics.connection.is_some() {
-            self.stage.notify(Event::Disconnected);
-        }
-        self.topics.link_down();
-        self.outbox.link_down();
     }
 
     fn note_caught_up(&mut self) {

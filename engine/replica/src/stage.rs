@@ -13,7 +13,7 @@ use crate::record::{Key, Range, Write};
 use crate::time::Timestamp;
 use crate::user::Devices;
 use sheaf_crypto::ConversationId;
-use sheaf_protocol::ClientFrame;
+use sheaf_protocol::{ClientFrame, RelayId};
 
 /// A place within the present input.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +49,8 @@ impl Stage {
         self.last.insert(write.key, write.value);
     }
 
-    pub(crate) fn transmit(&mut self, frame: ClientFrame) {
-        self.effects.push(Output::Transmit(frame));
+    pub(crate) fn transmit(&mut self, relay: RelayId, frame: ClientFrame) {
+        self.effects.push(Output::Transmit(relay, frame));
     }
 
     pub(crate) fn notify(&mut self, event: Event) {
@@ -158,8 +158,8 @@ impl Stage {
 
     /// Frames that wait were made for a connection that is gone: proofs of access are bound to it,
     /// and whatever else matters is sent again on the next one.
-    pub(crate) fn forget_frames(&mut self) {
-        let frame = |output: &Output| matches!(output, Output::Transmit(_));
+    pub(crate) fn forget_frames(&mut self, relay: &RelayId) {
+        let frame = |output: &Output| matches!(output, Output::Transmit(to, _) if to == relay);
         self.ready.retain(|output| !frame(output));
         for (_, effects) in &mut self.waiting {
             effects.retain(|output| !frame(output));

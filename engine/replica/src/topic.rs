@@ -1,45 +1,24 @@
-//! Topics that this device follows, and how far it has read each of them.
+//! Topics that this device follows, and how far it has read each of them at each relay.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+mod capability;
+mod heard;
+mod reading;
 
-use sheaf_crypto::{CapabilityKey, ConversationId, EpochId, EpochKeys};
+use std::collections::{BTreeMap, BTreeSet};
+
+use sheaf_crypto::ConversationId;
 use sheaf_protocol::{
-    AccessProof, ClientFrame, Cursor, Delivery, LogId, RelayId, RequestId, TopicId,
+    ClientFrame, Cursor, Delivery, LogId, RecordHash, RelayId, RequestId, TopicId,
 };
 
 use crate::limits;
 use crate::record::{CursorRecord, Kind, Write};
 use crate::stage::Stage;
+use heard::Window;
+use reading::{Advance, Reading};
 
-/// Whose records a topic holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Owner {
-    /// One epoch of a conversation.
-    Epoch(ConversationId, EpochId),
-    /// This device's inbox.
-    Inbox,
-    /// The meeting place of two devices that are being linked.
-    Rendezvous,
-}
-
-/// What proves access.
-#[derive(Clone)]
-pub(crate) enum Capability {
-    /// An epoch's.
-    Epoch(Arc<EpochKeys>),
-    /// Another one.
-    Key(Arc<CapabilityKey>),
-}
-
-impl Capability {
-    pub(crate) fn prove(&self, relay: &RelayId, exporter: &[u8; 32]) -> AccessProof {
-        match self {
-            Self::Epoch(keys) => keys.capability().prove(relay, exporter),
-            Self::Key(key) => key.prove(relay, exporter),
-        }
-    }
-}
+pub(crate) use capability::{Capability, Owner};
+pub(crate) use heard::Heard;
 
 /// One topic.
 struct Topic {
@@ -47,51 +26,73 @@ struct Topic {
     capability: Capability,
     /// Topics that are read to their end first, once.
     after: BTreeSet<TopicId>,
-    cursor: Option<Cursor>,
-    /// How far its records are taken in; behind the cursor while a document is being read. Only
-    /// this is made durable.
-    taken: Option<Cursor>,
-    /// It was read to its end at least once.
-    caught_up: bool,
-    subscribed: bool,
-    live: bool,
-    /// It is not read until records that wait have found what they wait for.
-    paused: bool,
-    /// Records ahead of the cursor.
-    early: VecDeque<(u64, Vec<Delivery>)>,
-    early_records: usize,
+    readings: BTreeMap<RelayId, Reading>,
+    /// Where a store of before there were several relays stood: it belongs to the relay whose log
+    /// it names.
+    unclaimed: Option<(Cursor, bool)>,
 }
 
-/// The connection that topics are followed over.
+/// A connection that topics are followed over.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    pub(crate) relay: RelayId,
     pub(crate) exporter: [u8; 32],
     pub(crate) log: LogId,
+    proved: BTreeSet<TopicId>,
 }
 
 /// All topics.
 #[derive(Default)]
 pub(crate) struct Topics {
     topics: BTreeMap<TopicId, Topic>,
-    pub(crate) connection: Option<Connection>,
-    proved: BTreeSet<TopicId>,
+    connections: BTreeMap<RelayId, Connection>,
     requests: u64,
+    heard: Window,
+}
+
+/// Where records come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) relay: RelayId,
+    pub(crate) topic: TopicId,
+    subscription: u64,
 }
 
 /// Records to take in, and where the topic stands after them.
 pub(crate) struct Batch {
     pub(crate) owner: Owner,
-    pub(crate) topic: TopicId,
+    pub(crate) origin: Origin,
     pub(crate) records: Vec<Vec<u8>>,
     pub(crate) before: Option<Cursor>,
     pub(crate) cursor: Cursor,
     /// The topic had been read to its end when these came: they are new.
     pub(crate) live: bool,
+    /// No other relay is read, and this one's store was never replaced.
+    pub(crate) alone: bool,
+}
+
+/// What a relay's store turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Incarnation {
+    /// The one that was read before.
+    Same,
+    /// Another one.
+    Replaced,
+    /// The same one, as it was some time ago.
+    RolledBack,
+}
+
+impl Connection {
+    pub(crate) fn new(exporter: [u8; 32], log: LogId) -> Self {
+        Self {
+            exporter,
+            log,
+            proved: BTreeSet::new(),
+        }
+    }
 }
 
 impl Topics {
-    /// Follows a topic from now on; subscribes at once if there is a connection.
+    /// Follows a topic from now on; subscribes at once where there is a connection.
     pub(crate) fn follow(
         &mut self,
         topic: TopicId,
@@ -104,50 +105,70 @@ impl Topics {
             owner,
             capability,
             after,
-            cursor: None,
-            taken: None,
-            caught_up: false,
-            subscribed: false,
-            live: false,
-            paused: false,
-            early: VecDeque::new(),
-            early_records: 0,
+            readings: BTreeMap::new(),
+            unclaimed: None,
         });
         self.subscribe_ready(stage);
     }
 
     /// Follows a topic no longer.
     pub(crate) fn forget(&mut self, topic: &TopicId, stage: &mut Stage) {
-        if self
-            .topics
-            .remove(topic)
-            .is_some_and(|known| known.subscribed)
-        {
-            stage.transmit(ClientFrame::Unsubscribe { topic: *topic });
+        let known = self.topics.remove(topic);
+        for (relay, reading) in known.into_iter().flat_map(|known| known.readings) {
+            if reading.subscribed {
+                stage.transmit(relay, ClientFrame::Unsubscribe { topic: *topic });
+            }
         }
     }
 
     pub(crate) fn restore(&mut self, record: &CursorRecord) {
-        if let Some(topic) = self.topics.get_mut(&record.topic) {
-            topic.cursor = Some(record.cursor);
-            topic.taken = Some(record.cursor);
-            topic.caught_up = record.caught_up;
-        }
+        let Some(topic) = self.topics.get_mut(&record.topic) else {
+            return;
+        };
+        let Some(relay) = record.relay else {
+            topic.unclaimed = Some((record.cursor, record.caught_up));
+            return;
+        };
+        let reading = topic.readings.entry(relay).or_default();
+        reading.cursor = Some(record.cursor);
+        reading.taken = Some(record.cursor);
+        reading.caught_up = record.caught_up;
+        reading.replaced = record.replaced;
     }
 
+    /// Number for the next request; no two connections share one.
     pub(crate) fn request(&mut self) -> RequestId {
         self.requests += 1;
         RequestId(self.requests)
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    pub(crate) fn is_connected_to(&self, relay: &RelayId) -> bool {
+        self.connections.contains_key(relay)
+    }
+
+    /// Relays that there is a connection to.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = RelayId> {
+        self.connections.keys().copied()
+    }
+
     /// Proves access to a topic once per connection.
-    pub(crate) fn prove(&mut self, topic: TopicId, capability: &Capability, stage: &mut Stage) {
-        let Some(connection) = &self.connection else {
+    pub(crate) fn prove(
+        &mut self,
+        relay: RelayId,
+        topic: TopicId,
+        capability: &Capability,
+        stage: &mut Stage,
+    ) {
+        let Some(connection) = self.connections.get_mut(&relay) else {
             return;
         };
-        if self.proved.insert(topic) {
-            let proof = capability.prove(&connection.relay, &connection.exporter);
-            stage.transmit(ClientFrame::Prove(proof));
+        if connection.proved.insert(topic) {
+            let proof = capability.prove(&relay, &connection.exporter);
+            stage.transmit(relay, ClientFrame::Prove(proof));
         }
     }
 
@@ -155,42 +176,87 @@ impl Topics {
         self.topics.get(topic).map(|known| known.capability.clone())
     }
 
-    pub(crate) fn link_up(&mut self, connection: Connection, stage: &mut Stage) {
-        self.link_down();
-        self.connection = Some(connection);
+    /// Gives `true` if cursors of before there were several relays are this relay's.
+    pub(crate) fn link_up(
+        &mut self,
+        relay: RelayId,
+        connection: Connection,
+        stage: &mut Stage,
+    ) -> bool {
+        self.link_down(&relay);
+        let claimed = self.claim(relay, connection.log, stage);
+        self.connections.insert(relay, connection);
         self.subscribe_ready(stage);
+        claimed
     }
 
-    pub(crate) fn link_down(&mut self) {
-        self.connection = None;
-        self.proved.clear();
+    fn claim(&mut self, relay: RelayId, log: LogId, stage: &mut Stage) -> bool {
+        let mut claimed = false;
+        for (id, topic) in &mut self.topics {
+            let unclaimed = topic.unclaimed.filter(|(cursor, _)| cursor.log == log);
+            let Some((cursor, caught_up)) = unclaimed else {
+                continue;
+            };
+            claimed = true;
+            topic.unclaimed = None;
+            let reading = topic.readings.entry(relay).or_default();
+            reading.cursor = Some(cursor);
+            reading.taken = Some(cursor);
+            reading.caught_up = caught_up;
+            stage.write(Write::delete(Kind::Cursor, &id.0, &[]));
+            stage.write(cursor_write(*id, relay, reading, cursor));
+        }
+        claimed
+    }
+
+    pub(crate) fn link_down(&mut self, relay: &RelayId) {
+        self.connections.remove(relay);
         for topic in self.topics.values_mut() {
-            topic.subscribed = false;
-            topic.live = false;
-            topic.paused = false;
-            topic.early.clear();
-            topic.early_records = 0;
+            if let Some(reading) = topic.readings.get_mut(relay) {
+                reading.stop();
+                reading.paused = false;
+            }
+        }
+    }
+
+    /// Nothing of a relay is remembered any more.
+    pub(crate) fn forget_relay(&mut self, relay: &RelayId, stage: &mut Stage) {
+        for (id, topic) in &mut self.topics {
+            if topic.readings.remove(relay).is_some() {
+                stage.write(Write::delete(Kind::Cursor, &id.0, &relay.0));
+            }
         }
     }
 
     /// Stops reading a topic and goes back to a cursor: there is no room for what waits.
-    pub(crate) fn pause(&mut self, id: &TopicId, back_to: Option<Cursor>, stage: &mut Stage) {
-        if let Some(topic) = self.topics.get_mut(id) {
-            topic.cursor = back_to;
-            topic.paused = true;
-            topic.subscribed = false;
-            topic.live = false;
-            topic.early.clear();
-            topic.early_records = 0;
-            stage.transmit(ClientFrame::Unsubscribe { topic: *id });
+    pub(crate) fn pause(&mut self, origin: &Origin, back_to: Option<Cursor>, stage: &mut Stage) {
+        let Some(reading) = self.reading(&origin.relay, &origin.topic) else {
+            return;
+        };
+        if back_to.map_or(0, |cursor| cursor.sequence) < reading.at() {
+            reading.cursor = back_to;
         }
+        reading.paused = true;
+        // Records of this subscription that are still on their way move the cursor no more.
+        reading.subscription = 0;
+        if reading.subscribed {
+            let topic = origin.topic;
+            reading.stop();
+            stage.transmit(origin.relay, ClientFrame::Unsubscribe { topic });
+        }
+    }
+
+    fn reading(&mut self, relay: &RelayId, topic: &TopicId) -> Option<&mut Reading> {
+        self.topics.get_mut(topic)?.readings.get_mut(relay)
     }
 
     /// Reads on where there was no room before.
     pub(crate) fn resume(&mut self, conversation: &ConversationId, stage: &mut Stage) {
         for topic in self.topics.values_mut() {
-            if matches!(topic.owner, Owner::Epoch(owner, _) if owner == *conversation) {
-                topic.paused = false;
+            if topic.is_of(conversation) {
+                for reading in topic.readings.values_mut() {
+                    reading.paused = false;
+                }
             }
         }
         self.subscribe_ready(stage);
@@ -199,199 +265,223 @@ impl Topics {
     /// Subscribes to every topic whose predecessors have been read: history is read in the order
     /// in which it was written, so little has to wait for what it depends on.
     fn subscribe_ready(&mut self, stage: &mut Stage) {
-        if self.connection.is_none() {
-            return;
-        }
-        let ready: Vec<TopicId> = self
-            .topics
-            .iter()
-            .filter(|(_, topic)| !topic.subscribed && !topic.paused)
-            .filter(|(_, topic)| topic.caught_up || self.read(&topic.after))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ready {
-            self.subscribe(id, stage);
+        let relays: Vec<RelayId> = self.connections.keys().copied().collect();
+        for relay in relays {
+            let ready = self.topics.iter().filter(|(_, topic)| {
+                let reading = topic.readings.get(&relay);
+                let idle = reading.is_none_or(|reading| !reading.subscribed && !reading.paused);
+                let known = reading.is_some_and(|reading| reading.caught_up);
+                idle && (known || self.read(&relay, &topic.after))
+            });
+            let ready: Vec<TopicId> = ready.map(|(id, _)| *id).collect();
+            for id in ready {
+                self.subscribe(relay, id, stage);
+            }
         }
     }
 
-    fn read(&self, topics: &BTreeSet<TopicId>) -> bool {
-        topics
-            .iter()
-            .all(|id| self.topics.get(id).is_none_or(|topic| topic.caught_up))
+    fn read(&self, relay: &RelayId, topics: &BTreeSet<TopicId>) -> bool {
+        let read = |topic: &Topic| topic.readings.get(relay).is_some_and(|r| r.caught_up);
+        let mut topics = topics.iter();
+        topics.all(|id| self.topics.get(id).is_none_or(read))
     }
 
-    fn subscribe(&mut self, id: TopicId, stage: &mut Stage) {
+    fn subscribe(&mut self, relay: RelayId, id: TopicId, stage: &mut Stage) {
         let Some(capability) = self.capability(&id) else {
             return;
         };
-        self.prove(id, &capability, stage);
+        self.prove(relay, id, &capability, stage);
         let request = self.request();
         if let Some(topic) = self.topics.get_mut(&id) {
-            topic.subscribed = true;
-            topic.live = false;
-            let after = topic.cursor;
-            stage.transmit(ClientFrame::Subscribe {
+            let reading = topic.readings.entry(relay).or_default();
+            reading.subscribed = true;
+            reading.subscription = request.0;
+            reading.live = false;
+            let frame = ClientFrame::Subscribe {
                 request,
                 topic: id,
-                after,
-            });
+                after: reading.cursor,
+            };
+            stage.transmit(relay, frame);
         }
     }
 
-    /// The relay answered a subscription; `true` if its store is another one than the cursor's.
-    pub(crate) fn subscribed(&mut self, id: &TopicId, restarted: bool) -> bool {
-        let Some(topic) = self.topics.get_mut(id) else {
-            return false;
+    /// The relay answered a subscription: whether its store is the one that the cursor is of.
+    pub(crate) fn subscribed(
+        &mut self,
+        relay: &RelayId,
+        id: &TopicId,
+        restarted: bool,
+    ) -> (Incarnation, Option<Owner>) {
+        let log = self.connections.get(relay).map(|connection| connection.log);
+        let owner = self.topics.get(id).map(|topic| topic.owner);
+        let Some(reading) = self.reading(relay, id) else {
+            return (Incarnation::Same, owner);
         };
-        if restarted && topic.cursor.is_some() {
-            topic.cursor = None;
-            topic.taken = None;
-            return true;
+        let Some(cursor) = reading.cursor.filter(|_| restarted) else {
+            return (Incarnation::Same, owner);
+        };
+        reading.cursor = None;
+        reading.taken = None;
+        reading.replaced = true;
+        match log == Some(cursor.log) {
+            true => (Incarnation::RolledBack, owner),
+            false => (Incarnation::Replaced, owner),
         }
-        false
     }
 
     /// Takes a delivery in. What fits behind the cursor comes back; what is ahead of it waits for
     /// the history before it.
     pub(crate) fn deliver(
         &mut self,
+        relay: RelayId,
         id: &TopicId,
         previous: u64,
         records: Vec<Delivery>,
         stage: &mut Stage,
     ) -> Result<Option<Batch>, ()> {
-        let Some(log) = self.connection.as_ref().map(|connection| connection.log) else {
+        let Some(log) = self.connections.get(&relay).map(|known| known.log) else {
             return Ok(None);
         };
-        let Some(topic) = self.topics.get_mut(id) else {
+        if !self.topics.contains_key(id) {
             return Ok(None);
-        };
+        }
         let rising = records.is_sorted_by(|a, b| a.sequence < b.sequence);
         let first = records.first().map_or(0, |delivery| delivery.sequence);
-        if !rising || !topic.subscribed || first <= previous && !records.is_empty() {
+        let reading = self.reading(&relay, id).filter(|known| known.subscribed);
+        let Some(reading) = reading else {
+            return Err(());
+        };
+        if !rising || first <= previous && !records.is_empty() {
             return Err(());
         }
-        let at = topic.cursor.map_or(0, |cursor| cursor.sequence);
-        if previous > at {
-            topic.early_records = topic.early_records.saturating_add(records.len());
-            topic.early.push_back((previous, records));
-            if topic.early_records > limits::EARLY_RECORDS_MAX {
-                topic.early.clear();
-                topic.early_records = 0;
-                stage.transmit(ClientFrame::Unsubscribe { topic: *id });
-                self.subscribe(*id, stage);
+        if previous > reading.at() {
+            if reading.keep_early(previous, records) > limits::EARLY_RECORDS_MAX {
+                reading.drop_early();
+                stage.transmit(relay, ClientFrame::Unsubscribe { topic: *id });
+                self.subscribe(relay, *id, stage);
             }
             return Ok(None);
         }
-        Ok(topic.advance(*id, log, records))
+        let advance = reading.advance(log, records);
+        Ok(advance.and_then(|advance| self.batch(relay, id, advance)))
     }
 
     /// What waited and fits now, after the cursor moved.
-    pub(crate) fn early(&mut self, id: &TopicId) -> Option<Batch> {
-        let log = self.connection.as_ref()?.log;
-        let topic = self.topics.get_mut(id)?;
-        let at = topic.cursor.map_or(0, |cursor| cursor.sequence);
-        let place = topic
-            .early
-            .iter()
-            .position(|(previous, _)| *previous <= at)?;
-        let (_, records) = topic.early.remove(place)?;
-        topic.early_records = topic.early_records.saturating_sub(records.len());
-        topic.advance(*id, log, records)
+    pub(crate) fn early(&mut self, relay: RelayId, id: &TopicId) -> Option<Batch> {
+        let log = self.connections.get(&relay)?.log;
+        let advance = self.reading(&relay, id)?.take_early(log)?;
+        self.batch(relay, id, advance)
+    }
+
+    fn batch(&self, relay: RelayId, id: &TopicId, advance: Advance) -> Option<Batch> {
+        let topic = self.topics.get(id)?;
+        let reading = topic.readings.get(&relay)?;
+        Some(Batch {
+            owner: topic.owner,
+            origin: Origin {
+                relay,
+                topic: *id,
+                subscription: reading.subscription,
+            },
+            records: advance.records,
+            before: advance.before,
+            cursor: advance.cursor,
+            live: reading.live,
+            alone: topic.readings.len() == 1 && !reading.replaced,
+        })
+    }
+
+    /// How a record stands to what came lately.
+    pub(crate) fn heard(&self, origin: &Origin, hash: RecordHash) -> Heard {
+        self.heard.look(origin, hash)
+    }
+
+    /// A record was taken in.
+    pub(crate) fn note(&mut self, origin: &Origin, hash: RecordHash) {
+        self.heard.note(origin, hash);
     }
 
     /// The relay says that a topic was delivered to its end.
-    pub(crate) fn caught_up(&mut self, id: &TopicId, stage: &mut Stage) {
-        let Some(log) = self.connection.as_ref().map(|connection| connection.log) else {
+    pub(crate) fn caught_up(&mut self, relay: RelayId, id: &TopicId, stage: &mut Stage) {
+        let Some(log) = self.connections.get(&relay).map(|known| known.log) else {
             return;
         };
-        let Some(topic) = self.topics.get_mut(id).filter(|topic| topic.subscribed) else {
+        let reading = self.reading(&relay, id).filter(|known| known.subscribed);
+        let Some(reading) = reading else {
             return;
         };
-        topic.live = true;
-        topic.early.retain(|(previous, _)| {
-            topic
-                .cursor
-                .is_none_or(|cursor| *previous >= cursor.sequence)
-        });
-        if !topic.caught_up || topic.cursor.is_none() {
-            topic.caught_up = true;
+        reading.live = true;
+        let at = reading.cursor.map(|cursor| cursor.sequence);
+        let early = &mut reading.early;
+        early.retain(|(previous, _)| at.is_none_or(|at| *previous >= at));
+        if !reading.caught_up || reading.cursor.is_none() {
+            reading.caught_up = true;
             let start = Cursor { log, sequence: 0 };
-            topic.cursor = Some(topic.cursor.unwrap_or(start));
-            stage.write(cursor_write(*id, topic.taken.unwrap_or(start), true));
+            reading.cursor = Some(reading.cursor.unwrap_or(start));
+            let taken = reading.taken.unwrap_or(start);
+            stage.write(cursor_write(*id, relay, reading, taken));
             self.subscribe_ready(stage);
         }
     }
 
-    /// The write that makes a cursor durable, to go with what was read.
-    pub(crate) fn cursor_write(&mut self, id: &TopicId, cursor: Cursor) -> Write {
-        let topic = self.topics.get_mut(id);
-        let caught_up = topic.is_some_and(|topic| {
-            topic.taken = Some(cursor);
-            topic.caught_up
-        });
-        cursor_write(*id, cursor, caught_up)
+    /// The write that makes a cursor durable, to go with what was read. Nothing, if the topic was
+    /// gone back in since those records came.
+    pub(crate) fn cursor_write(&mut self, origin: &Origin, cursor: Cursor) -> Option<Write> {
+        let reading = self.reading(&origin.relay, &origin.topic)?;
+        if !reading.is_of(origin) {
+            return None;
+        }
+        reading.taken = Some(cursor);
+        Some(cursor_write(origin.topic, origin.relay, reading, cursor))
     }
 
-    /// Every topic was read to its end on this connection.
+    /// Every topic was read to its end at every relay that there is a connection to.
     pub(crate) fn all_live(&self) -> bool {
-        self.connection.is_some() && self.topics.values().all(|topic| topic.live)
+        let live = |topic: &Topic| self.connected().all(|relay| topic.is_live(&relay));
+        self.is_connected() && self.topics.values().all(live)
     }
 
-    /// All topics of one conversation were read to their end on this connection.
+    /// All topics of one conversation were read to their end at every relay that there is a
+    /// connection to.
     pub(crate) fn conversation_live(&self, conversation: &ConversationId) -> bool {
-        self.connection.is_some()
-            && self.topics.values().all(|topic| match topic.owner {
-                Owner::Epoch(owner, _) => owner != *conversation || topic.live,
-                Owner::Inbox | Owner::Rendezvous => true,
-            })
+        let live = |relay: RelayId| self.live_at(conversation, &relay);
+        self.is_connected() && self.connected().all(live)
+    }
+
+    /// The same at one relay at least: a relay that is slow holds nothing up.
+    pub(crate) fn conversation_live_somewhere(&self, conversation: &ConversationId) -> bool {
+        self.connected().any(|relay| self.live_at(conversation, &relay))
+    }
+
+    fn live_at(&self, conversation: &ConversationId, relay: &RelayId) -> bool {
+        let mut topics = self.topics.values();
+        topics.all(|topic| !topic.is_of(conversation) || topic.is_live(relay))
     }
 
     /// Forgets the topics of a conversation that did not come about.
     pub(crate) fn forget_conversation(&mut self, conversation: &ConversationId) {
-        self.topics.retain(
-            |_, topic| !matches!(topic.owner, Owner::Epoch(owner, _) if owner == *conversation),
-        );
+        self.topics.retain(|_, topic| !topic.is_of(conversation));
     }
 }
 
 impl Topic {
-    fn advance(&mut self, id: TopicId, log: LogId, records: Vec<Delivery>) -> Option<Batch> {
-        let at = self.cursor.map_or(0, |cursor| cursor.sequence);
-        let last = records.last().map(|delivery| delivery.sequence)?;
-        if last <= at {
-            return None;
-        }
-        let before = self.cursor;
-        let cursor = Cursor {
-            log,
-            sequence: last,
-        };
-        self.cursor = Some(cursor);
-        let fresh = records
-            .into_iter()
-            .filter(|delivery| delivery.sequence > at);
-        let records = fresh.map(|delivery| delivery.record).collect();
-        Some(Batch {
-            owner: self.owner,
-            topic: id,
-            records,
-            before,
-            cursor,
-            live: self.live,
-        })
+    fn is_of(&self, conversation: &ConversationId) -> bool {
+        matches!(self.owner, Owner::Epoch(owner, _) if owner == *conversation)
+    }
+
+    fn is_live(&self, relay: &RelayId) -> bool {
+        self.readings.get(relay).is_some_and(|reading| reading.live)
     }
 }
 
-fn cursor_write(topic: TopicId, cursor: Cursor, caught_up: bool) -> Write {
-    Write::put(
-        Kind::Cursor,
-        &topic.0,
-        &[],
-        &CursorRecord {
-            topic,
-            cursor,
-            caught_up,
-        },
-    )
+fn cursor_write(topic: TopicId, relay: RelayId, reading: &Reading, cursor: Cursor) -> Write {
+    let record = CursorRecord {
+        topic,
+        cursor,
+        caught_up: reading.caught_up,
+        relay: Some(relay),
+        replaced: reading.replaced,
+    };
+    record.write()
 }

@@ -130,7 +130,7 @@ impl Life {
     fn server_frame(&mut self, reader: &mut Reader<'_>) {
         self.lied = true;
         if let Ok(frame) = decode_server_frame(reader.bytes()) {
-            self.bob.handle(self.now, Input::Received(frame));
+            self.bob.handle(self.now, Input::Received(Log::id(), frame));
         }
     }
 
@@ -164,7 +164,7 @@ impl Life {
             previous,
             records,
         };
-        self.bob.handle(self.now, Input::Received(frame));
+        self.bob.handle(self.now, Input::Received(Log::id(), frame));
     }
 
     fn topic(&self, reader: &mut Reader<'_>) -> TopicId {

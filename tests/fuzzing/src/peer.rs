@@ -150,7 +150,7 @@ impl Peer {
             match output {
                 Output::Persist(batch, writes) => self.unflushed.push_back((batch, writes)),
                 Output::Load(load, ranges) => self.loads.push_back((load, ranges)),
-                Output::Transmit(frame) => self.frames.push_back(frame),
+                Output::Transmit(_, frame) => self.frames.push_back(frame),
                 Output::Notify(event) => self.events.push(event),
                 Output::Complete(id, result) => {
                     let first = self.answers.insert(id, result).is_none();
@@ -183,7 +183,7 @@ impl Peer {
     pub(super) fn link_down(&mut self, now: Timestamp) {
         self.frames.clear();
         self.subscribed.clear();
-        self.handle(now, Input::LinkDown);
+        self.handle(now, Input::LinkDown(Log::id()));
     }
 
     fn write_one(&mut self) -> Option<BatchId> {
@@ -271,13 +271,13 @@ impl Peer {
                     head,
                     restarted,
                 };
-                self.handle(now, Input::Received(subscribed));
-                self.handle(now, Input::Received(log.after(topic, previous)));
+                self.handle(now, Input::Received(Log::id(), subscribed));
+                self.handle(now, Input::Received(Log::id(), log.after(topic, previous)));
                 let caught_up = ServerFrame::CaughtUp {
                     topic,
                     sequence: head,
                 };
-                self.handle(now, Input::Received(caught_up));
+                self.handle(now, Input::Received(Log::id(), caught_up));
                 self.subscribed.insert(topic, head);
             }
             ClientFrame::Unsubscribe { topic } => {
@@ -293,7 +293,7 @@ impl Peer {
                 let receipt = Log::receipt(topic, sequence, &record);
                 self.handle(
                     now,
-                    Input::Received(ServerFrame::Receipt { request, receipt }),
+                    Input::Received(Log::id(), ServerFrame::Receipt { request, receipt }),
                 );
             }
             ClientFrame::Hello { .. } | ClientFrame::Prove(_) | ClientFrame::Trim { .. } => {}
@@ -310,7 +310,7 @@ impl Peer {
             .collect();
         for (topic, seen) in &fresh {
             self.subscribed.insert(*topic, log.head(topic));
-            self.handle(now, Input::Received(log.after(*topic, *seen)));
+            self.handle(now, Input::Received(Log::id(), log.after(*topic, *seen)));
         }
         !fresh.is_empty()
     }

@@ -435,6 +435,8 @@ impl Conversation {
         let outgoing = Outgoing {
             topic,
             inbox_seed: None,
+            place: self.place_in_chain(inner),
+            relays: Vec::new(),
             class: Class::Log,
             conversation: None,
             messages: Vec::new(),

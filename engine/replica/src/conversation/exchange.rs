@@ -527,7 +527,7 @@ impl Conversation {
     }
 }
 
-fn place_of(order: &[u8]) -> Option<(u32, u64)> {
+pub(super) fn place_of(order: &[u8]) -> Option<(u32, u64)> {
     let (_, rest) = order.split_first_chunk::<4>()?;
     let (chain, rest) = rest.split_first_chunk::<4>()?;
     let seq = rest.first_chunk::<8>()?;

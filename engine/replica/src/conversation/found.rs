@@ -184,11 +184,14 @@ pub(crate) fn send_inbox(
     )
     .map_err(|error| fault(&error))?;
     let topic = inbox_capability(&inbox_seed).topic();
+    let relays = context.contacts.relays_of(&to.device);
     for record in parts {
         tracing::debug!(record = ?hash_record(&record), "inbox part queued");
         let outgoing = Outgoing {
             topic,
             inbox_seed: Some(inbox_seed),
+            place: None,
+            relays: relays.clone(),
             class: Class::Inbox,
             conversation: None,
             messages: Vec::new(),

@@ -212,7 +212,7 @@ impl Conversation {
         let may = context.link_is_up()
             && self.pending.is_empty()
             && !self.is_busy()
-            && context.topics.conversation_live(&self.id)
+            && context.topics.conversation_live_somewhere(&self.id)
             && self.is_part(context);
         if !may || !self.owes(context) {
             self.frontiers.due = None;

@@ -24,6 +24,7 @@ use crate::context::Context;
 use crate::epoch::is_safe;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::MessageRecord;
+use crate::topic::Heard;
 
 /// An accepted envelope whose content is not merged yet.
 pub(super) struct Staged {
@@ -44,6 +45,7 @@ pub(super) struct Staged {
 struct Source {
     epoch: EpochId,
     topic: TopicId,
+    /// It is new: if it is known already, it was replayed.
     live: bool,
 }
 
@@ -77,24 +79,35 @@ impl Conversation {
         let mut news = News::default();
         let mut staged = Vec::new();
         while let Some(wire) = batch.records.pop_front() {
+            let hash = hash_record(&wire);
+            let live = match context.topics.heard(&batch.origin, hash) {
+                Heard::New => batch.live && batch.alone,
+                Heard::Again => batch.live,
+                Heard::Elsewhere => {
+                    context.topics.note(&batch.origin, hash);
+                    continue;
+                }
+            };
             if self.parked.is_full() {
                 batch.records.clear();
                 self.merge(std::mem::take(&mut staged), &mut news, context);
                 context
                     .topics
-                    .pause(&batch.topic, batch.before, context.stage);
+                    .pause(&batch.origin, batch.before, context.stage);
                 self.tell(news, context);
                 return None;
             }
             let source = Source {
                 epoch: batch.epoch,
-                topic: batch.topic,
-                live: batch.live,
+                topic: batch.origin.topic,
+                live,
             };
             let verdict = self.examine(source, &wire, context);
-            if let Some(need) = self.settle(verdict, &mut staged, &mut news, context) {
-                match need {
+            match self.settle(verdict, &mut staged, &mut news, context) {
+                None => context.topics.note(&batch.origin, hash),
+                Some(need) => match need {
                     Blocked::Park(need) => {
+                        context.topics.note(&batch.origin, hash);
                         let author = self.author_of(&batch.epoch, &wire);
                         self.parked
                             .park(self.id, batch.epoch, wire, author, need, context.stage);
@@ -114,12 +127,13 @@ impl Conversation {
                         self.load(segment, context);
                         return Some(Work::Records(batch));
                     }
-                }
+                },
             }
         }
         self.merge(staged, &mut news, context);
-        let write = context.topics.cursor_write(&batch.topic, batch.cursor);
-        context.stage.write(write);
+        if let Some(write) = context.topics.cursor_write(&batch.origin, batch.cursor) {
+            context.stage.write(write);
+        }
         let progress = news.progress;
         self.tell(news, context);
         (progress && self.parked.len() > 0).then_some(Work::Retry)

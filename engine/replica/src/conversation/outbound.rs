@@ -380,6 +380,8 @@ impl Conversation {
         let outgoing = Outgoing {
             topic,
             inbox_seed: None,
+            place: self.place_in_chain(inner),
+            relays: Vec::new(),
             class: Class::Log,
             conversation: Some(self.id),
             messages,
@@ -431,6 +433,8 @@ impl Conversation {
         let outgoing = Outgoing {
             topic: keys.topic(),
             inbox_seed: None,
+            place: self.place_in_chain(&inner),
+            relays: Vec::new(),
             class: Class::Log,
             conversation: Some(self.id),
             messages: Vec::new(),

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
     self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord, Kind,
-    OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord,
+    OfferedRecord, OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord,
     SnapshotRecord, WithheldRecord,
 };
 
@@ -31,6 +31,7 @@ pub(crate) struct Restored {
     pub(crate) parked: BTreeMap<u64, ParkedRecord>,
     pub(crate) withheld: Vec<WithheldRecord>,
     pub(crate) frontiers: Vec<FrontierRecord>,
+    pub(crate) offered: Vec<OfferedRecord>,
 }
 
 impl Conversation {
@@ -70,6 +71,9 @@ impl Conversation {
         }
         for frontier in restored.frontiers {
             conversation.frontiers.restore(frontier);
+        }
+        for offered in restored.offered {
+            conversation.offered.restore(offered);
         }
         for segment in restored.segments {
             conversation.segments.restore(segment);
@@ -155,6 +159,11 @@ impl Conversation {
             }
             Some(Loading::Answer(id, answering)) if id == load => {
                 self.answer_with(*answering, rows, context)?;
+                self.run(context);
+                Ok(true)
+            }
+            Some(Loading::Offer(id, offering)) if id == load => {
+                self.offer_with(offering, rows, context)?;
                 self.run(context);
                 Ok(true)
             }

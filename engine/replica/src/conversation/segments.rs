@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use sheaf_crypto::ConversationId;
 
 use super::exchange::Answering;
+use super::offered::Offering;
 use crate::document::{DocumentError, Incoming, Outcome, Segment};
 use crate::io::LoadId;
 use crate::record::{Kind, SegmentRecord, SnapshotRecord, Write};
@@ -31,6 +32,8 @@ pub(super) enum Loading {
     Withheld(LoadId, (u32, u64)),
     /// Envelopes that another device lacks are asked for.
     Answer(LoadId, Box<Answering>),
+    /// Envelopes that a relay lacks are asked for.
+    Offer(LoadId, Offering),
 }
 
 /// All segments.

@@ -4,13 +4,13 @@ use crate::audit::{AuditEntry, AuditHead};
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, FrontierRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord,
+    EpochRecord, FrontierRecord, Kind, MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord,
+    PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord,
     WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 20] = [
+pub const KINDS: [Kind; 22] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -31,6 +31,8 @@ pub const KINDS: [Kind; 20] = [
     Kind::Withheld,
     Kind::AuditHead,
     Kind::Frontier,
+    Kind::Relay,
+    Kind::Offered,
 ];
 
 impl Kind {
@@ -64,6 +66,8 @@ impl Kind {
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
             Self::Frontier => "frontier",
+            Self::Relay => "relay",
+            Self::Offered => "offered",
         }
     }
 }
@@ -88,8 +92,10 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Segment => decode::<SegmentRecord>(kind, value).map(drop),
         Kind::Message => decode::<MessageRecord>(kind, value).map(drop),
         Kind::Token => decode::<TokenRecord>(kind, value).map(drop),
-        Kind::Outbox => decode::<OutboxRecord>(kind, value).map(drop),
-        Kind::Cursor => decode::<CursorRecord>(kind, value).map(drop),
+        Kind::Outbox => OutboxRecord::decode(value).map(drop),
+        Kind::Cursor => CursorRecord::decode(value).map(drop),
+        Kind::Relay => decode::<RelayRecord>(kind, value).map(drop),
+        Kind::Offered => decode::<OfferedRecord>(kind, value).map(drop),
         Kind::Parked => decode::<ParkedRecord>(kind, value).map(drop),
         Kind::Run => decode::<RunRecord>(kind, value).map(drop),
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),

@@ -128,6 +128,7 @@ impl Replica {
             phrase: RecoveryWords(Zeroizing::new(phrase.words().to_string())),
         };
         self.account = Some(account);
+        self.follow_relays();
         self.follow_inbox();
         Ok(reply)
     }
@@ -137,6 +138,7 @@ impl Replica {
         if account.relay != relay {
             account.relay = relay;
             self.stage.write(account.write());
+            self.follow_relays();
         }
         Ok(Reply::Done)
     }

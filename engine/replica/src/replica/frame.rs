@@ -1,41 +1,46 @@
 //! What the relay says.
 
-use sheaf_protocol::{Delivery, Receipt, RequestId, ServerFrame, TopicId};
+use sheaf_protocol::{
+    Delivery, Receipt, RelayId, RequestId, ServerFrame, TopicId, hash_record,
+};
 
 use super::Replica;
 use crate::context::Context;
 use crate::conversation::{Conversation, Records};
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
-use crate::topic::{Batch, Owner};
+use crate::topic::{Batch, Heard, Owner};
 
 impl Replica {
-    pub(super) fn receive(&mut self, frame: ServerFrame) {
+    pub(super) fn receive(&mut self, relay: RelayId, frame: ServerFrame) {
+        if !self.topics.is_connected_to(&relay) {
+            return;
+        }
         match frame {
             // The link has read the hello already; another one means nothing.
             ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } => {}
             ServerFrame::Subscribed {
                 topic, restarted, ..
             } => {
-                if self.topics.subscribed(&topic, restarted) {
-                    self.report_relay(Act::StoreReplaced);
-                }
+                let (incarnation, owner) = self.topics.subscribed(&relay, &topic, restarted);
+                self.incarnated(relay, incarnation, owner);
             }
             ServerFrame::Records {
                 topic,
                 previous,
                 records,
             } => {
-                self.deliver(&topic, previous, records);
+                self.deliver(relay, &topic, previous, records);
             }
             ServerFrame::CaughtUp { topic, .. } => {
-                self.topics.caught_up(&topic, &mut self.stage);
-                self.take_early(&topic);
+                self.topics.caught_up(relay, &topic, &mut self.stage);
+                self.take_early(relay, &topic);
             }
-            ServerFrame::Receipt { request, receipt } => self.settle(request, &receipt),
+            ServerFrame::Receipt { request, receipt } => self.settle(relay, request, &receipt),
             ServerFrame::Refused(refusal) => {
-                self.outbox.refused(&refusal, self.now);
+                self.outbox.refused(&relay, &refusal, self.now);
                 self.stage.notify(Event::RelayRefused {
+                    relay,
                     message: refusal.message,
                     retry_after_ms: refusal.retry_after_ms,
                 });
@@ -45,72 +50,86 @@ impl Replica {
         }
     }
 
-    fn report_relay(&mut self, act: Act) {
-        if let Some(connection) = &self.topics.connection {
-            let relay = connection.relay;
-            self.stage.report(Suspect::Relay(relay), act, None);
-        }
+    fn report_relay(&mut self, relay: RelayId, act: Act) {
+        self.stage.report(Suspect::Relay(relay), act, None);
     }
 
-    fn deliver(&mut self, topic: &TopicId, previous: u64, records: Vec<Delivery>) {
-        match self
-            .topics
-            .deliver(topic, previous, records, &mut self.stage)
-        {
+    fn deliver(
+        &mut self,
+        relay: RelayId,
+        topic: &TopicId,
+        previous: u64,
+        records: Vec<Delivery>,
+    ) {
+        let stage = &mut self.stage;
+        match self.topics.deliver(relay, topic, previous, records, stage) {
             Ok(Some(batch)) => {
                 self.take(batch);
-                self.take_early(topic);
+                self.take_early(relay, topic);
             }
             Ok(None) => {}
-            Err(()) => self.report_relay(Act::BadDelivery),
+            Err(()) => self.report_relay(relay, Act::BadDelivery),
         }
     }
 
-    fn take_early(&mut self, topic: &TopicId) {
-        while let Some(batch) = self.topics.early(topic) {
+    fn take_early(&mut self, relay: RelayId, topic: &TopicId) {
+        while let Some(batch) = self.topics.early(relay, topic) {
             self.take(batch);
         }
     }
 
-    fn take(&mut self, batch: Batch) {
+    fn take(&mut self, mut batch: Batch) {
         match batch.owner {
             Owner::Epoch(conversation, epoch) => {
                 let records = Records {
                     epoch,
-                    topic: batch.topic,
+                    origin: batch.origin,
                     records: batch.records.into(),
                     before: batch.before,
                     cursor: batch.cursor,
                     live: batch.live,
+                    alone: batch.alone,
                 };
                 self.on_conversation(&conversation, |known, context| {
                     known.receive(records, context);
                 });
                 self.bound_documents();
             }
-            Owner::Inbox => self.take_inbox(&batch),
-            Owner::Rendezvous => self.take_rendezvous(&batch),
+            Owner::Inbox | Owner::Rendezvous => {
+                let (topics, origin) = (&mut self.topics, batch.origin);
+                batch.records.retain(|record| {
+                    let hash = hash_record(record);
+                    let heard = topics.heard(&origin, hash);
+                    topics.note(&origin, hash);
+                    heard == Heard::New
+                });
+                match batch.owner {
+                    Owner::Inbox => self.take_inbox(&batch),
+                    _ => self.take_rendezvous(&batch),
+                }
+            }
         }
     }
 
     /// A receipt counts only if the pinned key signed it for this very record.
-    fn settle(&mut self, request: RequestId, receipt: &Receipt) {
-        let Some(connection) = &self.topics.connection else {
-            return;
-        };
-        let relay = connection.relay;
-        let Some((topic, hash)) = self.outbox.awaited(request) else {
-            return self.link_receipt(request);
+    fn settle(&mut self, relay: RelayId, request: RequestId, receipt: &Receipt) {
+        let Some((topic, hash)) = self.outbox.awaited(&relay, request) else {
+            return self.link_receipt(relay, request);
         };
         let right = receipt.topic == topic && receipt.record == hash;
         if !right || receipt.verify(&relay).is_err() {
-            self.report_relay(Act::BadReceipt);
+            self.report_relay(relay, Act::BadReceipt);
             return;
         }
         let Some(settled) = self.outbox.settle(request, &mut self.stage) else {
             return;
         };
-        if let Some(conversation) = settled.conversation {
+        if let Some(place) = settled.place {
+            self.on_conversation(&place.conversation, |known, context| {
+                known.confirmed(relay, place, context);
+            });
+        }
+        if let Some(conversation) = settled.conversation.filter(|_| settled.first) {
             if !settled.messages.is_empty() {
                 let messages = settled.messages;
                 self.stage.notify(Event::MessagesSent {

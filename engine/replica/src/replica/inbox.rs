@@ -39,21 +39,24 @@ impl Replica {
                 Ok(Some(joined)) => {
                     if let Err(reason) = self.take_message(joined) {
                         let act = Act::RefusedInbox(reason);
-                        self.stage.report(Suspect::Topic(batch.topic), act, None);
+                        self.stage.report(Suspect::Topic(batch.origin.topic), act, None);
                     }
                 }
                 Err(reason) => {
                     let act = Act::RefusedInbox(reason);
-                    self.stage.report(Suspect::Topic(batch.topic), act, None);
+                    self.stage.report(Suspect::Topic(batch.origin.topic), act, None);
                 }
             }
         }
         // What is not whole yet is read again after a restart.
         if self.inbox.is_whole() {
-            let (topic, upto) = (batch.topic, batch.cursor);
-            let write = self.topics.cursor_write(&topic, upto);
-            self.stage.write(write);
-            self.stage.transmit(ClientFrame::Trim { topic, upto });
+            let (origin, upto) = (&batch.origin, batch.cursor);
+            if let Some(write) = self.topics.cursor_write(origin, upto) {
+                self.stage.write(write);
+            }
+            let topic = origin.topic;
+            self.stage
+                .transmit(origin.relay, ClientFrame::Trim { topic, upto });
         }
     }
 

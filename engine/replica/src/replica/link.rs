@@ -1,16 +1,16 @@
 //! Linking a device: the two sides of research/keys.md 2.2.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sheaf_crypto::{
     CapabilityKey, DeviceSecrets, Join, LinkError, Offer, OfferReady, Suite, fingerprint,
 };
-use sheaf_protocol::{Class, ClientFrame, RequestId, TopicId};
+use sheaf_protocol::{Class, ClientFrame, RelayId, RequestId, TopicId};
 
 use super::Replica;
 use super::account::check_name;
-use crate::account::Account;
+use crate::account::{Account, addresses};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::io::Event;
 use crate::linking::{Handover, Joined, Joining, Linking};
@@ -23,8 +23,11 @@ use crate::user::Devices;
 pub(crate) struct LinkSent {
     pub(crate) topic: Option<TopicId>,
     pub(crate) messages: Vec<Vec<u8>>,
-    pub(crate) unreceipted: BTreeSet<RequestId>,
+    /// By relay: messages that it has not confirmed.
+    pub(crate) unreceipted: BTreeMap<RelayId, BTreeSet<RequestId>>,
     /// The approval that is answered when the relay holds everything, and its answer.
+    /// The relay that the code names, where it is connected: the new device reads there.
+    pub(crate) at: Option<RelayId>,
     pub(crate) approval: Option<(CommandId, Reply)>,
 }
 
@@ -51,14 +54,20 @@ impl Replica {
         if account.devices.is_full() {
             return Err(CommandError::TooManyDevices);
         }
-        if self.topics.connection.is_none() {
+        if !self.topics.is_connected() {
             return Err(CommandError::RelayUnreachable);
         }
-        let relay = account.relay.as_ref().and_then(|relay| relay.parse().ok());
+        // A code has room for one relay: one that answers.
+        let relays = addresses(account.relay.as_deref().unwrap_or_default());
+        let mut connected = relays.iter();
+        let connected = connected.find(|known| self.topics.is_connected_to(&known.relay));
+        let relay = connected.or(relays.first()).cloned();
         self.end_link();
         let offer = Offer::new(&mut *self.rng, self.now.0, relay.as_ref()).map_err(failed)?;
         let code = offer.code();
         self.meet(offer.capability(), Linking::ExpectRequest(offer));
+        let read_at = relay.map(|relay| relay.relay);
+        self.link_sent.at = read_at.filter(|relay| self.topics.is_connected_to(relay));
         Ok(Reply::LinkStarted { code })
     }
 
@@ -111,38 +120,47 @@ impl Replica {
     fn say(&mut self, messages: Vec<Vec<u8>>) {
         self.link_sent.messages = messages;
         self.link_sent.unreceipted.clear();
-        self.resume_linking();
+        let relays: Vec<RelayId> = self.topics.connected().collect();
+        for relay in relays {
+            self.resume_linking(relay);
+        }
     }
 
-    pub(super) fn resume_linking(&mut self) {
+    pub(super) fn resume_linking(&mut self, relay: RelayId) {
         let Some(topic) = self.link_sent.topic else {
             return;
         };
         let Some(capability) = self.topics.capability(&topic) else {
             return;
         };
-        if self.topics.connection.is_none() {
-            return;
-        }
-        self.topics.prove(topic, &capability, &mut self.stage);
-        self.link_sent.unreceipted.clear();
+        self.topics
+            .prove(relay, topic, &capability, &mut self.stage);
+        let mut unreceipted = BTreeSet::new();
         for record in self.link_sent.messages.clone() {
             let request = self.topics.request();
-            self.link_sent.unreceipted.insert(request);
+            unreceipted.insert(request);
             let class = Class::Inbox;
-            self.stage.transmit(ClientFrame::Append {
+            let frame = ClientFrame::Append {
                 request,
                 topic,
                 class,
                 record,
-            });
+            };
+            self.stage.transmit(relay, frame);
         }
+        self.link_sent.unreceipted.insert(relay, unreceipted);
     }
 
-    /// A receipt for a rendezvous message: the approval is answered when all are there.
-    pub(super) fn link_receipt(&mut self, request: RequestId) {
-        if self.link_sent.unreceipted.remove(&request)
-            && self.link_sent.unreceipted.is_empty()
+    pub(super) fn linking_down(&mut self, relay: &RelayId) {
+        self.link_sent.unreceipted.remove(relay);
+    }
+
+    /// A receipt for a rendezvous message: the approval is answered when one relay has all of them.
+    pub(super) fn link_receipt(&mut self, relay: RelayId, request: RequestId) {
+        if let Some(unreceipted) = self.link_sent.unreceipted.get_mut(&relay)
+            && unreceipted.remove(&request)
+            && unreceipted.is_empty()
+            && self.link_sent.at.is_none_or(|at| at == relay)
             && let Some((command, reply)) = self.link_sent.approval.take()
         {
             self.stage.complete(command, Ok(reply));
@@ -155,7 +173,7 @@ impl Replica {
             let Some((topic, linking)) = self.linking.take() else {
                 return;
             };
-            if topic != batch.topic || !linking.expects(message) {
+            if topic != batch.origin.topic || !linking.expects(message) {
                 self.linking = Some((topic, linking));
                 continue;
             }
@@ -248,6 +266,7 @@ impl Replica {
         self.stage.write(account.write());
         let (user, device) = (account.user(), account.device());
         self.account = Some(account);
+        self.follow_relays();
         for (card, alias) in handover.contacts {
             if let Err(error) = self.learn_card(&card, alias) {
                 tracing::warn!(%error, "contact not taken over");

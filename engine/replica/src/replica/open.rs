@@ -6,6 +6,7 @@ use rand_core::CryptoRng;
 
 use sheaf_crypto::{ConversationId, RunId};
 
+use super::relay::Relays;
 use super::{Replica, context};
 use crate::account::{Account, Contacts};
 use crate::agenda::Agenda;
@@ -15,7 +16,7 @@ use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
-    Kind, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
+    Kind, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
     SegmentRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
@@ -30,6 +31,7 @@ struct Sorted {
     conversations: BTreeMap<ConversationId, Restored>,
     outbox: BTreeMap<u64, OutboxRecord>,
     cursors: Vec<CursorRecord>,
+    relays: Relays,
     audit: AuditHead,
     run: Option<RunRecord>,
 }
@@ -86,6 +88,12 @@ impl Sorted {
                 let known = self.conversations.entry(record.conversation).or_default();
                 known.parked.insert(record.number, record);
             }
+            Kind::Relay => self.relays.restore(decode(kind, value)?),
+            Kind::Offered => {
+                let record: OfferedRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.offered.push(record);
+            }
             Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Frontier => {
                 let record: FrontierRecord = decode(kind, value)?;
@@ -98,10 +106,10 @@ impl Sorted {
                 known.withheld.push(record);
             }
             Kind::Outbox => {
-                let record: OutboxRecord = decode(kind, value)?;
+                let record = OutboxRecord::decode(value)?;
                 self.outbox.insert(record.number, record);
             }
-            Kind::Cursor => self.cursors.push(decode(kind, value)?),
+            Kind::Cursor => self.cursors.push(CursorRecord::decode(value)?),
             Kind::Run => self.run = Some(decode(kind, value)?),
             Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Audit => {}
         }
@@ -135,6 +143,7 @@ impl Replica {
             topics: Topics::default(),
             agenda: Agenda::default(),
             outbox: Outbox::default(),
+            relays: sorted.relays,
             inbox: Inbox::default(),
             linking: None,
             link_sent: super::link::LinkSent::default(),
@@ -165,6 +174,7 @@ impl Replica {
             replica.pending = replica.pending.saturating_add(conversation.pending());
             replica.conversations.insert(id, conversation);
         }
+        replica.follow_relays();
         replica.follow_inbox();
         replica.start_conversations();
         for cursor in &sorted.cursors {

@@ -7,6 +7,7 @@ use sheaf_protocol::{RelayAddress, RelayId};
 
 use super::Replica;
 use crate::command::{ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding};
+use crate::account::addresses;
 use crate::linking::Linking;
 use crate::time::Timestamp;
 use crate::user::DeviceState;
@@ -26,8 +27,8 @@ pub struct Overview {
     pub fingerprint: Option<String>,
     /// The card that invites this person.
     pub card: Option<String>,
-    /// The relay that the account names to others.
-    pub relay: Option<RelayAddress>,
+    /// Relays of the account, the first one first.
+    pub relays: Vec<RelayAddress>,
     /// Changes that are not sealed yet and sealed records without a receipt.
     pub pending: u64,
     /// Records that wait for what they depend on.
@@ -104,10 +105,10 @@ impl Replica {
                 .unwrap_or_default(),
             fingerprint: account.map(|account| fingerprint(&account.user())),
             card: account.and_then(|account| account.card().to_text().ok()),
-            relay: account.and_then(|account| account.relay.as_ref()?.parse().ok()),
+            relays: addresses(account.and_then(|a| a.relay.as_deref()).unwrap_or_default()),
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
-            connected: self.topics.connection.is_some(),
+            connected: self.topics.is_connected(),
             caught_up: self.was_caught_up,
             linking: self.linking.is_some(),
         }
@@ -125,7 +126,7 @@ impl Replica {
         let owing = self.conversations.values();
         let owing = owing.filter(|known| known.owes_acknowledgement());
         Settled {
-            connected: self.topics.connection.is_some(),
+            connected: self.topics.is_connected(),
             caught_up: self.was_caught_up,
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),

@@ -134,7 +134,7 @@ impl Peer {
     }
 
     pub(super) fn receive(&mut self, frame: ServerFrame) {
-        self.handle(Input::Received(frame));
+        self.handle(Input::Received(Log::id(), frame));
     }
 
     fn drain(&mut self) {
@@ -145,7 +145,7 @@ impl Peer {
                     self.replica.handle(NOW, Input::Persisted(batch));
                 }
                 Output::Load(load, ranges) => self.loads.push_back((load, ranges)),
-                Output::Transmit(frame) => self.frames.push_back(frame),
+                Output::Transmit(_, frame) => self.frames.push_back(frame),
                 Output::Notify(event) => self.events.push(event),
                 Output::Complete(id, result) => {
                     self.answers.insert(id, result);
@@ -165,7 +165,7 @@ impl Peer {
     }
 
     pub(super) fn link_up(&mut self) {
-        self.handle(Input::LinkDown);
+        self.handle(Input::LinkDown(Log::id()));
         self.frames.clear();
         self.subscribed.clear();
         self.handle(Input::LinkUp {

@@ -1,0 +1,161 @@
+//! What is kept about relays. Cursors and outbox entries have a second version, since a device
+//! reads from several relays: the first version names none, and is still read.
+
+use serde::{Deserialize, Serialize};
+
+use sheaf_crypto::ConversationId;
+use sheaf_protocol::{Class, Cursor, LogId, RelayId, TopicId};
+
+use super::{Key, Kind, RecordError, Write, decode_version, encode_version};
+use crate::document::MessageId;
+use crate::time::Timestamp;
+
+const FIRST: u8 = 1;
+const SECOND: u8 = 2;
+
+/// An item's place: chain index and sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) conversation: ConversationId,
+    pub(crate) chain: u32,
+    pub(crate) seq: u64,
+}
+
+/// A sealed record that no receipt makes done with.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OutboxRecord {
+    pub(crate) number: u64,
+    pub(crate) topic: TopicId,
+    /// Seed of the capability, for topics that this device does not follow itself.
+    #[serde(with = "serde_bytes")]
+    pub(crate) inbox_seed: Vec<u8>,
+    pub(crate) class: Class,
+    pub(crate) conversation: Option<ConversationId>,
+    pub(crate) messages: Vec<MessageId>,
+    #[serde(with = "serde_bytes")]
+    pub(crate) record: Vec<u8>,
+    /// The item that it is.
+    pub(crate) place: Option<Place>,
+    /// Relays where the recipient reads; none for anywhere.
+    pub(crate) relays: Vec<RelayId>,
+    /// Relays that have it, once one of them counts.
+    pub(crate) receipts: Vec<RelayId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FirstOutboxRecord {
+    number: u64,
+    topic: TopicId,
+    #[serde(with = "serde_bytes")]
+    inbox_seed: Vec<u8>,
+    class: Class,
+    conversation: Option<ConversationId>,
+    messages: Vec<MessageId>,
+    #[serde(with = "serde_bytes")]
+    record: Vec<u8>,
+}
+
+/// A topic's cursor at one relay.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CursorRecord {
+    pub(crate) topic: TopicId,
+    pub(crate) cursor: Cursor,
+    pub(crate) caught_up: bool,
+    /// Which relay; a record of the first version names none.
+    pub(crate) relay: Option<RelayId>,
+    /// The relay's store was replaced or rolled back at some time.
+    pub(crate) replaced: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FirstCursorRecord {
+    topic: TopicId,
+    cursor: Cursor,
+    caught_up: bool,
+}
+
+/// A relay that this device has been connected to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct RelayRecord {
+    pub(crate) relay: RelayId,
+    /// Incarnation of its store at the last hello.
+    pub(crate) log: LogId,
+    /// When that was.
+    pub(crate) hello: Timestamp,
+}
+
+/// What a relay is known to hold of the chains of a conversation.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct OfferedRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) relay: RelayId,
+    /// By chain index: up to which item everything is there.
+    pub(crate) upto: Vec<(u32, u64)>,
+    /// Chains of devices that are gone are offered too.
+    pub(crate) whole: bool,
+}
+
+impl CursorRecord {
+    pub(crate) fn write(&self) -> Write {
+        let order = self.relay.map(|relay| relay.0.to_vec());
+        put(Kind::Cursor, &self.topic.0, order.unwrap_or_default(), self)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.first() != Some(&FIRST) {
+            return decode_version(Kind::Cursor, SECOND, bytes);
+        }
+        let first: FirstCursorRecord = decode_version(Kind::Cursor, FIRST, bytes)?;
+        Ok(Self {
+            topic: first.topic,
+            cursor: first.cursor,
+            caught_up: first.caught_up,
+            relay: None,
+            replaced: false,
+        })
+    }
+}
+
+impl OutboxRecord {
+    pub(crate) fn write(&self) -> Write {
+        put(
+            Kind::Outbox,
+            &[],
+            self.number.to_be_bytes().to_vec(),
+            self,
+        )
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.first() != Some(&FIRST) {
+            return decode_version(Kind::Outbox, SECOND, bytes);
+        }
+        let first: FirstOutboxRecord = decode_version(Kind::Outbox, FIRST, bytes)?;
+        Ok(Self {
+            number: first.number,
+            topic: first.topic,
+            inbox_seed: first.inbox_seed,
+            class: first.class,
+            conversation: first.conversation,
+            messages: first.messages,
+            record: first.record,
+            place: None,
+            relays: Vec::new(),
+            receipts: Vec::new(),
+        })
+    }
+}
+
+fn put<T: Serialize>(kind: Kind, scope: &[u8], order: Vec<u8>, value: &T) -> Write {
+    Write {
+        key: Key {
+            kind,
+            scope: scope.to_vec(),
+            order,
+        },
+        value: Some(encode_version(SECOND, value)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

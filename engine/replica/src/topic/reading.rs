@@ -1,0 +1,93 @@
+//! How far one topic was read at one relay.
+
+use std::collections::VecDeque;
+
+use sheaf_protocol::{Cursor, Delivery, LogId};
+
+use super::Origin;
+
+/// One topic at one relay.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub(super) cursor: Option<Cursor>,
+    /// How far its records are taken in; behind the cursor while a document is being read. Only
+    /// this is made durable.
+    pub(super) taken: Option<Cursor>,
+    /// It was read to its end at least once.
+    pub(super) caught_up: bool,
+    /// The relay's store was replaced or rolled back at some time: what is known may come again.
+    pub(super) replaced: bool,
+    pub(super) subscribed: bool,
+    /// Number of the subscription that records come by.
+    pub(super) subscription: u64,
+    pub(super) live: bool,
+    /// It is not read until records that wait have found what they wait for.
+    pub(super) paused: bool,
+    /// Records ahead of the cursor.
+    pub(super) early: VecDeque<(u64, Vec<Delivery>)>,
+    early_records: usize,
+}
+
+/// Records that fit behind the cursor.
+pub(super) struct Advance {
+    pub(super) records: Vec<Vec<u8>>,
+    pub(super) before: Option<Cursor>,
+    pub(super) cursor: Cursor,
+}
+
+impl Reading {
+    pub(super) fn at(&self) -> u64 {
+        self.cursor.map_or(0, |cursor| cursor.sequence)
+    }
+
+    /// The connection is gone, or the subscription ends.
+    pub(super) fn stop(&mut self) {
+        self.subscribed = false;
+        self.live = false;
+        self.drop_early();
+    }
+
+    pub(super) fn drop_early(&mut self) {
+        self.early.clear();
+        self.early_records = 0;
+    }
+
+    /// Keeps records that are ahead of the cursor; gives how many wait.
+    pub(super) fn keep_early(&mut self, previous: u64, records: Vec<Delivery>) -> usize {
+        self.early_records = self.early_records.saturating_add(records.len());
+        self.early.push_back((previous, records));
+        self.early_records
+    }
+
+    /// What waited and fits now.
+    pub(super) fn take_early(&mut self, log: LogId) -> Option<Advance> {
+        let at = self.at();
+        let mut early = self.early.iter();
+        let place = early.position(|(previous, _)| *previous <= at)?;
+        let (_, records) = self.early.remove(place)?;
+        self.early_records = self.early_records.saturating_sub(records.len());
+        self.advance(log, records)
+    }
+
+    pub(super) fn advance(&mut self, log: LogId, records: Vec<Delivery>) -> Option<Advance> {
+        let at = self.at();
+        let sequence = records.last().map(|delivery| delivery.sequence)?;
+        if sequence <= at {
+            return None;
+        }
+        let before = self.cursor;
+        let cursor = Cursor { log, sequence };
+        self.cursor = Some(cursor);
+        let fresh = records.into_iter().filter(|d| d.sequence > at);
+        Some(Advance {
+            records: fresh.map(|delivery| delivery.record).collect(),
+            before,
+            cursor,
+        })
+    }
+
+    /// Whether records that came from an origin are of the subscription that stands.
+    pub(super) fn is_of(&self, origin: &Origin) -> bool {
+        self.subscription == origin.subscription
+    }
+}
