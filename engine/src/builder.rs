@@ -14,13 +14,14 @@ use zeroize::Zeroizing;
 use crate::driver::{Driver, LinkState, Own, Progress, now};
 use crate::engine::Engine;
 use crate::entropy::OsEntropy;
-use crate::link::{Control, Traffic, manage};
+use crate::link::Traffic;
+use crate::links::Links;
 use crate::store::{Durable, OpenError, Store, Writer};
 
 /// Requests of handles that may wait; more wait at the handle.
 const REQUESTS_MAX: usize = 1_024;
-/// Frames of the relay that may wait; more wait in the connection, which slows the relay down.
-const FRAMES_IN_MAX: usize = 256;
+/// Frames of the relays that may wait before those that wait for each.
+const FRAMES_IN_MAX: usize = 64;
 /// Events that a slow reader may fall behind.
 const EVENTS_MAX: usize = 8_192;
 
@@ -48,7 +49,7 @@ pub struct EngineBuilder {
     secret: Option<Secret>,
     new_secret: Option<Secret>,
     argon2: Argon2Params,
-    relay: Option<RelayAddress>,
+    relays: Vec<RelayAddress>,
     token: Option<String>,
     create: bool,
 }
@@ -68,7 +69,7 @@ impl EngineBuilder {
             secret: None,
             new_secret: None,
             argon2: Argon2Params::default(),
-            relay: None,
+            relays: Vec::new(),
             token: None,
             create: true,
         }
@@ -95,10 +96,12 @@ impl EngineBuilder {
         self
     }
 
-    /// The relay to connect to.
+    /// A relay to connect to; given again, a further one.
     #[must_use]
     pub fn relay(mut self, relay: RelayAddress) -> Self {
-        self.relay = Some(relay);
+        if !self.relays.contains(&relay) {
+            self.relays.push(relay);
+        }
         self
     }
 
@@ -126,7 +129,7 @@ impl EngineBuilder {
             directory,
             secret,
             argon2,
-            relay,
+            relays,
             token,
             create,
             new_secret: _,
@@ -141,7 +144,7 @@ impl EngineBuilder {
         let (store, replica) = opening
             .await
             .map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
-        start(store, replica, relay, token)
+        start(store, replica, relays, token)
     }
 }
 
@@ -157,7 +160,7 @@ fn replica(store: &Store) -> Result<Replica, OpenError> {
 fn start(
     store: Store,
     replica: Replica,
-    relay: Option<RelayAddress>,
+    relays: Vec<RelayAddress>,
     token: Option<String>,
 ) -> Result<Engine, OpenError> {
     let reading = Arc::new(RwLock::new(Some(store.clone())));
@@ -169,28 +172,23 @@ fn start(
     });
     let writer = Writer::start(store.clone(), durable)?;
     let (requests, asked) = mpsc::channel(REQUESTS_MAX);
-    let (frames, link) = mpsc::channel(FRAMES_IN_MAX);
-    let (control, controlled) = watch::channel(Control::default());
+    let (told_by_links, link) = mpsc::channel(FRAMES_IN_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (state, link_state) = watch::channel(LinkState::default());
     let (progress, progressed) = watch::channel(Progress::default());
     let traffic = Arc::new(Traffic::default());
-    drop(tokio::spawn(manage(
-        controlled,
-        frames,
-        Arc::clone(&traffic),
-    )));
+    let links = Links::new(told_by_links, Arc::clone(&traffic));
     let driver = Driver {
         replica,
         store,
         reading: Arc::clone(&reading),
         writer: Some(writer),
-        relay,
+        relays,
         token,
         requests: asked,
         written,
         link,
-        control,
+        links,
         events: events.clone(),
         state,
         progress,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sheaf_protocol::{ClientFrame, RelayAddress};
+use sheaf_protocol::{RelayAddress, RelayId};
 use sheaf_replica::record::{Kind, decode_token};
 use sheaf_replica::{
     Command, CommandError, CommandId, Event, Input, MessageId, Output, Replica, Reply, Timestamp,
@@ -11,7 +11,8 @@ use sheaf_replica::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::engine::Reading;
-use crate::link::{Control, LinkError, LinkEvent, Target};
+use crate::link::{LinkError, LinkEvent, Target};
+use crate::links::{Links, Told};
 use crate::store::{Store, Writer, Written};
 
 /// Where the answer to a command goes.
@@ -25,8 +26,10 @@ pub(crate) enum Request {
     Query(Box<dyn FnOnce(&Replica) + Send>),
     /// Try to connect at once.
     Connect,
-    /// Use another relay.
-    Relay(Option<RelayAddress>),
+    /// Use these relays.
+    Relays(Vec<RelayAddress>),
+    /// How the links stand.
+    Links(oneshot::Sender<Vec<(RelayAddress, LinkState)>>),
     /// Stop in order.
     Close(oneshot::Sender<Result<(), String>>),
 }
@@ -64,12 +67,13 @@ pub(crate) struct Driver {
     /// What handles read through; emptied at the end.
     pub(crate) reading: Reading,
     pub(crate) writer: Option<Writer>,
-    pub(crate) relay: Option<RelayAddress>,
+    /// Relays to connect to.
+    pub(crate) relays: Vec<RelayAddress>,
     pub(crate) token: Option<String>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) written: mpsc::UnboundedReceiver<Written>,
-    pub(crate) link: mpsc::Receiver<LinkEvent>,
-    pub(crate) control: watch::Sender<Control>,
+    pub(crate) link: mpsc::Receiver<Told>,
+    pub(crate) links: Links,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) state: watch::Sender<LinkState>,
     pub(crate) progress: watch::Sender<Progress>,
@@ -83,7 +87,6 @@ pub(crate) struct Own {
     waiting: BTreeMap<CommandId, Answer>,
     /// Tokens of sends that are under way.
     tokens: BTreeMap<CommandId, (Vec<u8>, Vec<Answer>)>,
-    connection: Option<(u64, mpsc::Sender<ClientFrame>)>,
     alarm: Option<Timestamp>,
     closing: Option<(CommandId, oneshot::Sender<Result<(), String>>)>,
     finished: bool,
@@ -123,7 +126,7 @@ impl Driver {
                     Some(request) => self.request(request),
                     None => break,
                 },
-                Some(event) = self.link.recv() => self.link_event(event),
+                Some((relay, event)) = self.link.recv() => self.link_event(relay, event),
                 () = sleep(alarm), if alarm.is_some() => {
                     self.own.alarm = None;
                     self.input(Input::Elapsed);
@@ -145,8 +148,13 @@ impl Driver {
         match request {
             Request::Command(command, answer) => self.command(command, answer),
             Request::Query(look) => look(&self.replica),
-            Request::Connect => self.control.send_modify(|control| control.urgency += 1),
-            Request::Relay(relay) => self.relay = relay,
+            Request::Connect => self.links.urge(),
+            Request::Relays(relays) => self.relays = relays,
+            Request::Links(answer) => {
+                if answer.send(self.links.all()).is_err() {
+                    tracing::trace!("nobody waits for the links");
+                }
+            }
             Request::Close(answer) => {
                 let id = self.own.number();
                 self.own.closing = Some((id, answer));
@@ -193,11 +201,12 @@ impl Driver {
         Ok(Some(message))
     }
 
-    fn link_event(&mut self, event: LinkEvent) {
+    fn link_event(&mut self, relay: RelayId, event: LinkEvent) {
+        if !self.links.knows(&relay) {
+            return;
+        }
         match event {
-            LinkEvent::Connecting => {
-                self.state.send_replace(LinkState::Connecting);
-            }
+            LinkEvent::Connecting => self.links.set_state(&relay, LinkState::Connecting),
             LinkEvent::Up {
                 connection,
                 relay,
@@ -205,8 +214,7 @@ impl Driver {
                 log,
                 frames,
             } => {
-                self.own.connection = Some((connection, frames));
-                self.state.send_replace(LinkState::Synchronizing);
+                self.links.up(&relay, connection, frames);
                 self.input(Input::LinkUp {
                     relay,
                     exporter,
@@ -214,19 +222,14 @@ impl Driver {
                 });
             }
             LinkEvent::Frame(connection, frame) => {
-                if self
-                    .own
-                    .connection
-                    .as_ref()
-                    .is_some_and(|(known, _)| *known == connection)
-                {
-                    self.input(Input::Received(frame));
+                if self.links.is_current(&relay, connection) {
+                    self.input(Input::Received(relay, frame));
                 }
             }
             LinkEvent::Down(error) => {
-                self.own.connection = None;
-                self.state.send_replace(LinkState::Disconnected(error));
-                self.input(Input::LinkDown);
+                self.links
+                    .set_state(&relay, LinkState::Disconnected(error));
+                self.input(Input::LinkDown(relay));
             }
         }
     }
@@ -256,7 +259,7 @@ impl Driver {
                         Some(error) => self.input(Input::LoadFailed(load, error.to_string())),
                     }
                 }
-                Output::Transmit(frame) => self.transmit(frame),
+                Output::Transmit(relay, frame) => self.links.transmit(&relay, frame),
                 Output::Notify(event) => self.notify(event),
                 Output::Complete(id, result) => self.complete(id, result),
                 Output::Wait(at) => {
@@ -265,8 +268,15 @@ impl Driver {
                 _ => {}
             }
         }
-        self.follow_target();
+        self.follow_targets();
         let settled = self.replica.settled();
+        let state = self.links.state(settled.caught_up);
+        self.state.send_if_modified(|known| {
+            let same = std::mem::discriminant(known) == std::mem::discriminant(&state);
+            let changed = !same || matches!(state, LinkState::Disconnected(_));
+            *known = state;
+            changed
+        });
         let progress = Progress {
             connected: settled.connected,
             caught_up: settled.caught_up,
@@ -293,21 +303,7 @@ impl Driver {
         known.unwrap_or_else(|| "the store is closed".to_owned())
     }
 
-    fn transmit(&mut self, frame: ClientFrame) {
-        let Some((_, frames)) = &self.own.connection else {
-            return;
-        };
-        if frames.try_send(frame).is_err() {
-            // The link is gone or hopelessly behind: the next connection starts from the cursors.
-            self.own.connection = None;
-            self.control.send_modify(|control| control.urgency += 1);
-        }
-    }
-
     fn notify(&mut self, event: Event) {
-        if matches!(event, Event::CaughtUp) {
-            self.state.send_replace(LinkState::Active);
-        }
         // Nobody listens: nothing is lost, views have everything.
         if self.events.send(event).is_err() {
             tracing::trace!("event without a listener");
@@ -340,22 +336,30 @@ impl Driver {
         }
     }
 
-    /// Connects to the relay of a link code while one is followed, else to the configured one.
-    fn follow_target(&mut self) {
-        let address = self.replica.link_wanted().or_else(|| self.relay.clone());
-        let target = address.and_then(|address| {
-            let seed = self.replica.relay_identity_seed(&address.relay)?;
-            Some(Target {
-                address,
-                seed,
-                token: self.token.clone(),
-            })
-        });
-        self.control.send_if_modified(|control| {
-            let changed = control.target != target;
-            control.target = target;
-            changed
-        });
+    /// Connects to the configured relays, and to the one of a link code while that is followed.
+    fn follow_targets(&mut self) {
+        let wanted = self.replica.link_wanted();
+        let mut targets: Vec<Target> = Vec::new();
+        for address in wanted.iter().chain(&self.relays) {
+            let known = targets.iter().any(|t| t.address.relay == address.relay);
+            if let Some(seed) = self.replica.relay_identity_seed(&address.relay)
+                && !known
+            {
+                targets.push(Target {
+                    address: address.clone(),
+                    seed,
+                    token: self.token.clone(),
+                });
+            }
+        }
+        let gone = self.links.follow(targets);
+        if gone.is_empty() {
+            return;
+        }
+        for relay in gone {
+            self.input(Input::LinkDown(relay));
+        }
+        self.drain();
     }
 
     fn end(self) {

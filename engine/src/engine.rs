@@ -150,6 +150,11 @@ impl Engine {
         Ok(answered.await.map_err(|_| EngineError::Closed)??)
     }
 
+    pub(crate) async fn ask(&self, request: Request) -> Result<(), EngineError> {
+        let asked = self.requests.send(request).await;
+        asked.map_err(|_| EngineError::Closed)
+    }
+
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
@@ -171,7 +176,7 @@ impl Engine {
         answered.await.map_err(|_| EngineError::Closed)
     }
 
-    /// Creates an account with this device as its first.
+    /// Creates an account with this device as its first. Its card names the relays.
     ///
     /// # Errors
     /// [`EngineError::Command`] if there is one already or a name does not fit.
@@ -179,12 +184,13 @@ impl Engine {
         &self,
         name: &str,
         device: &str,
-        relay: Option<&RelayAddress>,
+        relays: &[RelayAddress],
     ) -> Result<AccountCreated, EngineError> {
+        let relays: Vec<String> = relays.iter().map(ToString::to_string).collect();
         let command = Command::CreateAccount {
             name: name.to_owned(),
             device: device.to_owned(),
-            relay: relay.map(ToString::to_string),
+            relay: (!relays.is_empty()).then(|| relays.join(" ")),
         };
         match self.command(command).await? {
             Reply::AccountCreated {
@@ -270,26 +276,6 @@ impl Engine {
             Reply::ContactAdded(user) => Ok(user),
             _ => Err(unexpected()),
         }
-    }
-
-    /// Remembers the relay that the card names.
-    ///
-    /// # Errors
-    /// [`EngineError::Command`] without an account.
-    pub async fn set_relay_hint(&self, relay: Option<&RelayAddress>) -> Result<(), EngineError> {
-        let hint = relay.map(ToString::to_string);
-        self.command(Command::SetRelayHint(hint)).await.map(|_| ())
-    }
-
-    /// Connects to this relay from now on.
-    ///
-    /// # Errors
-    /// [`EngineError::Closed`].
-    pub async fn use_relay(&self, relay: Option<RelayAddress>) -> Result<(), EngineError> {
-        self.requests
-            .send(Request::Relay(relay))
-            .await
-            .map_err(|_| EngineError::Closed)
     }
 
     /// Creates a conversation and invites contacts to it.
@@ -410,13 +396,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Closed`].
     pub async fn connect_now(&self) -> Result<(), EngineError> {
-        self.requests
-            .send(Request::Connect)
-            .await
-            .map_err(|_| EngineError::Closed)
+        self.ask(Request::Connect).await
     }
 
-    /// Waits for the relay's hello.
+    /// Waits for a relay's hello.
     ///
     /// # Errors
     /// The last [`LinkError`] once the time is over; at once if the relay's key or version is wrong
@@ -436,7 +419,8 @@ impl Engine {
         }
     }
 
-    /// Waits until everything here is durable at the relay and everything at the relay is here.
+    /// Waits until everything here is durable at a relay and everything at the relays that answer is
+    /// here.
     ///
     /// # Errors
     /// [`EngineError::Link`] without a connection, [`EngineError::NotSettled`] once the time is

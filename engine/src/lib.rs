@@ -27,6 +27,8 @@ mod driver;
 mod engine;
 mod entropy;
 mod link;
+mod links;
+mod relays;
 mod store;
 mod sync;
 
@@ -36,6 +38,7 @@ pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
 pub use link::LinkError;
+pub use relays::RelayStatus;
 pub use store::{
     BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError,
 };

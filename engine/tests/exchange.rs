@@ -83,11 +83,11 @@ async fn two_people_talk_offline_and_online_and_a_linked_device_gets_the_history
     let alice = open(homes[0].path(), Some(&address)).await;
     let bob = open(homes[1].path(), Some(&address)).await;
     alice
-        .create_account("Alice", "laptop", Some(&address))
+        .create_account("Alice", "laptop", std::slice::from_ref(&address))
         .await
         .unwrap();
     let card = bob
-        .create_account("Bob", "laptop", Some(&address))
+        .create_account("Bob", "laptop", std::slice::from_ref(&address))
         .await
         .unwrap()
         .card;
@@ -113,7 +113,7 @@ async fn two_people_talk_offline_and_online_and_a_linked_device_gets_the_history
         .send(Draft::text("on the train"))
         .await
         .unwrap();
-    bob.use_relay(Some(address.clone())).await.unwrap();
+    bob.use_relays(vec![address.clone()]).await.unwrap();
     bob.connect_now().await.unwrap();
     bob.wait_settled(PATIENCE).await.unwrap();
     until(&alice, id, 3).await;
@@ -159,7 +159,7 @@ async fn a_relay_with_another_key_is_refused_and_named() {
     address.relay = RelayId([3; 32]);
     let engine = open(homes[0].path(), Some(&address)).await;
     engine
-        .create_account("Alice", "laptop", None)
+        .create_account("Alice", "laptop", &[])
         .await
         .unwrap();
     let error = engine.wait_connected(PATIENCE).await.unwrap_err();
@@ -176,7 +176,7 @@ async fn a_token_sends_once_and_pages_go_both_ways() {
     let home = tempfile::tempdir().unwrap();
     let engine = open(home.path(), None).await;
     engine
-        .create_account("Alice", "laptop", None)
+        .create_account("Alice", "laptop", &[])
         .await
         .unwrap();
     let talk = engine

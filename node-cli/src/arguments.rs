@@ -1,5 +1,6 @@
 //! What was typed.
 
+mod relay;
 mod sync;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use sheaf_protocol::RelayAddress;
 
+pub(crate) use relay::RelayVerb;
 pub(crate) use sync::SyncVerb;
 
 /// Conversations that belong to their members: end-to-end encrypted, on every device, offline too.
@@ -33,9 +35,9 @@ pub(crate) struct GlobalArguments {
     /// Directory of this device's state [default: the platform's data directory]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) home: Option<PathBuf>,
-    /// Relay to use, sheaf://HOST:PORT/#KEY; remembered in the home
+    /// Relay to use, sheaf://HOST:PORT/#KEY (may be repeated); remembered in the home
     #[arg(long, value_name = "URL", global = true)]
-    pub(crate) relay: Option<RelayAddress>,
+    pub(crate) relay: Vec<RelayAddress>,
     /// Print JSON: one object, or one object a line for lists
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -81,6 +83,9 @@ pub(crate) enum Noun {
     /// Exchange with the relay
     #[command(subcommand, arg_required_else_help = true)]
     Sync(SyncVerb),
+    /// Relays in use: several at once, each with all that this device writes
+    #[command(subcommand, arg_required_else_help = true)]
+    Relay(RelayVerb),
     /// Stay connected and print what happens, until Ctrl-C
     Run(RunArguments),
     /// The encrypted store: backup, restoration, check

@@ -9,6 +9,7 @@ mod epoch;
 mod event;
 mod import;
 mod message;
+mod relay;
 mod run;
 mod status;
 mod store;
@@ -71,6 +72,7 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Import { conversation, file } => {
             import::import(settings, conversation, file).await
         }
+        Request::Relay(request) => relay::relay(settings, request).await,
         Request::Sync(request) => sync::sync(settings, request).await,
         Request::Run { lock_after } => run::run(settings, lock_after).await,
         Request::ChangeSecret(new) => account::change_secret(settings, &new).await,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sheaf_protocol::RelayAddress;
+use sheaf_protocol::{AddressError, RelayAddress};
 
 use crate::exit::{Code, Failure};
 
@@ -19,8 +19,11 @@ pub(crate) struct Home(PathBuf);
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Memory {
-    /// The relay in use.
-    pub(crate) relay: Option<String>,
+    /// The relay in use, as it was remembered while there was only one; read, never written.
+    #[serde(skip_serializing)]
+    relay: Option<String>,
+    /// The relays in use.
+    relays: Vec<String>,
     /// When everything was last known to be exchanged, in milliseconds since 1970.
     pub(crate) last_sync_ms: Option<u64>,
 }
@@ -105,25 +108,35 @@ impl Home {
         write().map_err(|error| unusable(&path, &error))
     }
 
-    /// The relay to use: the one given, which is remembered from now on, or the remembered one.
+    /// The relays to use: those given, which are remembered from now on in place of others, or the
+    /// remembered ones.
     ///
     /// # Errors
-    /// A failure when the remembered one does not read.
-    pub(crate) fn relay(
-        &self,
-        given: Option<&RelayAddress>,
-    ) -> Result<Option<RelayAddress>, Failure> {
+    /// A failure when a remembered one does not read.
+    pub(crate) fn relays(&self, given: &[RelayAddress]) -> Result<Vec<RelayAddress>, Failure> {
         let mut memory = self.remembered()?;
-        let Some(relay) = given else {
-            let parsed = memory.relay.as_deref().map(str::parse).transpose();
+        let known: Vec<String> = memory.relay.take().into_iter().chain(memory.relays).collect();
+        if given.is_empty() {
+            let parsed = known.iter().map(|text| text.parse());
+            let parsed: Result<_, AddressError> = parsed.collect();
             return parsed.map_err(|error| unusable(&self.0.join(CONFIG), &error));
-        };
-        let text = relay.to_string();
-        if memory.relay.as_deref() != Some(text.as_str()) {
-            memory.relay = Some(text);
+        }
+        memory.relays = given.iter().map(ToString::to_string).collect();
+        if memory.relays != known {
             self.remember(&memory)?;
         }
-        Ok(Some(relay.clone()))
+        Ok(given.to_vec())
+    }
+
+    /// Remembers that no relay is used.
+    ///
+    /// # Errors
+    /// A failure that names the file.
+    pub(crate) fn forget_relays(&self) -> Result<(), Failure> {
+        let mut memory = self.remembered()?;
+        memory.relay = None;
+        memory.relays.clear();
+        self.remember(&memory)
     }
 
     /// Notes that everything was exchanged just now.

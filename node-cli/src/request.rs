@@ -1,5 +1,6 @@
 //! What was meant by what was typed.
 
+mod relay;
 mod sync;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::output::Printer;
 use crate::secret::SecretSource;
 use crate::time::{now_ms, parse_since};
 
+pub(crate) use relay::RelayRequest;
 pub(crate) use sync::SyncRequest;
 
 /// Most messages that one listing shows.
@@ -27,7 +29,7 @@ const LIST_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) home: Home,
-    pub(crate) relay: Option<RelayAddress>,
+    pub(crate) relays: Vec<RelayAddress>,
     pub(crate) secret: SecretSource,
     pub(crate) printer: Printer,
 }
@@ -98,6 +100,7 @@ pub(crate) enum Request {
         conversation: String,
         file: PathBuf,
     },
+    Relay(RelayRequest),
     Sync(SyncRequest),
     Run {
         lock_after: Option<Duration>,
@@ -179,7 +182,7 @@ impl GlobalArguments {
     fn settings(self) -> Result<Settings, Failure> {
         Ok(Settings {
             home: Home::locate(self.home)?,
-            relay: self.relay,
+            relays: self.relay,
             secret: SecretSource::new(self.key_file, self.passphrase_file),
             printer: Printer::new(self.json, self.quiet),
         })
@@ -200,6 +203,7 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Epoch(EpochVerb::List { conversation }) => Request::ListEpochs(conversation),
         Noun::Epoch(EpochVerb::Rotate { conversation }) => Request::Rotate(conversation),
         Noun::Message(verb) => message(verb)?,
+        Noun::Relay(verb) => Request::Relay(relay::relay(verb)?),
         Noun::Sync(verb) => Request::Sync(sync::sync(verb)?),
         Noun::Run(RunArguments { lock_after }) => Request::Run {
             lock_after: lock_after

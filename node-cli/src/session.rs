@@ -77,20 +77,18 @@ where
 }
 
 async fn open(settings: &Settings, purpose: Purpose, reach: Reach) -> Result<Engine, Failure> {
-    let relay = settings.home.relay(settings.relay.as_ref())?;
+    let relays = settings.home.relays(&settings.relays)?;
     let mut builder = builder(settings, purpose)?;
-    if let (Some(relay), Reach::Online) = (relay, reach) {
-        builder = builder.relay(relay);
+    if reach == Reach::Online {
+        builder = relays.into_iter().fold(builder, EngineBuilder::relay);
     }
     if let Ok(token) = std::env::var(RELAY_TOKEN) {
         builder = builder.token(token);
     }
     let engine = builder.open().await?;
-    if let Some(given) = &settings.relay
-        && engine.overview().await?.user.is_some()
-    {
-        // The card names the relay from now on.
-        engine.set_relay_hint(Some(given)).await?;
+    if !settings.relays.is_empty() && engine.overview().await?.user.is_some() {
+        // The card names them from now on.
+        engine.set_card_relays(&settings.relays).await?;
     }
     Ok(engine)
 }
@@ -122,8 +120,11 @@ pub(crate) async fn connect(engine: &Engine, timeout: Duration) -> Result<(), Fa
 /// # Errors
 /// A failure when the remembered relay does not read.
 pub(crate) fn change_reach(settings: &Settings) -> Result<Reach, Failure> {
-    let relay = settings.home.relay(settings.relay.as_ref())?;
-    Ok(relay.map_or(Reach::Offline, |_| Reach::Online))
+    let relays = settings.home.relays(&settings.relays)?;
+    Ok(match relays.is_empty() {
+        true => Reach::Offline,
+        false => Reach::Online,
+    })
 }
 
 /// Gives what is durable here a moment to reach the relay, and says so if it did not.

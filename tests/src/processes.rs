@@ -151,11 +151,11 @@ pub async fn texts(engine: &Engine, conversation: ConversationId) -> Vec<String>
 pub async fn two_people(homes: [&Path; 2], relay: &RelayAddress) -> ([Engine; 2], ConversationId) {
     let [alice, bob] = [open(homes[0], relay).await, open(homes[1], relay).await];
     alice
-        .create_account("Alice", "laptop", Some(relay))
+        .create_account("Alice", "laptop", std::slice::from_ref(relay))
         .await
         .unwrap();
     let card = bob
-        .create_account("Bob", "laptop", Some(relay))
+        .create_account("Bob", "laptop", std::slice::from_ref(relay))
         .await
         .unwrap()
         .card;

@@ -83,8 +83,8 @@ pub enum Command {
         /// The phrase in force.
         phrase: RecoveryWords,
     },
-    /// Remember which relay the card names.
-    SetRelayHint(Option<String>),
+    /// Remember which relays the card names: addresses separated by blanks.
+    SetRelays(Option<String>),
     /// Add a contact by card.
     AddContact {
         /// The card's text.
@@ -370,6 +370,13 @@ pub enum CommandError {
         /// Which queue.
         what: &'static str,
     },
+    /// More relays than an account can have, or one that is no address.
+    #[error(
+        "an account has at most {max} relays, and their addresses {bytes} bytes together",
+        max = crate::limits::RELAYS_MAX,
+        bytes = sheaf_crypto::limits::RELAY_BYTES_MAX
+    )]
+    BadRelays,
     /// The relay cannot be reached.
     #[error("the relay cannot be reached; linking needs both devices online")]
     RelayUnreachable,

@@ -36,9 +36,9 @@ struct Recovered<'a> {
 /// Creates an account with this device as its first.
 pub(super) async fn init(settings: &Settings, user: String, device: String) -> Result<(), Failure> {
     let created = with_new_engine(settings, Reach::Offline, |engine| async move {
-        let relay = settings.home.relay(settings.relay.as_ref())?;
+        let relays = settings.home.relays(&settings.relays)?;
         Ok(engine
-            .create_account(&user, &device, relay.as_ref())
+            .create_account(&user, &device, &relays)
             .await?)
     })
     .await?;
@@ -86,9 +86,9 @@ pub(super) async fn recover(
             .recover_account(phrase.trim(), card.trim(), &device)
             .await?;
         let overview = engine.overview().await?;
-        if let (None, Some(relay)) = (settings.home.relay(None)?, &overview.relay) {
-            settings.home.relay(Some(relay))?;
-            engine.use_relay(Some(relay.clone())).await?;
+        if settings.home.relays(&[])?.is_empty() && !overview.relays.is_empty() {
+            settings.home.relays(&overview.relays)?;
+            engine.use_relays(overview.relays.clone()).await?;
         }
         let recovered = Recovered {
             user: user.to_string(),

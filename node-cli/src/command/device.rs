@@ -200,18 +200,19 @@ pub(super) async fn join(
     .await
 }
 
-/// Uses the account's relay from now on, where the user named none.
+/// Uses the account's relays from now on, where the user named none.
 async fn follow_account(settings: &Settings, engine: &Engine) -> Result<(), Failure> {
-    if settings.home.relay(None)?.is_some() {
+    if !settings.home.relays(&[])?.is_empty() {
         return Ok(());
     }
-    let Some(relay) = engine.overview().await?.relay else {
+    let relays = engine.overview().await?.relays;
+    if relays.is_empty() {
         let words = "give --relay URL to the next command; it is remembered from then on";
         settings.printer.say(words);
         return Ok(());
-    };
-    settings.home.relay(Some(&relay))?;
-    engine.use_relay(Some(relay)).await?;
+    }
+    settings.home.relays(&relays)?;
+    engine.use_relays(relays).await?;
     connect(engine, CONNECT_MAX).await
 }
 

@@ -202,8 +202,8 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
             json!({ "event": "connected", "relay": id(relay) }),
             "connected".to_owned(),
         ),
-        Event::Disconnected => (
-            json!({ "event": "disconnected" }),
+        Event::Disconnected { relay } => (
+            json!({ "event": "disconnected", "relay": id(relay) }),
             "disconnected; trying again".to_owned(),
         ),
         Event::Misbehaved(misbehaviour) => (
@@ -216,10 +216,11 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
             format!("refused: {}", harmless(&misbehaviour.act.to_string())),
         ),
         Event::RelayRefused {
+            relay,
             message,
             retry_after_ms,
         } => (
-            json!({ "event": "relay_refused", "message": message, "retry_after_ms": retry_after_ms }),
+            json!({ "event": "relay_refused", "relay": id(relay), "message": message, "retry_after_ms": retry_after_ms }),
             format!("the relay refused: {}", harmless(message)),
         ),
         Event::EventsLost { count } => (

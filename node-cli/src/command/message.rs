@@ -92,8 +92,8 @@ impl Shown {
 
 /// Sends one message: durable first, then, if a relay can be had, at the relay.
 pub(super) async fn send(settings: &Settings, send: SendRequest) -> Result<(), Failure> {
-    let relay = settings.home.relay(settings.relay.as_ref())?;
-    let wanted = relay.is_some() && !send.wait.is_zero();
+    let relays = settings.home.relays(&settings.relays)?;
+    let wanted = !relays.is_empty() && !send.wait.is_zero();
     let reach = if wanted {
         Reach::Online
     } else {

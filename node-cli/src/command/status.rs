@@ -19,7 +19,7 @@ struct Status {
     name: String,
     device: String,
     device_name: String,
-    relay: Option<String>,
+    relays: Vec<String>,
     connection: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -73,13 +73,13 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
         Reach::Online
     };
     settings.home.expect_store()?;
-    let relay = settings.home.relay(settings.relay.as_ref())?;
+    let relays = settings.home.relays(&settings.relays)?;
     let remembered = settings.home.remembered()?;
     let status = with_engine(settings, reach, |engine| async move {
-        let (connection, reason) = match &relay {
-            None => ("no relay", None),
-            Some(_) if wait.is_zero() => ("offline", None),
-            Some(_) => match engine.wait_connected(wait).await {
+        let (connection, reason) = match relays.is_empty() {
+            true => ("no relay", None),
+            false if wait.is_zero() => ("offline", None),
+            false => match engine.wait_connected(wait).await {
                 Ok(()) => {
                     // What is shown is more telling once the relay was read to its end.
                     if let Err(error) = engine.wait_settled(wait).await {
@@ -110,7 +110,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             name: overview.name,
             device: device.to_string(),
             device_name: overview.device_name,
-            relay: relay.map(|relay| relay.to_string()),
+            relays: relays.iter().map(ToString::to_string).collect(),
             connection,
             reason,
             pending: overview.pending,
@@ -163,6 +163,10 @@ fn text(status: &Status) -> String {
         .reason
         .as_deref()
         .map(|reason| format!(" ({reason})"));
+    let relays = match status.relays.as_slice() {
+        [] => "none".to_owned(),
+        relays => relays.join(" "),
+    };
     format!(
         "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}\n\
          pending     {}\nparked      {}\nlast sync   {}\n\n{}",
@@ -170,7 +174,7 @@ fn text(status: &Status) -> String {
         status.user,
         harmless(&status.device_name),
         status.device,
-        status.relay.as_deref().unwrap_or("none"),
+        relays,
         status.connection,
         reason.unwrap_or_default(),
         status.pending,

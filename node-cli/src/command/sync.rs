@@ -32,7 +32,7 @@ struct Synced {
 /// [`Code::RelayUnreachable`].
 pub(super) fn expect_relay(settings: &Settings) -> Result<(), Failure> {
     settings.home.expect_store()?;
-    if settings.home.relay(settings.relay.as_ref())?.is_some() {
+    if !settings.home.relays(&settings.relays)?.is_empty() {
         return Ok(());
     }
     Err(

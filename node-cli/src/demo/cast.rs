@@ -66,11 +66,11 @@ impl Cast {
         let other = seat("bob", "laptop")?.open(true, third).await?;
         let alice = laptop
             .engine
-            .create_account("alice", "laptop", Some(relay.address()))
+            .create_account("alice", "laptop", std::slice::from_ref(relay.address()))
             .await?;
         let bob = other
             .engine
-            .create_account("bob", "laptop", Some(relay.address()))
+            .create_account("bob", "laptop", std::slice::from_ref(relay.address()))
             .await?;
         laptop.connect().await?;
         link(&laptop, &phone).await?;

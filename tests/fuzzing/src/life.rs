@@ -339,7 +339,7 @@ impl Life {
                 members: vec![self.cast.mallory_user],
                 segment_messages: Some(u32::from(reader.byte())),
             },
-            7 => Command::SetRelayHint(Some(text)),
+            7 => Command::SetRelays(Some(text)),
             _ => Command::Close,
         };
         self.bob.command(self.now, command);

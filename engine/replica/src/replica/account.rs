@@ -7,7 +7,7 @@ use sheaf_crypto::{
 };
 
 use super::{Replica, context};
-use crate::account::{Account, Learned};
+use crate::account::{Account, Learned, addresses};
 use crate::command::{Command, CommandError, RecoveryWords, Reply};
 use crate::context::Context;
 use crate::conversation::{Conversation, recipients_of, send_inbox};
@@ -32,7 +32,7 @@ impl Replica {
             } => self.recover_account(&phrase, &card, device),
             Command::ThawByPhrase { phrase, device } => self.thaw_by_phrase(&phrase, &device),
             Command::RotateRecovery { phrase } => self.rotate_recovery(&phrase),
-            Command::SetRelayHint(relay) => self.set_relay_hint(relay),
+            Command::SetRelays(list) => self.set_relays(list),
             Command::AddContact { card, alias } => self.add_contact(&card, alias),
             Command::StartLink => self.start_link(),
             Command::CancelLink => self.cancel_link(),
@@ -133,7 +133,8 @@ impl Replica {
         Ok(reply)
     }
 
-    fn set_relay_hint(&mut self, relay: Option<String>) -> Result<Reply, CommandError> {
+    fn set_relays(&mut self, relay: Option<String>) -> Result<Reply, CommandError> {
+        check_relays(relay.as_deref())?;
         let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
         if account.relay != relay {
             account.relay = relay;
@@ -299,4 +300,11 @@ pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), CommandEr
     } else {
         Err(CommandError::BadName { what })
     }
+}
+
+fn check_relays(list: Option<&str>) -> Result<(), CommandError> {
+    let list = list.unwrap_or_default();
+    let right = addresses(list).len() == list.split_whitespace().count()
+        && list.len() <= sheaf_crypto::limits::RELAY_BYTES_MAX;
+    right.then_some(()).ok_or(CommandError::BadRelays)
 }
