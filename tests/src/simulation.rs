@@ -8,6 +8,7 @@ mod check;
 mod device;
 mod govern;
 mod relay;
+mod strike;
 mod world;
 
 pub use check::Failure;

@@ -32,6 +32,14 @@ fn members_agree_whoever_removes_whom() {
     });
 }
 
+#[test]
+fn relays_die_lose_their_stores_and_come_back() {
+    all_seeds(simulation::Faults {
+        relays: true,
+        ..simulation::Faults::default()
+    });
+}
+
 fn all_seeds(faults: simulation::Faults) {
     let run = |seed| simulation::run_with(seed, faults);
     if let Ok(seed) = std::env::var("SHEAF_SEED") {

@@ -70,17 +70,6 @@ pub(crate) struct Batch {
     pub(crate) alone: bool,
 }
 
-/// What a relay's store turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Incarnation {
-    /// The one that was read before.
-    Same,
-    /// Another one.
-    Replaced,
-    /// The same one, as it was some time ago.
-    RolledBack,
-}
-
 impl Connection {
     pub(crate) fn new(exporter: [u8; 32], log: LogId) -> Self {
         Self {
@@ -134,6 +123,7 @@ impl Topics {
         reading.taken = Some(record.cursor);
         reading.caught_up = record.caught_up;
         reading.replaced = record.replaced;
+        reading.highest = record.highest.max(record.cursor.sequence);
     }
 
     /// Number for the next request; no two connections share one.
@@ -185,6 +175,11 @@ impl Topics {
     ) -> bool {
         self.link_down(&relay);
         let claimed = self.claim(relay, connection.log, stage);
+        for topic in self.topics.values_mut() {
+            if let Some(reading) = topic.readings.get_mut(&relay) {
+                reading.expect_log(connection.log);
+            }
+        }
         self.connections.insert(relay, connection);
         self.subscribe_ready(stage);
         claimed
@@ -203,6 +198,7 @@ impl Topics {
             reading.cursor = Some(cursor);
             reading.taken = Some(cursor);
             reading.caught_up = caught_up;
+            reading.highest = cursor.sequence;
             stage.write(Write::delete(Kind::Cursor, &id.0, &[]));
             stage.write(cursor_write(*id, relay, reading, cursor));
         }
@@ -297,6 +293,7 @@ impl Topics {
             reading.subscribed = true;
             reading.subscription = request.0;
             reading.live = false;
+            reading.expected = reading.highest;
             let frame = ClientFrame::Subscribe {
                 request,
                 topic: id,
@@ -306,27 +303,38 @@ impl Topics {
         }
     }
 
-    /// The relay answered a subscription: whether its store is the one that the cursor is of.
+    /// The relay answered a subscription: gives the topic's owner if it holds less than it had, and
+    /// reads it from the beginning.
     pub(crate) fn subscribed(
         &mut self,
-        relay: &RelayId,
+        relay: RelayId,
         id: &TopicId,
-        restarted: bool,
-    ) -> (Incarnation, Option<Owner>) {
-        let log = self.connections.get(relay).map(|connection| connection.log);
+        (head, restarted): (u64, bool),
+        stage: &mut Stage,
+    ) -> Option<Owner> {
         let owner = self.topics.get(id).map(|topic| topic.owner);
-        let Some(reading) = self.reading(relay, id) else {
-            return (Incarnation::Same, owner);
-        };
-        let Some(cursor) = reading.cursor.filter(|_| restarted) else {
-            return (Incarnation::Same, owner);
-        };
-        reading.cursor = None;
-        reading.taken = None;
-        reading.replaced = true;
-        match log == Some(cursor.log) {
-            true => (Incarnation::RolledBack, owner),
-            false => (Incarnation::Replaced, owner),
+        let reading = self.reading(&relay, id).filter(|known| known.subscribed)?;
+        // Records may have overtaken the answer: what counts is what was known when it was asked.
+        if !restarted && head >= reading.expected {
+            return None;
+        }
+        self.read_anew(relay, id, stage);
+        owner
+    }
+
+    /// Reads a topic of a relay from its beginning: what it holds there is not what was read.
+    fn read_anew(&mut self, relay: RelayId, id: &TopicId, stage: &mut Stage) {
+        if let Some(reading) = self.reading(&relay, id) {
+            reading.begin_anew();
+            stage.transmit(relay, ClientFrame::Unsubscribe { topic: *id });
+            self.subscribe(relay, *id, stage);
+        }
+    }
+
+    /// A relay promised that it has a topic's record at a place.
+    pub(crate) fn promised(&mut self, relay: &RelayId, id: &TopicId, at: Cursor) {
+        if let Some(reading) = self.reading(relay, id) {
+            reading.highest = reading.highest.max(at.sequence);
         }
     }
 
@@ -482,6 +490,7 @@ fn cursor_write(topic: TopicId, relay: RelayId, reading: &Reading, cursor: Curso
         caught_up: reading.caught_up,
         relay: Some(relay),
         replaced: reading.replaced,
+        highest: reading.highest,
     };
     record.write()
 }

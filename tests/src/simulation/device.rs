@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, UserId};
-use sheaf_protocol::ClientFrame;
+use sheaf_protocol::{ClientFrame, RelayId};
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
+use sheaf_replica::limits;
 use sheaf_replica::{
     BatchId, Command, CommandError, CommandId, Event, Input, LoadId, MessageId, MessageRecord,
     Output, Replica, Reply, Timestamp,
@@ -22,8 +23,8 @@ pub struct Device {
     starts: u64,
     number: u64,
     commands: u64,
-    /// The connection, while there is one.
-    pub(crate) connection: Option<u64>,
+    /// Connections by relay.
+    pub(crate) connections: BTreeMap<usize, u64>,
     /// What each command was about.
     pub(crate) asked: BTreeMap<CommandId, Asked>,
     /// Texts whose send was acknowledged.
@@ -44,7 +45,7 @@ pub(crate) enum Asked {
 pub(crate) enum Want {
     Flush(BatchId),
     Load(LoadId, Vec<Range>),
-    Transmit(ClientFrame),
+    Transmit(RelayId, ClientFrame),
     Wait(Timestamp),
 }
 
@@ -67,7 +68,7 @@ impl Device {
             starts: 0,
             number,
             commands: 0,
-            connection: None,
+            connections: BTreeMap::new(),
             asked: BTreeMap::new(),
             acknowledged: Vec::new(),
             answers: Vec::new(),
@@ -93,7 +94,7 @@ impl Device {
                     wants.push(Want::Flush(batch));
                 }
                 Output::Load(load, ranges) => wants.push(Want::Load(load, ranges)),
-                Output::Transmit(frame) => wants.push(Want::Transmit(frame)),
+                Output::Transmit(relay, frame) => wants.push(Want::Transmit(relay, frame)),
                 Output::Notify(event) => self.events.push(event),
                 Output::Complete(id, result) => self.complete(id, result),
                 Output::Wait(at) => wants.push(Want::Wait(at)),
@@ -158,7 +159,7 @@ impl Device {
         }
         self.unflushed.clear();
         self.starts += 1;
-        self.connection = None;
+        self.connections.clear();
         self.asked.clear();
         self.replica = open(self.number, self.starts, now, &self.durable);
     }
@@ -173,6 +174,15 @@ impl Device {
             }
         }
         rows
+    }
+
+    /// Stored envelopes that are part of a document.
+    pub(crate) fn envelopes(&self) -> impl Iterator<Item = &[u8]> {
+        let envelopes = self.durable.iter();
+        let envelopes = envelopes.filter(|(key, _)| {
+            key.kind == Kind::Envelope && key.order[..4] != limits::ASIDE.to_be_bytes()
+        });
+        envelopes.map(|(_, value)| value.as_slice())
     }
 
     pub(crate) fn user(&self) -> Option<UserId> {

@@ -30,6 +30,8 @@ pub struct ModelRelay {
     hashes: BTreeMap<(TopicId, RecordHash), u64>,
     heads: BTreeMap<TopicId, u64>,
     pub(crate) sessions: BTreeMap<u64, Session>,
+    /// It does not answer.
+    pub(crate) dead: bool,
 }
 
 /// A frame for a connection, by stream: answers and live records and history may overtake each
@@ -55,11 +57,32 @@ impl ModelRelay {
             hashes: BTreeMap::new(),
             heads: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            dead: false,
         }
     }
 
     pub(crate) fn id(&self) -> RelayId {
         RelayId(self.key.verifying_key().to_bytes())
+    }
+
+    /// Its disk is lost: an empty store of another incarnation takes its place.
+    pub(crate) fn wipe(&mut self, log: u64) {
+        self.log = LogId(log);
+        self.topics.clear();
+        self.hashes.clear();
+        self.heads.clear();
+    }
+
+    /// Its store is put back to a backup of some time ago: half of every topic is there.
+    pub(crate) fn roll_back(&mut self) {
+        for (topic, stored) in &mut self.topics {
+            let head = self.heads.get(topic).copied().unwrap_or(0) / 2;
+            stored.retain(|stored| stored.sequence <= head);
+            self.heads.insert(*topic, head);
+        }
+        let heads = &self.heads;
+        let kept = |topic: &TopicId, sequence: u64| heads.get(topic).is_some_and(|h| sequence <= *h);
+        self.hashes.retain(|(topic, _), sequence| kept(topic, *sequence));
     }
 
     /// Every byte that the relay holds.

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 use sheaf_crypto::{ConversationId, UserId};
-use sheaf_protocol::{ClientFrame, ServerFrame};
+use sheaf_protocol::{ClientFrame, RelayId, ServerFrame};
 use sheaf_replica::record::Row;
 use sheaf_replica::{
     BatchId, Command, CommandId, Draft, Event, ImportDraft, Input, LoadId, Reply, Timestamp,
 };
 
 use super::device::{Asked, Device, Want};
-use super::relay::{Answer, ModelRelay, Session, exporter};
+use super::relay::{Answer, ModelRelay};
 use super::{Failure, below, check, one_in};
 
 /// How bad the world is.
@@ -25,6 +25,10 @@ pub struct Faults {
     pub crashes: bool,
     /// The relay delivers again what it delivered, and forgets connections.
     pub relay: bool,
+    /// There are two relays, which die, lose their stores and come back.
+    pub relays: bool,
+    /// One of them is put back to a backup at times.
+    pub roll_back: bool,
     /// People add and remove each other, change roles and draw epochs.
     pub members: bool,
     /// Steps of life.
@@ -37,36 +41,43 @@ impl Default for Faults {
             network: true,
             crashes: true,
             relay: true,
+            relays: false,
+            roll_back: false,
             members: false,
             steps: 120,
         }
     }
 }
 
-enum Happening {
-    ToRelay(u64, ClientFrame),
-    ToDevice(usize, u64, ServerFrame),
+pub(super) enum Happening {
+    ToRelay(usize, u64, ClientFrame),
+    ToDevice(usize, usize, u64, ServerFrame),
     Flushed(usize, u64, BatchId),
     Loaded(usize, u64, LoadId, Vec<Row>),
     Elapsed(usize, u64),
     Connect(usize),
+    Revive(usize),
 }
 
 /// Devices, a relay and the time.
 pub struct World {
     pub(super) rng: ChaCha8Rng,
-    faults: Faults,
+    pub(super) faults: Faults,
     now: Timestamp,
     /// Devices of the world.
     pub devices: Vec<Device>,
-    /// The relay.
-    pub relay: ModelRelay,
+    /// The relays.
+    pub relays: Vec<ModelRelay>,
+    /// Those that lost their store, and those that were put back to a backup.
+    pub wiped: BTreeSet<RelayId>,
+    /// See above.
+    pub rolled_back: BTreeSet<RelayId>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     order: u64,
     /// Latest arrival by connection, direction and stream: streams keep their order.
     streams: BTreeMap<(u64, u8), u64>,
-    connections: u64,
+    pub(super) connections: u64,
     generation: Vec<u64>,
     texts: u64,
     /// Conversations that were created.
@@ -85,14 +96,20 @@ impl std::fmt::Debug for World {
 
 impl World {
     pub(super) fn new(mut rng: ChaCha8Rng, faults: Faults) -> Self {
-        let mut seed = [0; 32];
-        rng.fill_bytes(&mut seed);
+        let relays = (0..if faults.relays { 2 } else { 1 }).map(|_| {
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            ModelRelay::new(seed)
+        });
+        let relays = relays.collect();
         Self {
             rng,
             faults,
             now: Timestamp(1_700_000_000_000),
             devices: Vec::new(),
-            relay: ModelRelay::new(seed),
+            relays,
+            wiped: BTreeSet::new(),
+            rolled_back: BTreeSet::new(),
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             order: 0,
@@ -105,7 +122,7 @@ impl World {
         }
     }
 
-    fn plan(&mut self, delay: u64, happening: Happening) {
+    pub(super) fn plan(&mut self, delay: u64, happening: Happening) {
         self.order += 1;
         self.queue.push(Reverse((self.now.0 + delay, self.order)));
         self.happenings.insert(self.order, happening);
@@ -225,30 +242,6 @@ impl World {
         id
     }
 
-    fn connect(&mut self, device: usize) {
-        self.connections += 1;
-        let connection = self.connections;
-        self.relay.sessions.insert(connection, Session::default());
-        self.devices[device].connection = Some(connection);
-        let input = Input::LinkUp {
-            relay: self.relay.id(),
-            exporter: exporter(connection),
-            log: self.relay.log,
-        };
-        self.devices[device].replica.handle(self.now, input);
-        self.drain(device);
-    }
-
-    fn disconnect(&mut self, device: usize) {
-        if let Some(connection) = self.devices[device].connection.take() {
-            self.relay.sessions.remove(&connection);
-            self.devices[device]
-                .replica
-                .handle(self.now, Input::LinkDown);
-            self.drain(device);
-        }
-    }
-
     fn drain(&mut self, device: usize) {
         let generation = self.generation[device];
         for want in self.devices[device].drain() {
@@ -263,10 +256,13 @@ impl World {
                     let delay = below(&mut self.rng, 8);
                     self.plan(delay, Happening::Loaded(device, generation, load, rows));
                 }
-                Want::Transmit(frame) => {
-                    if let Some(connection) = self.devices[device].connection {
+                Want::Transmit(to, frame) => {
+                    let mut relays = self.relays.iter();
+                    let relay = relays.position(|relay| relay.id() == to).expect("known");
+                    if let Some(connection) = self.devices[device].connections.get(&relay).copied()
+                    {
                         let delay = 1 + below(&mut self.rng, 40);
-                        let happening = Happening::ToRelay(connection, frame);
+                        let happening = Happening::ToRelay(relay, connection, frame);
                         self.plan_in_order((connection, 8), delay, happening);
                     }
                 }
@@ -288,23 +284,24 @@ impl World {
             return true;
         };
         match happening {
-            Happening::ToRelay(connection, frame) => {
+            Happening::ToRelay(relay, connection, frame) => {
                 let repeat = self.faults.relay
                     && matches!(frame, ClientFrame::Append { .. })
                     && one_in(&mut self.rng, 30);
-                for answer in self.relay.handle(connection, frame.clone()) {
-                    self.send(answer);
+                for answer in self.relays[relay].handle(connection, frame.clone()) {
+                    self.send(relay, answer);
                 }
                 if repeat {
                     // Sent twice, as after a lost answer; the relay gives the same receipt.
-                    for answer in self.relay.handle(connection, frame) {
-                        self.send(answer);
+                    for answer in self.relays[relay].handle(connection, frame) {
+                        self.send(relay, answer);
                     }
                 }
             }
-            Happening::ToDevice(device, connection, frame) => {
-                if self.devices[device].connection == Some(connection) {
-                    self.input(device, Input::Received(frame));
+            Happening::ToDevice(device, relay, connection, frame) => {
+                if self.devices[device].connections.get(&relay) == Some(&connection) {
+                    let id = self.relays[relay].id();
+                    self.input(device, Input::Received(id, frame));
                 }
             }
             Happening::Flushed(device, generation, batch) => {
@@ -323,35 +320,32 @@ impl World {
                     self.input(device, Input::Elapsed);
                 }
             }
-            Happening::Connect(device) => {
-                if self.devices[device].connection.is_none() {
-                    self.connect(device);
-                }
-            }
+            Happening::Connect(device) => self.connect(device),
+            Happening::Revive(relay) => self.revive(relay),
         }
         true
     }
 
-    fn send(&mut self, answer: Answer) {
+    fn send(&mut self, relay: usize, answer: Answer) {
         let Answer {
             connection,
             stream,
             frame,
         } = answer;
-        let holds = |device: &Device| device.connection == Some(connection);
+        let holds = |device: &Device| device.connections.get(&relay) == Some(&connection);
         let Some(device) = self.devices.iter().position(holds) else {
             return;
         };
         let delay = 1 + below(&mut self.rng, 40);
         if self.faults.relay && one_in(&mut self.rng, 40) {
-            let again = Happening::ToDevice(device, connection, frame.clone());
+            let again = Happening::ToDevice(device, relay, connection, frame.clone());
             self.plan_in_order((connection, stream), delay, again);
         }
-        let happening = Happening::ToDevice(device, connection, frame);
+        let happening = Happening::ToDevice(device, relay, connection, frame);
         self.plan_in_order((connection, stream), delay, happening);
     }
 
-    fn input(&mut self, device: usize, input: Input) {
+    pub(super) fn input(&mut self, device: usize, input: Input) {
         self.devices[device].replica.handle(self.now, input);
         self.drain(device);
     }
@@ -376,15 +370,12 @@ impl World {
             match below(&mut self.rng, 20) {
                 0..=8 => self.write(device),
                 9 | 10 => self.write_many(device),
-                11 if self.faults.network => {
-                    self.disconnect(device);
-                    let away = below(&mut self.rng, 3_000);
-                    self.plan(away, Happening::Connect(device));
-                }
+                11 if self.faults.network => self.lose_links(device),
                 12 if self.faults.crashes => {
                     let kept = below(&mut self.rng, 4) as usize;
                     self.restart(device, kept);
                 }
+                15 if self.faults.relays => self.strike(),
                 13 | 14 if self.faults.members => self.govern(device),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
@@ -399,8 +390,8 @@ impl World {
     }
 
     fn restart(&mut self, device: usize, kept: usize) {
-        if let Some(connection) = self.devices[device].connection.take() {
-            self.relay.sessions.remove(&connection);
+        for (relay, connection) in std::mem::take(&mut self.devices[device].connections) {
+            self.relays[relay].sessions.remove(&connection);
         }
         self.generation[device] += 1;
         let now = self.now;
@@ -471,6 +462,8 @@ impl World {
             network: false,
             crashes: false,
             relay: false,
+            relays: self.faults.relays,
+            roll_back: false,
             members: false,
             steps: 0,
         };

@@ -65,6 +65,8 @@ pub(crate) struct CursorRecord {
     pub(crate) relay: Option<RelayId>,
     /// The relay's store was replaced or rolled back at some time.
     pub(crate) replaced: bool,
+    /// Highest sequence that the relay is known to have had.
+    pub(crate) highest: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +114,7 @@ impl CursorRecord {
             caught_up: first.caught_up,
             relay: None,
             replaced: false,
+            highest: 0,
         })
     }
 }

@@ -20,10 +20,16 @@ impl Replica {
             // The link has read the hello already; another one means nothing.
             ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } => {}
             ServerFrame::Subscribed {
-                topic, restarted, ..
+                topic,
+                head,
+                restarted,
+                ..
             } => {
-                let (incarnation, owner) = self.topics.subscribed(&relay, &topic, restarted);
-                self.incarnated(relay, incarnation, owner);
+                let answer = (head, restarted);
+                let stage = &mut self.stage;
+                if let Some(owner) = self.topics.subscribed(relay, &topic, answer, stage) {
+                    self.rolled_back(relay, owner);
+                }
             }
             ServerFrame::Records {
                 topic,
@@ -121,6 +127,7 @@ impl Replica {
             self.report_relay(relay, Act::BadReceipt);
             return;
         }
+        self.topics.promised(&relay, &topic, receipt.cursor);
         let Some(settled) = self.outbox.settle(request, &mut self.stage) else {
             return;
         };

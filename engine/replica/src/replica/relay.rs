@@ -13,7 +13,7 @@ use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{Kind, RelayRecord, Write};
 use crate::time::Timestamp;
-use crate::topic::{Connection, Incarnation, Owner};
+use crate::topic::{Connection, Owner};
 
 /// How a relay stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,24 +115,20 @@ impl Replica {
         self.linking_down(&relay);
     }
 
-    /// The store behind a topic is not the one that was read before: what it may lack is offered.
-    pub(super) fn incarnated(
-        &mut self,
-        relay: RelayId,
-        incarnation: Incarnation,
-        owner: Option<Owner>,
-    ) {
-        match incarnation {
-            // The hello has said so already.
-            Incarnation::Same | Incarnation::Replaced => return,
-            Incarnation::RolledBack => {
-                let suspect = Suspect::Relay(relay);
-                self.stage.report(suspect, Act::RolledBack, None);
-            }
+    /// A relay holds less of a topic than it had: what it may lack is offered.
+    pub(super) fn rolled_back(&mut self, relay: RelayId, owner: Owner) {
+        self.stage
+            .report(Suspect::Relay(relay), Act::RolledBack, None);
+        if let Owner::Epoch(id, _) = owner {
+            self.offer_all(relay, id);
         }
-        if let Some(Owner::Epoch(id, _)) = owner {
-            self.on_conversation(&id, |known, context| known.offer_anew(relay, context));
-            self.relays.offering.entry(relay).or_default().push_back(id);
+    }
+
+    pub(super) fn offer_all(&mut self, relay: RelayId, id: ConversationId) {
+        self.on_conversation(&id, |known, context| known.offer_anew(relay, context));
+        let queue = self.relays.offering.entry(relay).or_default();
+        if !queue.contains(&id) {
+            queue.push_back(id);
         }
     }
 

@@ -17,6 +17,10 @@ pub(super) struct Reading {
     pub(super) caught_up: bool,
     /// The relay's store was replaced or rolled back at some time: what is known may come again.
     pub(super) replaced: bool,
+    /// Highest sequence that the relay is known to have had here: read, or promised by a receipt.
+    pub(super) highest: u64,
+    /// That, when the subscription was asked for.
+    pub(super) expected: u64,
     pub(super) subscribed: bool,
     /// Number of the subscription that records come by.
     pub(super) subscription: u64,
@@ -38,6 +42,22 @@ pub(super) struct Advance {
 impl Reading {
     pub(super) fn at(&self) -> u64 {
         self.cursor.map_or(0, |cursor| cursor.sequence)
+    }
+
+    /// The relay's store is of this incarnation: a cursor of another one means nothing in it.
+    pub(super) fn expect_log(&mut self, log: LogId) {
+        if self.cursor.is_some_and(|cursor| cursor.log != log) {
+            self.begin_anew();
+        }
+    }
+
+    /// What is there is not what was read: it is read from the beginning.
+    pub(super) fn begin_anew(&mut self) {
+        self.cursor = None;
+        self.taken = None;
+        self.highest = 0;
+        self.replaced = true;
+        self.drop_early();
     }
 
     /// The connection is gone, or the subscription ends.
@@ -78,6 +98,7 @@ impl Reading {
         let before = self.cursor;
         let cursor = Cursor { log, sequence };
         self.cursor = Some(cursor);
+        self.highest = self.highest.max(sequence);
         let fresh = records.into_iter().filter(|d| d.sequence > at);
         Some(Advance {
             records: fresh.map(|delivery| delivery.record).collect(),

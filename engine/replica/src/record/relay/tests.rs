@@ -34,6 +34,7 @@ fn a_cursor_names_its_relay() {
         caught_up: true,
         relay: Some(RelayId([2; 32])),
         replaced: true,
+        highest: 5,
     };
     let write = record.write();
     assert_eq!(write.key.order, [2; 32]);
