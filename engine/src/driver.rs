@@ -227,8 +227,7 @@ impl Driver {
                 }
             }
             LinkEvent::Down(error) => {
-                self.links
-                    .set_state(&relay, LinkState::Disconnected(error));
+                self.links.set_state(&relay, LinkState::Disconnected(error));
                 self.input(Input::LinkDown(relay));
             }
         }

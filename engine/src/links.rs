@@ -152,7 +152,10 @@ impl Links {
         }
         let states = self.slots.values().map(|slot| &slot.state);
         let waiting = |state: &&LinkState| matches!(state, LinkState::Connecting);
-        let best = states.clone().find(waiting).or_else(|| states.clone().next());
+        let best = states
+            .clone()
+            .find(waiting)
+            .or_else(|| states.clone().next());
         best.cloned().unwrap_or_default()
     }
 

@@ -78,7 +78,9 @@ impl Engine {
                 address,
             }
         });
-        Ok(statuses.take(limits::RELAYS_MAX.saturating_add(1)).collect())
+        Ok(statuses
+            .take(limits::RELAYS_MAX.saturating_add(1))
+            .collect())
     }
 
     /// Waits until every one of these relays has all that this device has to offer. Comes back with

@@ -158,10 +158,7 @@ async fn a_relay_with_another_key_is_refused_and_named() {
     let mut address = relay.address().clone();
     address.relay = RelayId([3; 32]);
     let engine = open(homes[0].path(), Some(&address)).await;
-    engine
-        .create_account("Alice", "laptop", &[])
-        .await
-        .unwrap();
+    engine.create_account("Alice", "laptop", &[]).await.unwrap();
     let error = engine.wait_connected(PATIENCE).await.unwrap_err();
     assert!(
         matches!(error, sheaf_engine::EngineError::Link(LinkError::WrongKey)),
@@ -175,10 +172,7 @@ async fn a_relay_with_another_key_is_refused_and_named() {
 async fn a_token_sends_once_and_pages_go_both_ways() {
     let home = tempfile::tempdir().unwrap();
     let engine = open(home.path(), None).await;
-    engine
-        .create_account("Alice", "laptop", &[])
-        .await
-        .unwrap();
+    engine.create_account("Alice", "laptop", &[]).await.unwrap();
     let talk = engine
         .create_conversation("Talk", &[], Some(4))
         .await

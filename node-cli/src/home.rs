@@ -115,7 +115,12 @@ impl Home {
     /// A failure when a remembered one does not read.
     pub(crate) fn relays(&self, given: &[RelayAddress]) -> Result<Vec<RelayAddress>, Failure> {
         let mut memory = self.remembered()?;
-        let known: Vec<String> = memory.relay.take().into_iter().chain(memory.relays).collect();
+        let known: Vec<String> = memory
+            .relay
+            .take()
+            .into_iter()
+            .chain(memory.relays)
+            .collect();
         if given.is_empty() {
             let parsed = known.iter().map(|text| text.parse());
             let parsed: Result<_, AddressError> = parsed.collect();

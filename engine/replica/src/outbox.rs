@@ -172,7 +172,11 @@ impl Outbox {
     /// Stored items that are being offered to a relay.
     pub(crate) fn is_offering(&self, relay: &RelayId) -> bool {
         let mut owed = self.owed.iter();
-        owed.any(|number| self.entries.get(number).is_some_and(|e| e.only == Some(*relay)))
+        owed.any(|number| {
+            self.entries
+                .get(number)
+                .is_some_and(|e| e.only == Some(*relay))
+        })
     }
 
     /// The relays of the account, for inbox messages.

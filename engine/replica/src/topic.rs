@@ -459,7 +459,8 @@ impl Topics {
 
     /// The same at one relay at least: a relay that is slow holds nothing up.
     pub(crate) fn conversation_live_somewhere(&self, conversation: &ConversationId) -> bool {
-        self.connected().any(|relay| self.live_at(conversation, &relay))
+        self.connected()
+            .any(|relay| self.live_at(conversation, &relay))
     }
 
     fn live_at(&self, conversation: &ConversationId, relay: &RelayId) -> bool {

@@ -37,9 +37,7 @@ struct Recovered<'a> {
 pub(super) async fn init(settings: &Settings, user: String, device: String) -> Result<(), Failure> {
     let created = with_new_engine(settings, Reach::Offline, |engine| async move {
         let relays = settings.home.relays(&settings.relays)?;
-        Ok(engine
-            .create_account(&user, &device, &relays)
-            .await?)
+        Ok(engine.create_account(&user, &device, &relays).await?)
     })
     .await?;
     let shown = Created {

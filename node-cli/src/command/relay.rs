@@ -32,9 +32,11 @@ struct OneRelay {
 }
 
 impl OneRelay {
-    fn new(status: &RelayStatus) -> Self {
+    /// `waited`: it had time to answer.
+    fn new(status: &RelayStatus, waited: bool) -> Self {
         let (state, reason) = match &status.state {
             LinkState::Synchronizing | LinkState::Active => ("connected", None),
+            LinkState::Connecting if waited => ("unreachable", Some("no answer in time".into())),
             LinkState::Connecting => ("connecting", None),
             LinkState::Disconnected(error) => ("unreachable", Some(error.to_string())),
             _ => ("offline", None),
@@ -119,9 +121,8 @@ async fn remove(
     timeout: Duration,
 ) -> Result<(), Failure> {
     let known = settings.home.relays(&settings.relays)?;
-    let is_named = |relay: &&RelayAddress| {
-        relay.to_string() == named || relay.relay.to_string() == named
-    };
+    let is_named =
+        |relay: &&RelayAddress| relay.to_string() == named || relay.relay.to_string() == named;
     if !known.iter().any(|relay| is_named(&relay)) {
         return Err(Failure::failed("no such relay is in use")
             .advise("`sheaf relay list` shows those that are"));
@@ -152,12 +153,12 @@ fn changed(
     settings: &Settings,
     (relays, complete): (Vec<RelayAddress>, bool),
 ) -> Result<(), Failure> {
-    let relays = relays.iter().map(ToString::to_string).collect();
-    settings
-        .printer
-        .show(&Changed { relays, complete }, |shown| shown.relays.join("\n"))?;
     if complete {
-        return Ok(());
+        let relays = relays.iter().map(ToString::to_string).collect();
+        let changed = Changed { relays, complete };
+        return settings
+            .printer
+            .show(&changed, |shown| shown.relays.join("\n"));
     }
     Err(Failure::new(
         Code::Partial,
@@ -187,7 +188,11 @@ async fn list(settings: &Settings, wait: Duration) -> Result<(), Failure> {
     let statuses = with_engine(settings, Reach::Online, |engine| async move {
         look(&engine, wait).await
     });
-    let relays: Vec<OneRelay> = statuses.await?.iter().map(OneRelay::new).collect();
+    let relays: Vec<OneRelay> = statuses
+        .await?
+        .iter()
+        .map(|status| OneRelay::new(status, !wait.is_zero()))
+        .collect();
     settings.printer.list(&relays, |relays| {
         let rows: Vec<Vec<String>> = relays
             .iter()

@@ -20,6 +20,7 @@ mod members;
 mod message;
 mod people;
 mod relay;
+mod relays;
 mod revoke;
 mod store;
 mod sync;

@@ -140,10 +140,15 @@ fn every_relay_holds_everything(world: &World) -> Result<(), Failure> {
         for device in &world.devices {
             if let Some(lost) = device.envelopes().find(|kept| !held.contains(tail(kept))) {
                 let place = &lost[..20.min(lost.len())];
-                return Err(Failure(format!("a relay lacks an item of {device:?}: {place:?}")));
+                return Err(Failure(format!(
+                    "a relay lacks an item of {device:?}: {place:?}"
+                )));
             }
             let behind = device.replica.relays().into_iter();
-            if let Some(info) = behind.into_iter().find(|info| info.behind > 0 || info.pending > 0) {
+            if let Some(info) = behind
+                .into_iter()
+                .find(|info| info.behind > 0 || info.pending > 0)
+            {
                 return Err(Failure(format!("{device:?} owes a relay: {info:?}")));
             }
         }

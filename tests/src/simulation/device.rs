@@ -6,8 +6,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId};
-use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::limits;
+use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
     BatchId, Command, CommandError, CommandId, Event, Input, LoadId, MessageId, MessageRecord,
     Output, Replica, Reply, Timestamp,

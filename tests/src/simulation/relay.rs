@@ -81,8 +81,10 @@ impl ModelRelay {
             self.heads.insert(*topic, head);
         }
         let heads = &self.heads;
-        let kept = |topic: &TopicId, sequence: u64| heads.get(topic).is_some_and(|h| sequence <= *h);
-        self.hashes.retain(|(topic, _), sequence| kept(topic, *sequence));
+        let kept =
+            |topic: &TopicId, sequence: u64| heads.get(topic).is_some_and(|h| sequence <= *h);
+        self.hashes
+            .retain(|(topic, _), sequence| kept(topic, *sequence));
     }
 
     /// Every byte that the relay holds.

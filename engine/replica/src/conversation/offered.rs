@@ -72,7 +72,8 @@ impl There {
         while self.beyond.remove(&(chain.index, upto.saturating_add(1))) {
             *upto = upto.saturating_add(1);
         }
-        self.beyond.retain(|(index, seq)| *index != chain.index || *seq > *upto);
+        self.beyond
+            .retain(|(index, seq)| *index != chain.index || *seq > *upto);
         *upto > known
     }
 }
@@ -80,7 +81,9 @@ impl There {
 impl Conversation {
     fn chain_at(&self, index: u32) -> Option<&Chain> {
         let mut chains = self.chains.iter();
-        chains.find(|(_, chain)| chain.index == index).map(|(_, chain)| chain)
+        chains
+            .find(|(_, chain)| chain.index == index)
+            .map(|(_, chain)| chain)
     }
 
     /// The place of an item of this device, as its receipts are counted.
@@ -162,9 +165,13 @@ impl Conversation {
         };
         let chains = self.chains.iter().filter(|(name, _)| mine(name));
         let owed = chains.filter_map(|(_, chain)| {
-            let upto = there.and_then(|there| there.upto.get(&chain.index)).copied();
+            let upto = there
+                .and_then(|there| there.upto.get(&chain.index))
+                .copied();
             let from = upto.map_or(chain.first, |upto| upto.saturating_add(1));
-            let flying = context.outbox.first_on_its_way(relay, &self.id, chain.index);
+            let flying = context
+                .outbox
+                .first_on_its_way(relay, &self.id, chain.index);
             let until = flying.map_or(chain.head, |seq| chain.head.min(seq.saturating_sub(1)));
             (from <= until).then_some((chain.index, from, until))
         });

@@ -15,8 +15,8 @@ use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
     self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord, Kind,
-    OfferedRecord, OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord,
-    SnapshotRecord, WithheldRecord,
+    OfferedRecord, OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row,
+    SegmentRecord, SnapshotRecord, WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.

@@ -38,7 +38,10 @@ impl Lane {
     }
 
     pub(super) fn refused(&mut self, number: u64, retry_after_ms: u32, now: Timestamp) {
-        let attempts = self.retries.get(&number).map_or(0, |(attempts, _)| *attempts);
+        let attempts = self
+            .retries
+            .get(&number)
+            .map_or(0, |(attempts, _)| *attempts);
         let place = attempts.min(limits::RETRY_DELAYS_MS.len().saturating_sub(1));
         let delay = limits::RETRY_DELAYS_MS.get(place).copied();
         let delay = delay.unwrap_or(16_000).max(u64::from(retry_after_ms));

@@ -4,9 +4,9 @@ use crate::audit::{AuditEntry, AuditHead};
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, FrontierRecord, Kind, MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord,
-    WithheldRecord, decode,
+    EpochRecord, FrontierRecord, Kind, MessageRecord, OfferedRecord, OperationRecord, OutboxRecord,
+    ParkedRecord, PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord,
+    SnapshotRecord, TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.

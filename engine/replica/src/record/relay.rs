@@ -121,12 +121,7 @@ impl CursorRecord {
 
 impl OutboxRecord {
     pub(crate) fn write(&self) -> Write {
-        put(
-            Kind::Outbox,
-            &[],
-            self.number.to_be_bytes().to_vec(),
-            self,
-        )
+        put(Kind::Outbox, &[], self.number.to_be_bytes().to_vec(), self)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {

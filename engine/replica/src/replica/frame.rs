@@ -1,8 +1,6 @@
 //! What the relay says.
 
-use sheaf_protocol::{
-    Delivery, Receipt, RelayId, RequestId, ServerFrame, TopicId, hash_record,
-};
+use sheaf_protocol::{Delivery, Receipt, RelayId, RequestId, ServerFrame, TopicId, hash_record};
 
 use super::Replica;
 use crate::context::Context;
@@ -60,13 +58,7 @@ impl Replica {
         self.stage.report(Suspect::Relay(relay), act, None);
     }
 
-    fn deliver(
-        &mut self,
-        relay: RelayId,
-        topic: &TopicId,
-        previous: u64,
-        records: Vec<Delivery>,
-    ) {
+    fn deliver(&mut self, relay: RelayId, topic: &TopicId, previous: u64, records: Vec<Delivery>) {
         let stage = &mut self.stage;
         match self.topics.deliver(relay, topic, previous, records, stage) {
             Ok(Some(batch)) => {

@@ -39,12 +39,14 @@ impl Replica {
                 Ok(Some(joined)) => {
                     if let Err(reason) = self.take_message(joined) {
                         let act = Act::RefusedInbox(reason);
-                        self.stage.report(Suspect::Topic(batch.origin.topic), act, None);
+                        self.stage
+                            .report(Suspect::Topic(batch.origin.topic), act, None);
                     }
                 }
                 Err(reason) => {
                     let act = Act::RefusedInbox(reason);
-                    self.stage.report(Suspect::Topic(batch.origin.topic), act, None);
+                    self.stage
+                        .report(Suspect::Topic(batch.origin.topic), act, None);
                 }
             }
         }

@@ -16,8 +16,8 @@ use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
-    Kind, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
-    SegmentRecord, WithheldRecord, Write, decode,
+    Kind, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError,
+    Row, RunRecord, SegmentRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;

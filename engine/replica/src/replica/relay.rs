@@ -91,12 +91,14 @@ impl Replica {
     fn forget_silent(&mut self) {
         let away = self.relays.known.values();
         let away = away.filter(|known| !self.topics.is_connected_to(&known.relay));
-        let Some(relay) = away.min_by_key(|known| known.hello).map(|known| known.relay) else {
+        let Some(relay) = away
+            .min_by_key(|known| known.hello)
+            .map(|known| known.relay)
+        else {
             return;
         };
         self.relays.known.remove(&relay);
-        self.stage
-            .write(Write::delete(Kind::Relay, &[], &relay.0));
+        self.stage.write(Write::delete(Kind::Relay, &[], &relay.0));
         self.topics.forget_relay(&relay, &mut self.stage);
         let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
         for id in ids {

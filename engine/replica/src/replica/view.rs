@@ -6,8 +6,8 @@ use sheaf_crypto::{ConversationId, DeviceId, UserId, fingerprint};
 use sheaf_protocol::{RelayAddress, RelayId};
 
 use super::Replica;
-use crate::command::{ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding};
 use crate::account::addresses;
+use crate::command::{ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding};
 use crate::linking::Linking;
 use crate::time::Timestamp;
 use crate::user::DeviceState;

@@ -17,7 +17,10 @@ fn a_cursor_of_one_relay_is_read_as_nobodys() {
     };
     let value = encode_version(FIRST, &old);
     let read = CursorRecord::decode(&value).unwrap();
-    assert_eq!((read.relay, read.cursor, read.caught_up), (None, CURSOR, true));
+    assert_eq!(
+        (read.relay, read.cursor, read.caught_up),
+        (None, CURSOR, true)
+    );
     let row = Row {
         kind: Kind::Cursor,
         order: Vec::new(),
