@@ -22,6 +22,7 @@
 
 mod account;
 mod builder;
+mod bundle;
 mod conversation;
 mod driver;
 mod engine;
@@ -32,6 +33,7 @@ mod sync;
 
 pub use account::RevocationReport;
 pub use builder::{EngineBuilder, Restored};
+pub use bundle::{BundleError, BundleTaken};
 pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};

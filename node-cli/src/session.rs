@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use sheaf_engine::{
-    BackupError, CommandError, Engine, EngineBuilder, EngineError, LinkError, OpenError, ReadError,
-    UserId,
+    BackupError, BundleError, CommandError, Engine, EngineBuilder, EngineError, LinkError,
+    OpenError, ReadError, UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -199,6 +199,17 @@ impl From<BackupError> for Failure {
             BackupError::StoreExists(_) => {
                 Self::failed(error.to_string()).advise("give another --home")
             }
+            other => Self::failed(other.to_string()),
+        }
+    }
+}
+
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Engine(error) => error.into(),
+            BundleError::NotABundle(_) => Self::new(Code::Integrity, error.to_string())
+                .advise("copy it again, or have it exported again"),
             other => Self::failed(other.to_string()),
         }
     }

@@ -177,6 +177,18 @@ pub enum Command {
         /// Compare the documents too, by the Automerge sync protocol.
         full: bool,
     },
+    /// Put together what a device lacks of a conversation, sealed to it, for a file.
+    Export {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// Take in what another device put together for this one.
+    ImportBundle {
+        /// The records, in their order.
+        records: Vec<Vec<u8>>,
+    },
     /// Acknowledge at once what was seen, instead of a while later.
     Acknowledge,
     /// Send one message.
@@ -284,6 +296,15 @@ pub enum Reply {
     Sent(Vec<MessageId>),
     /// Which devices were asked, by conversation.
     Resyncing(Vec<(ConversationId, DeviceId)>),
+    /// Records for a file that only one device can read.
+    Exported(Vec<Vec<u8>>),
+    /// How many messages to this device a file held, and why others of its records were refused.
+    Imported {
+        /// Messages that were taken in.
+        taken: u64,
+        /// Why records were refused; the first few.
+        refused: Vec<String>,
+    },
 }
 
 /// Twenty-four words that give total power over an account. Wiped from memory when dropped; the

@@ -5,6 +5,7 @@
 
 mod control;
 mod exchange;
+mod export;
 mod found;
 mod frontier;
 mod inbound;
@@ -70,8 +71,8 @@ enum Work {
     Retry,
     /// A secret that cannot be opened here, and the operation that should hold it.
     Complain(EpochId, OperationId),
-    /// Another device's question; it is the last word.
-    Answer(DeviceId, Ask, bool),
+    /// A device's question, and where the answer goes.
+    Answer(DeviceId, Ask, exchange::Way),
     /// Ask devices, once the given segments have said what they hold.
     Resync(Vec<DeviceId>, Vec<u32>, Vec<(u32, Vec<u8>)>),
     /// Ask a device for more.
@@ -111,6 +112,7 @@ pub(crate) struct Conversation {
     withheld: withheld::Withheld,
     frontiers: frontier::Frontiers,
     exchange: exchange::Exchange,
+    export: export::Export,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
     /// The next item vouches for something that a removal would drop.
@@ -139,6 +141,7 @@ impl Conversation {
             withheld: withheld::Withheld::new(),
             frontiers: frontier::Frontiers::default(),
             exchange: exchange::Exchange::default(),
+            export: export::Export::default(),
             asked: BTreeSet::new(),
             vouch_due: false,
             arrivals: 0,
@@ -173,7 +176,7 @@ impl Conversation {
                     self.complain(epoch, operation, context);
                     None
                 }
-                Work::Answer(to, ask, last) => self.answer(to, ask, last, context),
+                Work::Answer(to, ask, way) => self.answer(to, ask, way, context),
                 Work::Resync(of, segments, messages) => {
                     self.resync_with(of, segments, messages, context)
                 }

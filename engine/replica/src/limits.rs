@@ -112,3 +112,6 @@ pub const ASK_ATTEMPTS_MAX: u32 = 16;
 pub const ANSWERS_WINDOW_MS: u64 = 10_000;
 /// Answers to one device in that time; further questions in it stay without one.
 pub const ANSWERS_PER_WINDOW_MAX: u32 = 64;
+/// Bytes of what is put together for one device and conversation in a file. Beyond it the export is
+/// refused: the device is better linked, or connected, again.
+pub const EXPORT_BYTES_MAX: usize = 256 * 1024 * 1024;

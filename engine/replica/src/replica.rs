@@ -149,6 +149,20 @@ impl Replica {
             Command::Send { conversation, .. }
             | Command::Import { conversation, .. }
             | Command::Change { conversation, .. } => *conversation,
+            Command::Export {
+                conversation,
+                device,
+            } => {
+                let (conversation, device) = (*conversation, *device);
+                let known = self.on_conversation(&conversation, |known, context| {
+                    known.export(device, id, context);
+                });
+                if known.is_none() {
+                    let error = CommandError::UnknownConversation(conversation);
+                    self.stage.complete(id, Err(error));
+                }
+                return;
+            }
             Command::ApproveLink { digits } => {
                 self.approve_link(id, digits);
                 return;

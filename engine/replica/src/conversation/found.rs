@@ -145,6 +145,13 @@ impl Conversation {
             return Ok(());
         };
         let seed = attached.inbox_seed;
+        let body = self.invitation(context);
+        send_inbox(to, seed, &body, context)
+    }
+
+    /// What a newcomer's device needs to begin.
+    pub(super) fn invitation(&self, context: &Context<'_>) -> InboxBody {
+        let view = self.control.current();
         let cards = view
             .members
             .keys()
@@ -157,11 +164,10 @@ impl Conversation {
                 .map(|(_, entry)| entry.signed.clone())
                 .collect(),
         };
-        let body = InboxBody::Invite {
+        InboxBody::Invite {
             card: context.account.card(),
             invite,
-        };
-        send_inbox(to, seed, &body, context)
+        }
     }
 }
 

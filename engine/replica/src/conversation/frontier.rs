@@ -129,6 +129,11 @@ impl Conversation {
         self.required(device).map(missing).sum()
     }
 
+    /// How far a device has said to have read a chain.
+    pub(super) fn has_seen(&self, device: &DeviceId, chain: u32) -> u64 {
+        self.frontiers.seen(device, chain)
+    }
+
     /// How far this device's own chains go, checkpoints left out.
     pub(crate) fn own_reach(&self, own: DeviceId) -> Vec<(u32, u64)> {
         let chains = self.chains.of_device(&own);

@@ -201,17 +201,7 @@ impl Conversation {
     }
 
     fn may_seal(&self, context: &Context<'_>) -> bool {
-        // While a document is being read, its envelopes and pending changes stay as they were asked
-        // for: one that moved from the one to the other in between would be in neither.
-        if self.segments.is_loading() {
-            return false;
-        }
-        if self.pending.is_empty() || !context.link_is_up() || context.outbox.is_full() {
-            return false;
-        }
-        // What was written by a device that may not write any more stays here, unsent.
-        let role = self.control.current().role(&context.account.user());
-        if !self.is_part(context) || role < Some(Role::Writer) {
+        if !context.link_is_up() || !self.can_seal(context) {
             return false;
         }
         match context.outbox.of_conversation(&self.id) {
@@ -226,6 +216,28 @@ impl Conversation {
             }
             _ => false,
         }
+    }
+
+    /// Seals what waits for a relay, for a way that needs none.
+    pub(super) fn seal_now(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        while self.can_seal(context) {
+            self.seal_batch(context)?;
+        }
+        Ok(())
+    }
+
+    fn can_seal(&self, context: &Context<'_>) -> bool {
+        // While a document is being read, its envelopes and pending changes stay as they were asked
+        // for: one that moved from the one to the other in between would be in neither.
+        if self.segments.is_loading() {
+            return false;
+        }
+        if self.pending.is_empty() || context.outbox.is_held() || context.outbox.is_full() {
+            return false;
+        }
+        // What was written by a device that may not write any more stays here, unsent.
+        let role = self.control.current().role(&context.account.user());
+        self.is_part(context) && role >= Some(Role::Writer)
     }
 
     /// An epoch to write under, made usable first where that is needed.

@@ -71,6 +71,7 @@ impl Replica {
             Command::SetVerified { user, verified } => self.set_verified(user, verified),
             Command::SetBlocked { user, blocked } => self.set_blocked(user, blocked),
             Command::LiftQuarantine(device) => self.lift_quarantine(device),
+            Command::ImportBundle { records } => self.import_bundle(&records),
             Command::Resync {
                 conversations,
                 devices,
@@ -84,7 +85,8 @@ impl Replica {
                 .with_members(&conversation, Conversation::rotate)
                 .map(Reply::Rotated),
             Command::Close => self.close(),
-            Command::ApproveLink { .. }
+            Command::Export { .. }
+            | Command::ApproveLink { .. }
             | Command::Send { .. }
             | Command::Import { .. }
             | Command::Change { .. } => Err(CommandError::Fault(

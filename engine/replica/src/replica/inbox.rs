@@ -8,12 +8,16 @@ use sheaf_protocol::ClientFrame;
 
 use super::{Replica, context};
 use crate::account::Account;
+use crate::command::{CommandError, Reply};
 use crate::conversation::{Conversation, Invite};
 use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
 use crate::topic::{Batch, Capability, Owner};
 use crate::user::Devices;
+
+/// Reasons for refused records of a file that are told.
+const REFUSALS_TOLD: usize = 8;
 
 impl Replica {
     /// Follows this device's inbox.
@@ -55,6 +59,28 @@ impl Replica {
             self.stage.write(write);
             self.stage.transmit(ClientFrame::Trim { topic, upto });
         }
+    }
+
+    /// Takes in records that came in a file, by the same checks.
+    pub(super) fn import_bundle(&mut self, records: &[Vec<u8>]) -> Result<Reply, CommandError> {
+        if self.account.is_none() {
+            return Err(CommandError::NoAccount);
+        }
+        let (mut taken, mut refused) = (0_u64, Vec::new());
+        for record in records {
+            let Some(account) = &self.account else { break };
+            let outcome = match self.inbox.take(record, account) {
+                Ok(Some(joined)) => self.take_message(joined).map(|()| 1),
+                Ok(None) => Ok(0),
+                Err(reason) => Err(reason),
+            };
+            match outcome {
+                Ok(count) => taken = taken.saturating_add(count),
+                Err(reason) if refused.len() < REFUSALS_TOLD => refused.push(reason),
+                Err(_) => {}
+            }
+        }
+        Ok(Reply::Imported { taken, refused })
     }
 
     fn take_message(&mut self, joined: JoinedInbox) -> Result<(), String> {
