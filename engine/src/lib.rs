@@ -29,6 +29,7 @@ mod entropy;
 mod link;
 mod store;
 mod sync;
+mod vault;
 
 pub use account::RevocationReport;
 pub use builder::{EngineBuilder, Restored};
@@ -50,4 +51,6 @@ pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
     Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
     RecoveryWords, Suspect, Timestamp, document, limits,
+    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
+    RecoveryWords, Suspect, Timestamp, VaultRecovery, VaultSetting, VaultStatus, document, limits,
 };

@@ -134,6 +134,10 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
     if change_reach(settings)? == Reach::Offline {
         return Ok(());
     }
+    if engine.overview().await?.user.is_some() {
+        // A command ends before the quiet time that a vault waits for.
+        engine.publish_vault().await?;
+    }
     let gone = async {
         while engine.overview().await?.pending > 0 {
             tokio::time::sleep(LET_GO_STEP).await;
@@ -250,6 +254,13 @@ fn command_failure(error: &CommandError) -> Failure {
         CommandError::Blocked(_) => (
             Code::Failed,
             Some("`sheaf contact unblock` takes invites again"),
+        ),
+        CommandError::NoVault(_) => (
+            Code::Failed,
+            Some(
+                "`sheaf account recover --card` needs the account's card, as any contact has it, and \
+                 no vault; `sheaf account vault on --phrase-file` keeps one from a device of the account",
+            ),
         ),
         CommandError::BadPhrase(_) => (
             Code::Failed,

@@ -115,6 +115,14 @@ impl Replica {
                 Ok(())
             }
             InboxBody::Ask(_) | InboxBody::Answer(_) => Ok(()),
+            InboxBody::Vault {
+                keys,
+                setting,
+                decided,
+            } => {
+                self.take_vault_news(&keys, setting, decided);
+                Ok(())
+            }
         }
     }
 
