@@ -139,7 +139,7 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
         engine.publish_vault().await?;
     }
     let gone = async {
-        while engine.overview().await?.pending > 0 {
+        while engine.overview().await?.pending > 0 || vault_waits(engine).await? {
             tokio::time::sleep(LET_GO_STEP).await;
         }
         Ok::<(), EngineError>(())
@@ -153,6 +153,12 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
             Ok(())
         }
     }
+}
+
+/// A vault is to be written, and no connection is there yet.
+async fn vault_waits(engine: &Engine) -> Result<bool, EngineError> {
+    let status = engine.vault_status().await?;
+    Ok(status.is_some_and(|status| status.stale && status.has_key))
 }
 
 /// The person whose device this is.

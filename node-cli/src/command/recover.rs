@@ -179,7 +179,10 @@ fn text(shown: &Recovered<'_>) -> String {
 pub(super) fn phrase_of(file: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
     if let Some(path) = file {
         let unusable = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!("cannot use phrase file {}: {error}", path.display()))
+            Failure::usage(format!(
+                "cannot use phrase file {}: {error}",
+                path.display()
+            ))
         };
         let text = std::fs::read_to_string(path).map_err(|error| unusable(&error))?;
         let text = Zeroizing::new(text);
