@@ -33,10 +33,7 @@ impl Replica {
             } => self.recover_account(&phrase, &card, device),
             Command::SetVault { setting, phrase } => self.set_vault(setting, phrase.as_ref()),
             Command::PublishVault => self.hurry_vault(),
-            Command::CancelRecovery => {
-                self.cancel_recovery();
-                Ok(Reply::Done)
-            }
+            Command::CancelRecovery => self.cancel_recovery(),
             Command::ThawByPhrase { phrase, device } => self.thaw_by_phrase(&phrase, &device),
             Command::RotateRecovery { phrase } => self.rotate_recovery(&phrase),
             Command::SetRelayHint(relay) => self.set_relay_hint(relay),

@@ -61,7 +61,7 @@ impl Replica {
         }
         check_name("the device's name", &name)?;
         let phrase = super::recovery::parse(words)?;
-        self.cancel_recovery();
+        self.cancel_recovery()?;
         let key = phrase.vault_capability();
         let topic = key.topic();
         self.recovering = Some(Box::new(Recovering {
@@ -84,12 +84,13 @@ impl Replica {
     }
 
     /// Gives a recovery up that waits for the relay.
-    pub(super) fn cancel_recovery(&mut self) {
+    pub(super) fn cancel_recovery(&mut self) -> Result<Reply, CommandError> {
         if let Some(given_up) = self.recovering.take() {
             self.topics.forget(&given_up.topic, &mut self.stage);
             let error = CommandError::RelayUnreachable;
             self.stage.complete(given_up.command, Err(error));
         }
+        Ok(Reply::Done)
     }
 
     pub(super) fn take_vault(&mut self, batch: &Batch) {

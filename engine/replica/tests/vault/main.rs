@@ -4,7 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
     reason = "a test that fails may fail in any way"
 )]
 
