@@ -76,7 +76,7 @@ impl InboxBody {
         match self {
             Self::Ask(ask) => Some(&ask.conversation),
             Self::Answer(answer) => Some(&answer.conversation),
-            Self::Invite { .. } | Self::Own { .. } => None,
+            Self::Invite { .. } | Self::Own { .. } | Self::Vault { .. } => None,
         }
     }
 

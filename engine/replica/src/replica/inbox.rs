@@ -72,7 +72,7 @@ impl Replica {
             self.on_conversation(&conversation, |known, context| match body {
                 InboxBody::Ask(ask) => known.asked(device, ask, context),
                 InboxBody::Answer(answer) => known.answered(device, answer, context),
-                InboxBody::Invite { .. } | InboxBody::Own { .. } => {}
+                InboxBody::Invite { .. } | InboxBody::Own { .. } | InboxBody::Vault { .. } => {}
             });
             return Ok(());
         }
