@@ -50,7 +50,5 @@ pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
     Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
-    RecoveryWords, Suspect, Timestamp, document, limits,
-    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
     RecoveryWords, Suspect, Timestamp, VaultRecovery, VaultSetting, VaultStatus, document, limits,
 };

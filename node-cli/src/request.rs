@@ -11,7 +11,7 @@ use sheaf_protocol::RelayAddress;
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
     EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb,
-    SyncVerb, VaultVerb,
+    VaultVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
