@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use sheaf_crypto::{Argon2Params, Unlock};
 use sheaf_protocol::RelayAddress;
-use sheaf_replica::Replica;
+use sheaf_replica::{Replica, VaultSetting};
 use tokio::sync::{broadcast, mpsc, watch};
 use zeroize::Zeroizing;
 
@@ -51,6 +51,7 @@ pub struct EngineBuilder {
     relay: Option<RelayAddress>,
     token: Option<String>,
     create: bool,
+    vault: VaultSetting,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -71,6 +72,7 @@ impl EngineBuilder {
             relay: None,
             token: None,
             create: true,
+            vault: VaultSetting::On,
         }
     }
 
@@ -116,6 +118,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether a vault of the account is kept on the relay as long as [`Engine::set_vault`] has not
+    /// decided it; one is unless this says otherwise.
+    #[must_use]
+    pub fn account_vault(mut self, setting: VaultSetting) -> Self {
+        self.vault = setting;
+        self
+    }
+
     /// Opens the store, and starts the engine on the present tokio runtime. A relay is connected to
     /// in the background; nothing waits for it.
     ///
@@ -129,13 +139,15 @@ impl EngineBuilder {
             relay,
             token,
             create,
+            vault,
             new_secret: _,
         } = self;
         // Argon2id takes a moment of one core: not on a thread that others wait for.
         let opening = tokio::task::spawn_blocking(move || {
             let unlock = Secret::unlock(secret.as_ref())?;
             let store = Store::open(&directory, &unlock, create.then_some(argon2))?;
-            let replica = replica(&store)?;
+            let mut replica = replica(&store)?;
+            replica.suppose_vault(vault);
             Ok::<_, OpenError>((store, replica))
         });
         let (store, replica) = opening

@@ -30,6 +30,7 @@ mod entropy;
 mod link;
 mod store;
 mod sync;
+mod vault;
 
 pub use account::RevocationReport;
 pub use builder::{EngineBuilder, Restored};
@@ -51,5 +52,5 @@ pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
     Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
-    RecoveryWords, Suspect, Timestamp, document, limits,
+    RecoveryWords, Suspect, Timestamp, VaultRecovery, VaultSetting, VaultStatus, document, limits,
 };

@@ -131,12 +131,15 @@ pub(crate) struct RunArguments {
 /// `sheaf account`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountVerb {
-    /// Become a new device of an account whose other devices are lost; reads the phrase from
-    /// standard input
+    /// Become a new device of an account whose other devices are lost, by the recovery phrase: from
+    /// the vault on the relay, or with the account's card from what contacts have
     Recover {
-        /// The account's own card, as any contact has it
+        /// File whose first line is the phrase; it is read from standard input otherwise
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+        /// The account's own card, as any contact has it; no vault is needed then
         #[arg(long)]
-        card: String,
+        card: Option<String>,
         /// This device's name
         #[arg(long, value_name = "NAME")]
         device: String,
@@ -144,6 +147,9 @@ pub(crate) enum AccountVerb {
         #[arg(long)]
         yes: bool,
     },
+    /// Whether a vault of the account is kept on the relay
+    #[command(subcommand)]
+    Vault(VaultVerb),
     /// Change the passphrase or key file; both are read in the order of the present ones
     Passphrase {
         /// File whose first line is the new passphrase
@@ -153,6 +159,21 @@ pub(crate) enum AccountVerb {
         #[arg(long, value_name = "FILE")]
         new_key_file: Option<PathBuf>,
     },
+}
+
+/// `sheaf account vault`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultVerb {
+    /// Keep a vault: the recovery phrase alone brings the account back
+    On {
+        /// File whose first line is the phrase, for a device that does not have the vault's key
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+    },
+    /// Put an empty vault in its place and keep none
+    Off,
+    /// Show whether one is kept, and how old it is
+    Status,
 }
 
 /// `sheaf store`.

@@ -9,10 +9,12 @@ mod epoch;
 mod event;
 mod import;
 mod message;
+mod recover;
 mod run;
 mod status;
 mod store;
 mod sync;
+mod vault;
 
 use std::path::Path;
 
@@ -38,7 +40,8 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::SetBlocked { user, standing } => {
             contact::set_blocked(settings, user, standing).await
         }
-        Request::Recover { card, device } => account::recover(settings, card, device).await,
+        Request::Recover(recover) => recover::recover(settings, recover).await,
+        Request::Vault(verb) => vault::vault(settings, verb).await,
         Request::ChangeDevice { device, change } => device::change(settings, device, change).await,
         Request::LinkDevice { timeout } => device::link(settings, timeout).await,
         Request::JoinDevice {

@@ -11,6 +11,7 @@ use sheaf_protocol::RelayAddress;
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
     EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb,
+    VaultVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
@@ -30,6 +31,15 @@ pub(crate) struct Settings {
     pub(crate) relay: Option<RelayAddress>,
     pub(crate) secret: SecretSource,
     pub(crate) printer: Printer,
+}
+
+/// What an account is recovered with.
+#[derive(Debug)]
+pub(crate) struct RecoverRequest {
+    pub(crate) phrase_file: Option<PathBuf>,
+    /// The account's card; the vault on the relay otherwise.
+    pub(crate) card: Option<String>,
+    pub(crate) device: String,
 }
 
 /// What is to be done.
@@ -53,10 +63,8 @@ pub(crate) enum Request {
         user: String,
         standing: Standing,
     },
-    Recover {
-        card: String,
-        device: String,
-    },
+    Recover(RecoverRequest),
+    Vault(VaultVerb),
     ChangeDevice {
         device: String,
         change: DeviceRequest,
@@ -250,11 +258,21 @@ fn account(verb: AccountVerb) -> Result<Request, Failure> {
             new_key_file,
             new_passphrase_file,
         ))),
-        AccountVerb::Recover { card, device, yes } => {
+        AccountVerb::Vault(verb) => Ok(Request::Vault(verb)),
+        AccountVerb::Recover {
+            phrase_file,
+            card,
+            device,
+            yes,
+        } => {
             let what = "this makes a new device of the account and revokes all its other devices; \
                         they cannot come back";
             confirmed(yes, what.to_owned())?;
-            Ok(Request::Recover { card, device })
+            Ok(Request::Recover(RecoverRequest {
+                phrase_file,
+                card,
+                device,
+            }))
         }
     }
 }

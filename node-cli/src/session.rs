@@ -134,8 +134,12 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
     if change_reach(settings)? == Reach::Offline {
         return Ok(());
     }
+    if engine.overview().await?.user.is_some() {
+        // A command ends before the quiet time that a vault waits for.
+        engine.publish_vault().await?;
+    }
     let gone = async {
-        while engine.overview().await?.pending > 0 {
+        while engine.overview().await?.pending > 0 || vault_waits(engine).await? {
             tokio::time::sleep(LET_GO_STEP).await;
         }
         Ok::<(), EngineError>(())
@@ -149,6 +153,12 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
             Ok(())
         }
     }
+}
+
+/// A vault is to be written, and no connection is there yet.
+async fn vault_waits(engine: &Engine) -> Result<bool, EngineError> {
+    let status = engine.vault_status().await?;
+    Ok(status.is_some_and(|status| status.stale && status.has_key))
 }
 
 /// The person whose device this is.
@@ -261,6 +271,13 @@ fn command_failure(error: &CommandError) -> Failure {
         CommandError::Blocked(_) => (
             Code::Failed,
             Some("`sheaf contact unblock` takes invites again"),
+        ),
+        CommandError::NoVault(_) => (
+            Code::Failed,
+            Some(
+                "`sheaf account recover --card` needs the account's card, as any contact has it, and \
+                 no vault; `sheaf account vault on --phrase-file` keeps one from a device of the account",
+            ),
         ),
         CommandError::BadPhrase(_) => (
             Code::Failed,

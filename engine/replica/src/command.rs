@@ -4,6 +4,7 @@ use sheaf_crypto::{ConversationId, DeviceId, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
 use crate::time::Timestamp;
+use crate::vault::{VaultRecovery, VaultSetting};
 
 /// Number of a command, chosen by the driver; the completion names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,25 @@ pub enum Command {
         /// This device's name.
         device: String,
     },
+    /// The same with nothing but the phrase: from the vault on the relay. It is answered when the
+    /// vault's topic was read to its end.
+    RecoverFromVault {
+        /// The recovery phrase.
+        phrase: RecoveryWords,
+        /// This device's name.
+        device: String,
+    },
+    /// Give up a recovery that waits for the relay.
+    CancelRecovery,
+    /// Keep a vault of the account on the relay, or empty it and keep none.
+    SetVault {
+        /// Which.
+        setting: VaultSetting,
+        /// The phrase in force, where this device does not have the vault's key yet.
+        phrase: Option<RecoveryWords>,
+    },
+    /// Write the vault now if something changed since the last one.
+    PublishVault,
     /// Take every freeze of a device back by the phrase, where no device is senior enough.
     ThawByPhrase {
         /// The phrase in force.
@@ -265,6 +285,8 @@ pub enum Reply {
         /// This device.
         device: DeviceId,
     },
+    /// This device belongs to an account again, with what the vault held.
+    RecoveredFromVault(VaultRecovery),
     /// The recovery phrase was replaced by this one, shown once and kept nowhere.
     RecoveryRotated(RecoveryWords),
     /// A contact was added.
@@ -352,6 +374,9 @@ pub enum CommandError {
     /// The words are no recovery phrase, or not this account's.
     #[error("the recovery phrase does not fit: {0}")]
     BadPhrase(String),
+    /// There is no vault to go on with, or no key to write one.
+    #[error("no vault: {0}")]
+    NoVault(String),
     /// The device is not one's own.
     #[error("this is not a device of your account")]
     UnknownDevice,

@@ -26,6 +26,7 @@ use sheaf_membership::{Log, Refusal};
 
 use crate::user::{Devices, UserLogError};
 
+pub(crate) use check::author;
 use facts::Facts;
 pub(crate) use view::{Standing, View};
 
@@ -208,7 +209,7 @@ impl ControlLog {
         let view = self
             .view(&claimed.parents)
             .ok_or(OperationError::UnknownParents)?;
-        let signing = check::author(&view, &claimed)?;
+        let signing = author(&view, &claimed)?;
         let operation = signed.verify(&signing)?;
         let facts = Facts::of(&operation)?;
         let act = check::act(&view, &operation, &facts)?;

@@ -15,6 +15,7 @@ mod outbound;
 mod parked;
 mod restore;
 mod segments;
+mod vault;
 mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

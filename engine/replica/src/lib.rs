@@ -29,6 +29,7 @@ mod stage;
 mod time;
 mod topic;
 mod user;
+mod vault;
 
 pub use audit::AuditEntry;
 pub use command::{
@@ -41,3 +42,4 @@ pub use misbehaviour::{Act, Misbehaviour, Suspect};
 pub use record::{MessageRecord, RecordError};
 pub use replica::{Mark, Overview, Replica, Settled};
 pub use time::Timestamp;
+pub use vault::{VaultRecovery, VaultSetting, VaultStatus};

@@ -49,6 +49,20 @@ pub const USER_LOG_BYTES_FOR_PHRASE: usize = 64 * 1024;
 pub const DEVICES_PER_CONVERSATION_MAX: usize = 256;
 /// Operations of a conversation's control log. Further ones are refused.
 pub const CONTROL_OPERATIONS_MAX: usize = 10_000;
+/// Quiet time after a change before a vault is written, in milliseconds.
+pub const VAULT_QUIET_MS: u64 = 30 * 1000;
+/// Longest that a change waits for quiet, in milliseconds.
+pub const VAULT_DELAY_MS_MAX: u64 = 5 * 60 * 1000;
+/// Age at which a vault in which nothing changed is written again, in milliseconds: 14 days, since
+/// the relay keeps it for 90.
+pub const VAULT_RENEW_MS: u64 = 14 * 24 * 3600 * 1000;
+/// Keys of vault topics that a device remembers, one for each recovery phrase. Beyond it the oldest
+/// is forgotten.
+pub const VAULT_KEYS_MAX: usize = 4;
+/// Records of one vault. One that says it has more is refused.
+pub const VAULT_PARTS_MAX: usize = 96;
+/// Vaults that are not whole and are kept while their topic is read. Beyond it the oldest is dropped.
+pub const VAULT_PARTIAL_MAX: usize = 4;
 /// Conversations of a device. A further invite or creation is refused.
 pub const CONVERSATIONS_MAX: usize = 100_000;
 /// Life of an epoch for a sender, in milliseconds: seven days.

@@ -81,6 +81,10 @@ pub enum Act {
     /// An inbox message does not open or is not signed by the sender that it names.
     #[error("inbox message was refused: {0}")]
     RefusedInbox(String),
+    /// A record of the vault topic does not open with the phrase, or is not by a live device of the
+    /// account.
+    #[error("vault was refused: {0}")]
+    RefusedVault(String),
     /// The relay's receipt is not signed by its key or names another record.
     #[error("receipt is not valid")]
     BadReceipt,

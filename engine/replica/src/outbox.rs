@@ -168,6 +168,21 @@ impl Outbox {
             .min()
     }
 
+    /// Takes back what is on its way to a topic, in flight or not: something newer replaces it.
+    pub(crate) fn withdraw(&mut self, topic: &TopicId, stage: &mut Stage) {
+        let of_topic = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.topic == *topic);
+        let numbers: Vec<u64> = of_topic.map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.entries.remove(&number);
+            self.unsent.remove(&number);
+            self.in_flight.retain(|_, flying| *flying != number);
+            stage.write(Write::delete(Kind::Outbox, &[], &number.to_be_bytes()));
+        }
+    }
+
     /// What a receipt is for: topic and hash to compare it with.
     pub(crate) fn awaited(&self, request: RequestId) -> Option<(TopicId, RecordHash)> {
         let entry = self.entries.get(self.in_flight.get(&request)?)?;

@@ -67,10 +67,12 @@ pub enum Kind {
     AuditHead = 19,
     /// What one device is known to have seen.
     Frontier = 24,
+    /// Keys and state of the account vault.
+    Vault = 25,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 15] = [
+pub const RESTORED: [Kind; 16] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -86,6 +88,7 @@ pub const RESTORED: [Kind; 15] = [
     Kind::Withheld,
     Kind::AuditHead,
     Kind::Frontier,
+    Kind::Vault,
 ];
 
 /// Name of a record.

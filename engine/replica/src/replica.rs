@@ -13,6 +13,7 @@ mod link;
 mod open;
 mod recovery;
 mod sync;
+mod vault;
 mod view;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use crate::record::Row;
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::{Connection, Topics};
+use crate::vault::VaultKeeper;
 
 pub use sync::Mark;
 pub use view::{Overview, Settled};
@@ -52,6 +54,9 @@ pub struct Replica {
     outbox: Outbox,
     inbox: Inbox,
     linking: Option<(TopicId, Linking)>,
+    recovering: Option<Box<vault::Recovering>>,
+    vault: VaultKeeper,
+    vault_alarm: Option<Timestamp>,
     link_sent: link::LinkSent,
     run: RunId,
     fingerprint: [u8; 32],
@@ -123,6 +128,7 @@ impl Replica {
         }
         self.learn_devices();
         self.note_caught_up();
+        self.tend_vault();
         self.stage.close();
     }
 
@@ -165,6 +171,10 @@ impl Replica {
             }
             Command::ApproveLink { digits } => {
                 self.approve_link(id, digits);
+                return;
+            }
+            Command::RecoverFromVault { phrase, device } => {
+                self.recover_from_vault(id, phrase, device.clone());
                 return;
             }
             _ => {
@@ -270,6 +280,7 @@ impl Replica {
             self.topics.all_live() && self.conversations.values().all(|known| !known.is_busy());
         if caught_up && !self.was_caught_up {
             self.stage.notify(Event::CaughtUp);
+            self.come_back();
             let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
             for id in ids {
                 self.on_conversation(&id, Conversation::ask_for_keys);

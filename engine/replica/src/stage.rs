@@ -9,7 +9,7 @@ use crate::audit::{Audit, AuditHead};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::io::{BatchId, Event, LoadId, Output};
 use crate::misbehaviour::{Act, Misbehaviour, Suspect};
-use crate::record::{Key, Range, Write};
+use crate::record::{Key, Kind, Range, Write};
 use crate::time::Timestamp;
 use crate::user::Devices;
 use sheaf_crypto::ConversationId;
@@ -168,6 +168,16 @@ impl Stage {
 
     pub(crate) fn poll(&mut self) -> Option<Output> {
         self.ready.pop_front()
+    }
+
+    /// Something that the account vault holds is written in the present input.
+    pub(crate) fn touches_vault(&self) -> bool {
+        self.writes.iter().any(|write| {
+            matches!(
+                write.key.kind,
+                Kind::Account | Kind::Contact | Kind::Operation | Kind::Epoch
+            )
+        })
     }
 
     /// A place to go back to within the present input.

@@ -21,6 +21,8 @@ pub(crate) enum Owner {
     Inbox,
     /// The meeting place of two devices that are being linked.
     Rendezvous,
+    /// The account vault, read by a device that is to become one of the account.
+    Vault,
 }
 
 /// What proves access.
@@ -77,6 +79,8 @@ pub(crate) struct Topics {
     pub(crate) connection: Option<Connection>,
     proved: BTreeSet<TopicId>,
     requests: u64,
+    /// Topics that are written to and not read.
+    granted: BTreeMap<TopicId, Capability>,
 }
 
 /// Records to take in, and where the topic stands after them.
@@ -152,7 +156,13 @@ impl Topics {
     }
 
     pub(crate) fn capability(&self, topic: &TopicId) -> Option<Capability> {
-        self.topics.get(topic).map(|known| known.capability.clone())
+        let followed = self.topics.get(topic).map(|known| &known.capability);
+        followed.or_else(|| self.granted.get(topic)).cloned()
+    }
+
+    /// Lets records go to a topic that is not read here.
+    pub(crate) fn grant(&mut self, topic: TopicId, capability: Capability) {
+        self.granted.insert(topic, capability);
     }
 
     pub(crate) fn link_up(&mut self, connection: Connection, stage: &mut Stage) {
@@ -343,7 +353,7 @@ impl Topics {
         self.connection.is_some()
             && self.topics.values().all(|topic| match topic.owner {
                 Owner::Epoch(owner, _) => owner != *conversation || topic.live,
-                Owner::Inbox | Owner::Rendezvous => true,
+                Owner::Inbox | Owner::Rendezvous | Owner::Vault => true,
             })
     }
 

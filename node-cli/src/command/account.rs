@@ -1,14 +1,11 @@
 //! `sheaf init`, `sheaf card` and `sheaf account`.
 
-use std::io::{BufRead, IsTerminal};
-
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 use crate::request::Settings;
 use crate::secret::{Purpose, Secret, SecretSource};
-use crate::session::{Reach, builder, let_go, with_engine, with_new_engine};
+use crate::session::{Reach, builder, with_engine, with_new_engine};
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -21,14 +18,6 @@ struct Created<'a> {
 
 #[derive(Serialize)]
 struct Card<'a> {
-    card: &'a str,
-    fingerprint: &'a str,
-}
-
-#[derive(Serialize)]
-struct Recovered<'a> {
-    user: String,
-    device: String,
     card: &'a str,
     fingerprint: &'a str,
 }
@@ -72,56 +61,6 @@ pub(super) async fn card(settings: &Settings) -> Result<(), Failure> {
     settings
         .printer
         .show(&Card { card, fingerprint }, |shown| shown.card.to_owned())
-}
-
-/// Becomes a new device of an account whose other devices are lost.
-pub(super) async fn recover(
-    settings: &Settings,
-    card: String,
-    device: String,
-) -> Result<(), Failure> {
-    let phrase = read_phrase()?;
-    with_new_engine(settings, Reach::Online, |engine| async move {
-        let (user, device) = engine
-            .recover_account(phrase.trim(), card.trim(), &device)
-            .await?;
-        let overview = engine.overview().await?;
-        if let (None, Some(relay)) = (settings.home.relay(None)?, &overview.relay) {
-            settings.home.relay(Some(relay))?;
-            engine.use_relay(Some(relay.clone())).await?;
-        }
-        let recovered = Recovered {
-            user: user.to_string(),
-            device: device.to_string(),
-            card: overview.card.as_deref().unwrap_or_default(),
-            fingerprint: overview.fingerprint.as_deref().unwrap_or_default(),
-        };
-        settings.printer.show(&recovered, |shown| {
-            format!(
-                "user         {}\ndevice       {}\nfingerprint  {}\n\n\
-                 Every other device of the account is revoked. Give your new card to your contacts, \
-                 so that they know this device and invite it:\n\n{}",
-                shown.user, shown.device, shown.fingerprint, shown.card
-            )
-        })?;
-        let_go(settings, &engine).await
-    })
-    .await
-}
-
-/// The recovery phrase, never an argument: those are seen by every process.
-fn read_phrase() -> Result<Zeroizing<String>, Failure> {
-    let stdin = std::io::stdin();
-    if stdin.is_terminal() {
-        let typed = rpassword::prompt_password("Recovery phrase: ");
-        return Ok(Zeroizing::new(typed?));
-    }
-    let mut line = Zeroizing::new(String::new());
-    if stdin.lock().read_line(&mut line)? == 0 {
-        return Err(Failure::usage("no recovery phrase came on standard input")
-            .advise("write the 24 words to standard input, as one line"));
-    }
-    Ok(line)
 }
 
 #[derive(Serialize)]

@@ -117,6 +117,9 @@ async fn messages(engine: &Engine) -> Result<u64, Failure> {
     Ok(known.iter().map(|info| info.messages).sum())
 }
 
+/// Longest wait for the relay's receipts of a vault, once everything else is settled.
+const VAULT_MAX: Duration = Duration::from_secs(5);
+
 /// Waits until nothing is left, and counts the messages that got their receipt meanwhile.
 async fn settle(
     engine: &Engine,
@@ -141,7 +144,15 @@ async fn settle(
         count(event);
     }
     match settled {
-        Ok(_) => Ok((true, sent)),
+        Ok(overview) => {
+            if overview.user.is_some() {
+                // What has just come in is to be in the vault before this program ends.
+                engine.publish_vault().await?;
+                let written = engine.wait_settled(VAULT_MAX).await.is_ok();
+                return Ok((written, sent));
+            }
+            Ok((true, sent))
+        }
         Err(EngineError::NotSettled { .. } | EngineError::Link(_)) => Ok((false, sent)),
         Err(other) => Err(other.into()),
     }

@@ -23,4 +23,5 @@ mod relay;
 mod revoke;
 mod store;
 mod sync;
+mod vault;
 mod verify;

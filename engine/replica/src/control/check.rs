@@ -26,7 +26,7 @@ pub(super) fn rank(role: Role) -> Rank {
 
 /// The key that must have signed: of an attached device, or of one that attaches itself by a log
 /// which shows that it is the user's.
-pub(super) fn author(view: &View, claimed: &Operation) -> Result<[u8; 32], OperationError> {
+pub(crate) fn author(view: &View, claimed: &Operation) -> Result<[u8; 32], OperationError> {
     if let Some(known) = view.attached(&claimed.user, &claimed.author, &claimed.incarnation) {
         if view.frozen.contains(&claimed.author) {
             return Err(OperationError::NotAllowed);

@@ -135,7 +135,7 @@ impl Conversation {
     }
 
     /// Learns an epoch, and those that its chain holds, down to the first.
-    fn learn(&mut self, epoch: EpochId, secret: EpochSecret, context: &mut Context<'_>) {
+    pub(super) fn learn(&mut self, epoch: EpochId, secret: EpochSecret, context: &mut Context<'_>) {
         let mut open = vec![(epoch, secret)];
         while let Some((epoch, secret)) = open.pop() {
             let view = self.control.current();

@@ -68,7 +68,10 @@ impl Conversation {
     }
 
     /// Takes a founding operation in.
-    fn found(signed: &SignedOperation, context: &mut Context<'_>) -> Result<Self, OperationError> {
+    pub(super) fn found(
+        signed: &SignedOperation,
+        context: &mut Context<'_>,
+    ) -> Result<Self, OperationError> {
         let control = ControlLog::found(signed)?;
         let operation = signed.decode()?;
         let Body::Genesis(genesis) = &operation.body else {

@@ -18,6 +18,7 @@ use sheaf_protocol::{TopicId, hash_record};
 
 use super::merge::decode_content;
 use super::parked::Need;
+use super::vault::attaching;
 use super::{Conversation, Records, Work};
 use crate::chain::Place;
 use crate::context::Context;
@@ -254,15 +255,16 @@ impl Conversation {
         let view = self.control.view(opened.control_heads());
         let member = view.as_ref().and_then(|view| {
             let member = view.members.get(&opened.user())?;
-            Some((member, member.devices.get(&device)?))
+            let attached = member.devices.get(&device).map(|known| known.signing);
+            Some((member, attached.or_else(|| attaching(view, &opened))?))
         });
-        let Some((member, attached)) = member else {
+        let Some((member, signing)) = member else {
             context
                 .stage
                 .report(Suspect::Topic(source.topic), Act::NotAMember, Some(self.id));
             return Verdict::Done;
         };
-        let Ok(inner) = opened.verify(&attached.signing) else {
+        let Ok(inner) = opened.verify(&signing) else {
             context.stage.report(
                 Suspect::Topic(source.topic),
                 Act::BadSignature,

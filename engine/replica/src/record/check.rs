@@ -1,6 +1,7 @@
 //! Going over a store: what its kinds are called, and whether a value decodes.
 
 use crate::audit::{AuditEntry, AuditHead};
+use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 20] = [
+pub const KINDS: [Kind; 21] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -31,6 +32,7 @@ pub const KINDS: [Kind; 20] = [
     Kind::Withheld,
     Kind::AuditHead,
     Kind::Frontier,
+    Kind::Vault,
 ];
 
 impl Kind {
@@ -64,6 +66,7 @@ impl Kind {
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
             Self::Frontier => "frontier",
+            Self::Vault => "vault",
         }
     }
 }
@@ -95,5 +98,6 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),
         Kind::Audit => decode::<AuditEntry>(kind, value).map(drop),
         Kind::AuditHead => decode::<AuditHead>(kind, value).map(drop),
+        Kind::Vault => decode::<VaultRecord>(kind, value).map(drop),
     }
 }

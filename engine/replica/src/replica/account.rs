@@ -15,6 +15,7 @@ use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::limits;
 use crate::user::Devices;
+use crate::vault::VaultKey;
 
 impl Replica {
     pub(super) fn account_command(&mut self, command: Command) -> Result<Reply, CommandError> {
@@ -30,6 +31,9 @@ impl Replica {
                 card,
                 device,
             } => self.recover_account(&phrase, &card, device),
+            Command::SetVault { setting, phrase } => self.set_vault(setting, phrase.as_ref()),
+            Command::PublishVault => self.hurry_vault(),
+            Command::CancelRecovery => self.cancel_recovery(),
             Command::ThawByPhrase { phrase, device } => self.thaw_by_phrase(&phrase, &device),
             Command::RotateRecovery { phrase } => self.rotate_recovery(&phrase),
             Command::SetRelayHint(relay) => self.set_relay_hint(relay),
@@ -87,6 +91,7 @@ impl Replica {
             Command::Close => self.close(),
             Command::Export { .. }
             | Command::ApproveLink { .. }
+            | Command::RecoverFromVault { .. }
             | Command::Send { .. }
             | Command::Import { .. }
             | Command::Change { .. } => Err(CommandError::Fault(
@@ -130,6 +135,7 @@ impl Replica {
             phrase: RecoveryWords(Zeroizing::new(phrase.words().to_string())),
         };
         self.account = Some(account);
+        self.vault.add_key(&VaultKey::of(&phrase));
         self.follow_inbox();
         Ok(reply)
     }

@@ -31,6 +31,7 @@ impl Replica {
             ServerFrame::CaughtUp { topic, .. } => {
                 self.topics.caught_up(&topic, &mut self.stage);
                 self.take_early(&topic);
+                self.vault_caught_up(&topic);
             }
             ServerFrame::Receipt { request, receipt } => self.settle(request, &receipt),
             ServerFrame::Refused(refusal) => {
@@ -90,6 +91,7 @@ impl Replica {
             }
             Owner::Inbox => self.take_inbox(&batch),
             Owner::Rendezvous => self.take_rendezvous(&batch),
+            Owner::Vault => self.take_vault(&batch),
         }
     }
 

@@ -98,7 +98,7 @@ impl Replica {
             self.on_conversation(&conversation, |known, context| match body {
                 InboxBody::Ask(ask) => known.asked(device, ask, context),
                 InboxBody::Answer(answer) => known.answered(device, answer, context),
-                InboxBody::Invite { .. } | InboxBody::Own { .. } => {}
+                InboxBody::Invite { .. } | InboxBody::Own { .. } | InboxBody::Vault { .. } => {}
             });
             return Ok(());
         }
@@ -141,6 +141,14 @@ impl Replica {
                 Ok(())
             }
             InboxBody::Ask(_) | InboxBody::Answer(_) => Ok(()),
+            InboxBody::Vault {
+                keys,
+                setting,
+                decided,
+            } => {
+                self.take_vault_news(&keys, setting, decided);
+                Ok(())
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use crate::record::{
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::Topics;
+use crate::vault::VaultKeeper;
 
 /// What was read, sorted by what it belongs to.
 #[derive(Default)]
@@ -32,6 +33,7 @@ struct Sorted {
     cursors: Vec<CursorRecord>,
     audit: AuditHead,
     run: Option<RunRecord>,
+    vault: VaultKeeper,
 }
 
 impl Sorted {
@@ -103,6 +105,7 @@ impl Sorted {
             }
             Kind::Cursor => self.cursors.push(decode(kind, value)?),
             Kind::Run => self.run = Some(decode(kind, value)?),
+            Kind::Vault => self.vault = VaultKeeper::restore(row)?,
             Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Audit => {}
         }
         Ok(())
@@ -137,6 +140,9 @@ impl Replica {
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             linking: None,
+            recovering: None,
+            vault: sorted.vault,
+            vault_alarm: None,
             link_sent: super::link::LinkSent::default(),
             run: RunId([0; 16]),
             fingerprint,
@@ -166,6 +172,7 @@ impl Replica {
             replica.conversations.insert(id, conversation);
         }
         replica.follow_inbox();
+        replica.grant_vault();
         replica.start_conversations();
         for cursor in &sorted.cursors {
             replica.topics.restore(cursor);

@@ -60,6 +60,9 @@ impl Replica {
     /// an account nor a joining under way. Two relays cannot link a device by it.
     #[must_use]
     pub fn relay_identity_seed(&self, relay: &RelayId) -> Option<Zeroizing<[u8; 32]>> {
+        if let (None, Some(recovering)) = (&self.account, &self.recovering) {
+            return Some(recovering.seed(relay));
+        }
         let joining = match &self.linking {
             Some((_, Linking::ExpectReply(joining))) => Some(&joining.secrets),
             Some((_, Linking::ExpectAccount(joined))) => Some(&joined.secrets),
