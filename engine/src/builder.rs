@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use sheaf_crypto::{Argon2Params, Unlock};
 use sheaf_protocol::RelayAddress;
-use sheaf_replica::Replica;
+use sheaf_replica::{Policy, Replica};
 use tokio::sync::{broadcast, mpsc, watch};
 use zeroize::Zeroizing;
 
@@ -51,6 +51,7 @@ pub struct EngineBuilder {
     relay: Option<RelayAddress>,
     token: Option<String>,
     create: bool,
+    policy: Policy,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -71,6 +72,7 @@ impl EngineBuilder {
             relay: None,
             token: None,
             create: true,
+            policy: Policy::default(),
         }
     }
 
@@ -116,6 +118,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Limits of this device's own: how many messages of one user are taken in at once, when its
+    /// sealing key is replaced, and when it takes an absent primary's place.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Opens the store, and starts the engine on the present tokio runtime. A relay is connected to
     /// in the background; nothing waits for it.
     ///
@@ -129,13 +139,15 @@ impl EngineBuilder {
             relay,
             token,
             create,
+            policy,
             new_secret: _,
         } = self;
         // Argon2id takes a moment of one core: not on a thread that others wait for.
         let opening = tokio::task::spawn_blocking(move || {
             let unlock = Secret::unlock(secret.as_ref())?;
             let store = Store::open(&directory, &unlock, create.then_some(argon2))?;
-            let replica = replica(&store)?;
+            let mut replica = replica(&store)?;
+            replica.set_policy(policy);
             Ok::<_, OpenError>((store, replica))
         });
         let (store, replica) = opening

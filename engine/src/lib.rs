@@ -47,7 +47,8 @@ pub use sheaf_crypto::{
 };
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
-    Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
-    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
-    RecoveryWords, Suspect, Timestamp, document, limits,
+    Act, AuditEntry, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
+    DeviceReport, DeviceStanding, Draft, Event, ImportDraft, MessageId, MessageRecord,
+    Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine, QuarantineInfo,
+    RecoveryWords, ReportedConversation, Suspect, Timestamp, document, limits,
 };

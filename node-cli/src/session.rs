@@ -217,6 +217,10 @@ impl From<EngineError> for Failure {
                 Self::new(Code::Integrity, error.to_string())
                     .advise("restore the store from a backup, or link this device again")
             }
+            EngineError::Audit(error) => Self::new(Code::Integrity, error.to_string()).advise(
+                "what it says cannot be relied on: somebody wrote to the store; compare it with a \
+                 backup, or link this device again",
+            ),
             EngineError::NotSettled { .. } => Self::new(Code::Partial, error.to_string())
                 .advise("run `sheaf sync now` again, or give it longer with --timeout"),
             other => Self::failed(other.to_string()),

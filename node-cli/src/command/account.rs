@@ -1,6 +1,8 @@
 //! `sheaf init`, `sheaf card` and `sheaf account`.
 
-use std::io::{BufRead, IsTerminal};
+use std::fs::File;
+use std::io::{BufRead, IsTerminal, Read};
+use std::path::Path;
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -8,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::exit::Failure;
 use crate::request::Settings;
 use crate::secret::{Purpose, Secret, SecretSource};
-use crate::session::{Reach, builder, let_go, with_engine, with_new_engine};
+use crate::session::{Reach, builder, change_reach, let_go, with_engine, with_new_engine};
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -122,6 +124,49 @@ fn read_phrase() -> Result<Zeroizing<String>, Failure> {
             .advise("write the 24 words to standard input, as one line"));
     }
     Ok(line)
+}
+
+/// Longest file of a recovery phrase, in bytes.
+const PHRASE_BYTES_MAX: u64 = 4_096;
+
+/// The recovery phrase in a file, never an argument.
+pub(super) fn phrase_of(file: &Path) -> Result<Zeroizing<String>, Failure> {
+    let mut phrase = Zeroizing::new(String::new());
+    let read = File::open(file).and_then(|file| {
+        let mut file = file.take(PHRASE_BYTES_MAX);
+        file.read_to_string(&mut phrase)
+    });
+    read.map_err(|error| {
+        Failure::usage(format!("cannot read {}: {error}", file.display()))
+            .advise("write the 24 words to a file that only you can read, as one line")
+    })?;
+    Ok(phrase)
+}
+
+#[derive(Serialize)]
+struct NewPhrase<'a> {
+    recovery_phrase: &'a str,
+}
+
+/// Replaces the recovery phrase and prints the new one, this once.
+pub(super) async fn rotate_phrase(settings: &Settings, file: &Path) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let phrase = phrase_of(file)?;
+    with_engine(settings, change_reach(settings)?, |engine| async move {
+        let new = engine.rotate_recovery(phrase.trim()).await?;
+        let shown = NewPhrase {
+            recovery_phrase: &new.0,
+        };
+        settings.printer.show(&shown, |shown| {
+            format!(
+                "Your new recovery phrase, shown this once. Write it on paper and destroy the old one, \
+                 which is good for nothing on devices that know of this:\n\n{}",
+                shown.recovery_phrase
+            )
+        })?;
+        let_go(settings, &engine).await
+    })
+    .await
 }
 
 #[derive(Serialize)]

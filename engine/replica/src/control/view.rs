@@ -122,6 +122,13 @@ impl View {
         Standing::Live
     }
 
+    /// What took a device out: its detachments, and what ended its user's grants. Nothing while it
+    /// is part of the conversation.
+    pub(crate) fn endings_of(&self, device: &DeviceId) -> BTreeSet<OperationId> {
+        let detached = self.detached.get(device).into_iter().flatten();
+        detached.copied().collect()
+    }
+
     /// Devices that can hold an epoch's secret as far as this view tells: those it was given to,
     /// and those that were given an epoch whose chain reaches it.
     pub(crate) fn holders(&self, epoch: &EpochId) -> BTreeSet<DeviceId> {

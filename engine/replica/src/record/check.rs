@@ -1,16 +1,17 @@
 //! Going over a store: what its kinds are called, and whether a value decodes.
 
 use crate::audit::{AuditEntry, AuditHead};
+use crate::peer::PeerRecord;
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
     EpochRecord, FrontierRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord,
-    WithheldRecord, decode,
+    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord, SnapshotRecord,
+    TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 20] = [
+pub const KINDS: [Kind; 22] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -30,6 +31,8 @@ pub const KINDS: [Kind; 20] = [
     Kind::Audit,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Peer,
+    Kind::Shown,
     Kind::Frontier,
 ];
 
@@ -64,6 +67,8 @@ impl Kind {
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
             Self::Frontier => "frontier",
+            Self::Peer => "peer",
+            Self::Shown => "shown",
         }
     }
 }
@@ -95,5 +100,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),
         Kind::Audit => decode::<AuditEntry>(kind, value).map(drop),
         Kind::AuditHead => decode::<AuditHead>(kind, value).map(drop),
+        Kind::Peer => decode::<PeerRecord>(kind, value).map(drop),
+        Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
     }
 }

@@ -6,17 +6,18 @@ use rand_core::CryptoRng;
 
 use sheaf_crypto::{ConversationId, RunId};
 
-use super::{Replica, context};
+use super::{Policy, Replica, context};
 use crate::account::{Account, Contacts};
 use crate::agenda::Agenda;
 use crate::audit::AuditHead;
 use crate::conversation::{Conversation, Restored};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
     Kind, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
-    SegmentRecord, WithheldRecord, Write, decode,
+    SegmentRecord, ShownRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -31,6 +32,7 @@ struct Sorted {
     outbox: BTreeMap<u64, OutboxRecord>,
     cursors: Vec<CursorRecord>,
     audit: AuditHead,
+    peers: Peers,
     run: Option<RunRecord>,
 }
 
@@ -97,6 +99,12 @@ impl Sorted {
                 let known = self.conversations.entry(record.conversation).or_default();
                 known.withheld.push(record);
             }
+            Kind::Peer => self.peers.restore(decode(kind, value)?),
+            Kind::Shown => {
+                let record: ShownRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.shown.push(record);
+            }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;
                 self.outbox.insert(record.number, record);
@@ -131,6 +139,9 @@ impl Replica {
             stage: Stage::default(),
             account: sorted.account,
             contacts: sorted.contacts,
+            peers: sorted.peers,
+            rates: BTreeMap::new(),
+            policy: Policy::default(),
             conversations: BTreeMap::new(),
             topics: Topics::default(),
             agenda: Agenda::default(),
@@ -144,6 +155,8 @@ impl Replica {
             now,
             was_caught_up: false,
             failed: None,
+            upkeep_due: now,
+            waits_for: None,
         };
         replica.stage.at(now);
         replica.stage.restore_audit(sorted.audit);
@@ -170,6 +183,7 @@ impl Replica {
         for cursor in &sorted.cursors {
             replica.topics.restore(cursor);
         }
+        replica.hold_again();
         replica.stage.close();
         Ok(replica)
     }

@@ -38,6 +38,8 @@ pub(super) struct Peer {
     answers: BTreeMap<CommandId, Result<Reply, CommandError>>,
     events: Vec<Event>,
     commands: u64,
+    pub(super) now: Timestamp,
+    wait: Option<Timestamp>,
 }
 
 /// What must not change: messages, heads and members as shown, and the disk but for cursors.
@@ -122,6 +124,8 @@ impl Peer {
             answers: BTreeMap::new(),
             events: Vec::new(),
             commands: 0,
+            now: NOW,
+            wait: None,
         };
         peer.drain();
         peer.link_up();
@@ -129,7 +133,7 @@ impl Peer {
     }
 
     pub(super) fn handle(&mut self, input: Input) {
-        self.replica.handle(NOW, input);
+        self.replica.handle(self.now, input);
         self.drain();
     }
 
@@ -142,7 +146,7 @@ impl Peer {
             match output {
                 Output::Persist(batch, writes) => {
                     self.write(writes);
-                    self.replica.handle(NOW, Input::Persisted(batch));
+                    self.replica.handle(self.now, Input::Persisted(batch));
                 }
                 Output::Load(load, ranges) => self.loads.push_back((load, ranges)),
                 Output::Transmit(frame) => self.frames.push_back(frame),
@@ -150,9 +154,22 @@ impl Peer {
                 Output::Complete(id, result) => {
                     self.answers.insert(id, result);
                 }
+                Output::Wait(at) => {
+                    self.wait = Some(self.wait.map_or(at, |known| known.min(at)));
+                }
                 _ => {}
             }
         }
+    }
+
+    /// The time that the replica waits for comes; `false` if it waits for none.
+    pub(super) fn wake(&mut self) -> bool {
+        let Some(at) = self.wait.take() else {
+            return false;
+        };
+        self.now = self.now.max(at);
+        self.handle(Input::Elapsed);
+        true
     }
 
     fn write(&mut self, writes: Vec<Write>) {
@@ -357,7 +374,10 @@ impl World {
     pub(super) fn state(&self, place: usize) -> State {
         let peer = &self.peers[place];
         let kept = |(key, _): &(&Key, &Vec<u8>)| {
-            !matches!(key.kind, Kind::Cursor | Kind::Audit | Kind::AuditHead)
+            !matches!(
+                key.kind,
+                Kind::Cursor | Kind::Audit | Kind::AuditHead | Kind::Peer
+            )
         };
         let disk = peer.disk.iter().filter(kept);
         State {
