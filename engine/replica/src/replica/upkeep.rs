@@ -27,6 +27,17 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// The defaults, but for messages: as many as come. For programs that write faster than people.
+    #[must_use]
+    pub fn without_message_limit() -> Self {
+        Self {
+            messages_per_minute: None,
+            ..Self::default()
+        }
+    }
+}
+
 impl Replica {
     /// What the app decides; the defaults are those of [`Policy::default`].
     pub fn set_policy(&mut self, policy: Policy) {

@@ -36,7 +36,7 @@ pub(super) struct Peer {
     frames: VecDeque<ClientFrame>,
     subscribed: BTreeMap<TopicId, u64>,
     answers: BTreeMap<CommandId, Result<Reply, CommandError>>,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     commands: u64,
     pub(super) now: Timestamp,
     wait: Option<Timestamp>,
@@ -190,6 +190,12 @@ impl Peer {
             exporter: [9; 32],
             log: LOG,
         });
+    }
+
+    /// What it was about to send is lost with the connection.
+    pub(super) fn offline(&mut self) {
+        self.frames.clear();
+        self.subscribed.clear();
     }
 
     fn serve(&mut self, log: &mut Log, frame: ClientFrame) {
