@@ -63,10 +63,11 @@ impl Replica {
         let Some(peer) = self.peers.get(&own) else {
             return;
         };
-        let mut needed: BTreeSet<u64> = self
-            .conversations
-            .values()
+        let conversations = self.conversations.values();
+        let mut needed: BTreeSet<u64> = conversations
+            .filter(|known| known.has_device(&own))
             .map(|known| known.announced(&own))
+            .filter(|_| peer.drawn.len() < limits::KEM_SECRETS_NEEDED_MAX)
             .collect();
         let certificate = account.devices.device(&own);
         needed.extend(certificate.map(|known| known.certificate.kem.counter));

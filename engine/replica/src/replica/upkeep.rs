@@ -71,6 +71,9 @@ impl Replica {
 
     /// Asks to be woken for the next thing that is due.
     pub(super) fn ask_to_wait(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
         let due = [
             self.agenda.next(),
             self.outbox.next_try(),

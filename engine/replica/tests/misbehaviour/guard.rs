@@ -8,7 +8,8 @@ use rand_core::SeedableRng;
 use sheaf_crypto::{Body, ConversationId, RunId, SignedOperation, item_of_record, seal};
 use sheaf_replica::record::Kind;
 use sheaf_replica::{
-    AuditEntry, AuditHead, AuditVerifier, Command, Event, Input, Offence, Policy, Reply,
+    AuditEntry, AuditHead, AuditVerifier, Command, DeviceChange, Event, Input, Offence, Policy,
+    Reply,
 };
 
 use crate::forge::{only_epoch, secrets, written};
@@ -350,4 +351,98 @@ fn members_and_epochs_are_in_the_audit_log_once() {
         said(&format!("{mallory} removed"), "Alice");
         said("taken out or frozen", "Alice");
     }
+}
+
+/// The device that a device holds for primary, by place.
+fn primary(world: &World, place: usize) -> Option<usize> {
+    let devices = world.peers[place].replica.devices();
+    let primary = devices.iter().find(|device| device.primary)?.device;
+    [ALICE, MALLORY]
+        .into_iter()
+        .find(|other| world.peers[*other].replica.overview().device == Some(primary))
+}
+
+#[test]
+fn a_primary_that_is_only_silent_stays_and_one_that_is_gone_is_replaced() {
+    let mut world = World::with_two_devices();
+    for _ in 0..40 {
+        world.pass(DAY_MS);
+    }
+    for place in [ALICE, MALLORY] {
+        assert_eq!(
+            primary(&world, place),
+            Some(ALICE),
+            "heard of by its new keys"
+        );
+    }
+    world.peers[ALICE].handle(Input::LinkDown);
+    world.peers[ALICE].offline();
+    for _ in 0..13 {
+        world.pass(DAY_MS);
+    }
+    assert_eq!(primary(&world, MALLORY), Some(ALICE), "not before its time");
+    for _ in 0..9 {
+        world.pass(DAY_MS);
+    }
+    assert_eq!(primary(&world, MALLORY), Some(MALLORY));
+    world.peers[ALICE].link_up();
+    world.settle();
+    for place in [ALICE, MALLORY] {
+        assert_eq!(primary(&world, place), Some(MALLORY), "{place}");
+    }
+}
+
+#[test]
+fn who_was_away_himself_replaces_nobody() {
+    let mut world = World::with_two_devices();
+    world.pass(60 * MINUTE_MS);
+    world.peers[MALLORY].handle(Input::LinkDown);
+    world.peers[MALLORY].offline();
+    for _ in 0..30 {
+        world.pass(DAY_MS);
+    }
+    world.send(ALICE, "while the second was away");
+    world.peers[MALLORY].link_up();
+    world.settle();
+    world.pass(60 * MINUTE_MS);
+    for place in [ALICE, MALLORY] {
+        assert_eq!(primary(&world, place), Some(ALICE), "{place}");
+    }
+    world.agree();
+}
+
+#[test]
+fn what_is_written_beside_a_freeze_is_read_by_all_in_the_end() {
+    let mut world = World::with_two_devices();
+    let second = world.peers[MALLORY].replica.overview().device.unwrap();
+    // Bob and the second device do not hear of the freeze, and talk on.
+    world.peers[ALICE].handle(Input::LinkDown);
+    world.peers[ALICE].offline();
+    let change = DeviceChange::Freeze;
+    world.ask(
+        ALICE,
+        Command::ChangeDevice {
+            device: second,
+            change,
+        },
+    );
+    world.send(MALLORY, "written beside the freeze");
+    world.send(BOB, "an answer to that");
+    world.peers[ALICE].link_up();
+    world.settle();
+    assert!(world.texts(ALICE).contains(&"an answer to that".to_owned()));
+    let change = DeviceChange::Thaw;
+    world.ask(
+        ALICE,
+        Command::ChangeDevice {
+            device: second,
+            change,
+        },
+    );
+    world.agree();
+    assert!(
+        world
+            .texts(BOB)
+            .contains(&"written beside the freeze".to_owned())
+    );
 }

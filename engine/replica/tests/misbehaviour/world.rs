@@ -306,6 +306,51 @@ impl World {
         world
     }
 
+    /// Alice with two devices, the second in Mallory's place, and Bob; one conversation of all.
+    pub(super) fn with_two_devices() -> Self {
+        let peers = [1, 2, 3].map(|number| Peer::open(number, Disk::new()));
+        let conversation = ConversationId([0; 32]);
+        let mut world = Self {
+            peers,
+            log: Log::default(),
+            conversation,
+        };
+        for (place, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
+            let create = Command::CreateAccount {
+                name: name.to_owned(),
+                device: "first".to_owned(),
+                relay: None,
+            };
+            world.ask(place, create);
+        }
+        let Reply::LinkStarted { code } = world.ask(ALICE, Command::StartLink) else {
+            panic!("a code was asked for");
+        };
+        let device = "second".to_owned();
+        world.ask(MALLORY, Command::JoinAccount { code, device });
+        let mut events = world.peers[MALLORY].events.iter();
+        let digits = events.find_map(|event| match event {
+            Event::LinkDigits { digits, .. } => Some(digits.clone()),
+            _ => None,
+        });
+        let digits = digits.expect("digits are shown");
+        world.ask(ALICE, Command::ApproveLink { digits });
+        let card = world.peers[BOB].replica.overview().card.unwrap();
+        world.ask(ALICE, Command::AddContact { card, alias: None });
+        let create = Command::CreateConversation {
+            name: "field".to_owned(),
+            members: vec![world.peers[BOB].replica.overview().user.unwrap()],
+            segment_messages: None,
+        };
+        if let Reply::ConversationCreated(conversation) = world.ask(ALICE, create) {
+            world.conversation = conversation;
+        }
+        for place in [ALICE, MALLORY, BOB] {
+            world.send(place, "hello");
+        }
+        world
+    }
+
     /// A conversation of all three.
     pub(super) fn found(&mut self, name: &str) -> ConversationId {
         let user = |peer: &Peer| peer.replica.overview().user.unwrap();
