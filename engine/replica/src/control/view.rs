@@ -52,7 +52,7 @@ pub(crate) struct View {
 pub(crate) enum Standing {
     /// It counts.
     Live,
-    /// It waits until the device is thawed or revoked.
+    /// It waits until the device is thawed or revoked, or somebody vouches for it.
     Frozen,
     /// It counts up to the frontier of these removals, and where somebody vouches for it.
     Ended(BTreeSet<OperationId>),

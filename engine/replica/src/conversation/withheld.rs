@@ -37,13 +37,14 @@ impl Conversation {
         seq: u64,
         incarnation: &OperationId,
     ) -> bool {
-        // Local policy: it gives way where somebody builds on what it keeps back.
-        if self.chains.is_quarantined(device) && seq > self.chains.vouched(device, run) {
+        // What somebody builds on who is heard cannot wait: what he writes would be lost.
+        let unvouched = || seq > self.chains.vouched(device, run);
+        if self.chains.is_quarantined(device) && unvouched() {
             return true;
         }
         match self.control.current().standing(device, incarnation) {
             Standing::Live => false,
-            Standing::Frozen => true,
+            Standing::Frozen => unvouched(),
             Standing::Ended(removals) => {
                 let frontier = self.control.frontier(&removals, device, run);
                 seq > frontier.max(self.chains.vouched(device, run))

@@ -73,7 +73,12 @@ impl Offence {
     fn tolerated(self) -> u32 {
         match self {
             Self::RefusedContent | Self::Flood => 0,
-            _ => limits::OFFENCES_TOLERATED,
+            Self::Outsider
+            | Self::NotAllowed
+            | Self::WrongEpoch
+            | Self::Fork
+            | Self::BrokenChain
+            | Self::RefusedOperation => limits::OFFENCES_TOLERATED,
         }
     }
 }
@@ -120,18 +125,13 @@ impl Conduct {
             return None;
         }
         self.points = 0;
-        let (step, durations): (&mut u32, &[u64]) = match offence {
-            Offence::Flood => (&mut self.floods, &limits::FLOOD_QUARANTINES_MS),
-            _ => (&mut self.steps, &limits::QUARANTINES_MS),
-        };
-        let place = usize::try_from(*step).unwrap_or(usize::MAX);
-        *step = step.saturating_add(1);
         // A flood may be somebody in a hurry: it is delayed longer and longer, never for good.
-        let longest = match offence {
-            Offence::Flood => durations.last(),
-            _ => None,
+        let duration = if offence == Offence::Flood {
+            let durations = &limits::FLOOD_QUARANTINES_MS;
+            durations.get(next(&mut self.floods)).or(durations.last())
+        } else {
+            limits::QUARANTINES_MS.get(next(&mut self.steps))
         };
-        let duration = durations.get(place).or(longest);
         let quarantine = Quarantine {
             since: now,
             until: duration.map(|duration| now.after_ms(*duration)),
@@ -165,6 +165,13 @@ impl Conduct {
     pub(crate) fn floods(&self) -> u32 {
         self.floods
     }
+}
+
+/// The present step of a ladder; the next time it is the next one.
+fn next(step: &mut u32) -> usize {
+    let place = usize::try_from(*step).unwrap_or(usize::MAX);
+    *step = step.saturating_add(1);
+    place
 }
 
 /// How many messages of one user came lately.

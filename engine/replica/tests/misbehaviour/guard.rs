@@ -377,11 +377,11 @@ fn a_primary_that_is_only_silent_stays_and_one_that_is_gone_is_replaced() {
     }
     world.peers[ALICE].handle(Input::LinkDown);
     world.peers[ALICE].offline();
-    for _ in 0..13 {
+    for _ in 0..6 {
         world.pass(DAY_MS);
     }
     assert_eq!(primary(&world, MALLORY), Some(ALICE), "not before its time");
-    for _ in 0..9 {
+    for _ in 0..10 {
         world.pass(DAY_MS);
     }
     assert_eq!(primary(&world, MALLORY), Some(MALLORY));
