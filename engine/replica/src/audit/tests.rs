@@ -57,8 +57,8 @@ fn disk(count: u64) -> BTreeMap<Key, Vec<u8>> {
 
 fn verified(disk: &BTreeMap<Key, Vec<u8>>) -> Result<usize, BrokenAudit> {
     let of = |kind| disk.iter().filter(move |(key, _)| key.kind == kind);
-    let head = of(Kind::AuditHead).map(|(_, value)| AuditHead::decode(value).unwrap());
-    let mut verifier = AuditVerifier::new(head.last().unwrap());
+    let mut head = of(Kind::AuditHead).map(|(_, value)| AuditHead::decode(value).unwrap());
+    let mut verifier = AuditVerifier::new(head.next_back().unwrap());
     let mut count = 0;
     for (_, value) in of(Kind::Audit) {
         verifier.entry(&AuditEntry::decode(value).unwrap())?;
@@ -90,7 +90,7 @@ fn the_oldest_entries_go_and_the_rest_is_whole() {
     let kept = disk(beyond);
     let count = usize::try_from(limits::AUDIT_ENTRIES_MAX).unwrap();
     assert_eq!(verified(&kept), Ok(count));
-    let mut cut = kept.clone();
+    let mut cut = kept;
     let first = cut
         .keys()
         .find(|key| key.kind == Kind::Audit)

@@ -17,61 +17,7 @@ impl Replica {
         device: DeviceId,
         change: &DeviceChange,
     ) -> Result<Reply, CommandError> {
-        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
-        let name = account
-            .devices
-            .everything()
-            .find(|(known, ..)| **known == device)
-            .map(|(_, certificate, _)| certificate.label.clone())
-            .ok_or(CommandError::UnknownDevice)?;
-        let secrets = &account.secrets;
-        let what = match change {
-            DeviceChange::Rename(name) => {
-                check_name("the device's name", name)?;
-                let signed = account.devices.rename(secrets, &device, name);
-                signed.map_err(|error| refused(&error))?;
-                format!("device renamed to {name}")
-            }
-            DeviceChange::Freeze => {
-                account
-                    .devices
-                    .freeze(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} frozen")
-            }
-            DeviceChange::Thaw => {
-                account
-                    .devices
-                    .thaw(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} thawed")
-            }
-            DeviceChange::Revoke => {
-                account
-                    .devices
-                    .revoke(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} revoked")
-            }
-            DeviceChange::Primary => {
-                account
-                    .devices
-                    .hand_over(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} made primary")
-            }
-            DeviceChange::Decline => {
-                if device != account.device() {
-                    let words = "only the device itself declines to be primary";
-                    return Err(CommandError::Refused(words.to_owned()));
-                }
-                account
-                    .devices
-                    .decline(secrets)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} does not want to be primary")
-            }
-        };
+        let what = self.sign_change(&device, change)?;
         let attached: Vec<ConversationId> = self
             .conversations
             .values()
@@ -96,6 +42,69 @@ impl Replica {
             device,
             rotated,
             outstanding,
+        })
+    }
+
+    /// Signs a change of the device list; gives it in words.
+    fn sign_change(
+        &mut self,
+        device: &DeviceId,
+        change: &DeviceChange,
+    ) -> Result<String, CommandError> {
+        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
+        let name = account
+            .devices
+            .everything()
+            .find(|(known, ..)| *known == device)
+            .map(|(_, certificate, _)| certificate.label.clone())
+            .ok_or(CommandError::UnknownDevice)?;
+        let secrets = &account.secrets;
+        Ok(match change {
+            DeviceChange::Rename(name) => {
+                check_name("the device's name", name)?;
+                let signed = account.devices.rename(secrets, device, name);
+                signed.map_err(|error| refused(&error))?;
+                format!("device renamed to {name}")
+            }
+            DeviceChange::Freeze => {
+                account
+                    .devices
+                    .freeze(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} frozen")
+            }
+            DeviceChange::Thaw => {
+                account
+                    .devices
+                    .thaw(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} thawed")
+            }
+            DeviceChange::Revoke => {
+                account
+                    .devices
+                    .revoke(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} revoked")
+            }
+            DeviceChange::Primary => {
+                account
+                    .devices
+                    .hand_over(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} made primary")
+            }
+            DeviceChange::Decline => {
+                if *device != account.device() {
+                    let words = "only the device itself declines to be primary";
+                    return Err(CommandError::Refused(words.to_owned()));
+                }
+                account
+                    .devices
+                    .decline(secrets)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} does not want to be primary")
+            }
         })
     }
 

@@ -37,6 +37,10 @@ struct Sorted {
 }
 
 impl Sorted {
+    fn of(&mut self, conversation: ConversationId) -> &mut Restored {
+        self.conversations.entry(conversation).or_default()
+    }
+
     fn add(&mut self, row: &Row) -> Result<(), RecordError> {
         let (kind, value) = (row.kind, row.value.as_slice());
         match kind {
@@ -96,14 +100,12 @@ impl Sorted {
             }
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.withheld.push(record);
+                self.of(record.conversation).withheld.push(record);
             }
             Kind::Peer => self.peers.restore(decode(kind, value)?),
             Kind::Shown => {
                 let record: ShownRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.shown.push(record);
+                self.of(record.conversation).shown.push(record);
             }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;
