@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 
 use sheaf_crypto::{Argon2Params, Unlock};
 use sheaf_protocol::RelayAddress;
-use sheaf_replica::{Replica, VaultSetting};
+use sheaf_replica::{Policy, Replica, VaultSetting};
 use tokio::sync::{broadcast, mpsc, watch};
 use zeroize::Zeroizing;
 
@@ -52,6 +52,7 @@ pub struct EngineBuilder {
     token: Option<String>,
     create: bool,
     vault: VaultSetting,
+    policy: Policy,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -73,6 +74,7 @@ impl EngineBuilder {
             token: None,
             create: true,
             vault: VaultSetting::On,
+            policy: Policy::default(),
         }
     }
 
@@ -126,6 +128,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Limits of this device's own: how many messages of one user are taken in at once, when its
+    /// sealing key is replaced, and when it takes an absent primary's place.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Opens the store, and starts the engine on the present tokio runtime. A relay is connected to
     /// in the background; nothing waits for it.
     ///
@@ -140,6 +150,7 @@ impl EngineBuilder {
             token,
             create,
             vault,
+            policy,
             new_secret: _,
         } = self;
         // Argon2id takes a moment of one core: not on a thread that others wait for.
@@ -148,6 +159,7 @@ impl EngineBuilder {
             let store = Store::open(&directory, &unlock, create.then_some(argon2))?;
             let mut replica = replica(&store)?;
             replica.suppose_vault(vault);
+            replica.set_policy(policy);
             Ok::<_, OpenError>((store, replica))
         });
         let (store, replica) = opening

@@ -17,6 +17,9 @@ use crate::store::{Store, Writer, Written};
 /// Where the answer to a command goes.
 type Answer = oneshot::Sender<Result<Reply, CommandError>>;
 
+/// Longest time without an input. What is due after days needs no alarm of its own.
+const UPKEEP: Duration = Duration::from_secs(3_600);
+
 /// Asked of the replica by a handle.
 pub(crate) enum Request {
     /// Something to do.
@@ -106,7 +109,8 @@ impl Driver {
             let alarm = self
                 .own
                 .alarm
-                .map(|at| Duration::from_millis(at.since_ms(now())));
+                .map_or(UPKEEP, |at| Duration::from_millis(at.since_ms(now())))
+                .min(UPKEEP);
             tokio::select! {
                 biased;
                 Some((batch, result)) = self.written.recv() => {
@@ -124,7 +128,7 @@ impl Driver {
                     None => break,
                 },
                 Some(event) = self.link.recv() => self.link_event(event),
-                () = sleep(alarm), if alarm.is_some() => {
+                () = tokio::time::sleep(alarm) => {
                     self.own.alarm = None;
                     self.input(Input::Elapsed);
                 }
@@ -382,11 +386,5 @@ impl Own {
 fn reply(answer: Answer, result: Result<Reply, CommandError>) {
     if answer.send(result).is_err() {
         tracing::trace!("nobody waits for the answer");
-    }
-}
-
-async fn sleep(delay: Option<Duration>) {
-    if let Some(delay) = delay {
-        tokio::time::sleep(delay).await;
     }
 }

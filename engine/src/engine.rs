@@ -8,7 +8,7 @@ use std::time::Duration;
 use sheaf_crypto::{ConversationId, DeviceId, UserId, fingerprint};
 use sheaf_protocol::RelayAddress;
 use sheaf_replica::{
-    Command, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Event, Overview,
+    BrokenAudit, Command, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Event, Overview,
     RecoveryWords, Replica, Reply,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -29,6 +29,9 @@ pub enum EngineError {
     /// The store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The audit log was changed or is not whole.
+    #[error(transparent)]
+    Audit(#[from] BrokenAudit),
     /// The engine is closed.
     #[error("the engine is closed")]
     Closed,

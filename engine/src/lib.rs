@@ -50,7 +50,9 @@ pub use sheaf_crypto::{
 };
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
-    Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
-    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
-    RecoveryWords, Suspect, Timestamp, VaultRecovery, VaultSetting, VaultStatus, document, limits,
+    Act, AuditEntry, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
+    DeviceReport, DeviceStanding, Draft, Event, ImportDraft, MessageId, MessageRecord,
+    Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine, QuarantineInfo,
+    RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery, VaultSetting,
+    VaultStatus, document, limits,
 };

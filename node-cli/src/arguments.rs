@@ -150,6 +150,12 @@ pub(crate) enum AccountVerb {
     /// Whether a vault of the account is kept on the relay
     #[command(subcommand)]
     Vault(VaultVerb),
+    /// Replace the recovery phrase; the new one is shown once
+    RotatePhrase {
+        /// File with the present phrase
+        #[arg(long, value_name = "FILE")]
+        phrase_file: PathBuf,
+    },
     /// Change the passphrase or key file; both are read in the order of the present ones
     Passphrase {
         /// File whose first line is the new passphrase
@@ -216,6 +222,9 @@ pub(crate) enum ContactVerb {
         /// The digits are the same on the contact's side: mark as verified
         #[arg(long)]
         confirm: bool,
+        /// Take it back: not verified any more
+        #[arg(long, conflicts_with = "confirm")]
+        withdraw: bool,
     },
     /// Refuse a contact's invites
     Block {
@@ -267,6 +276,9 @@ pub(crate) enum DeviceVerb {
     Thaw {
         /// Id, beginning of an id, or name
         device: String,
+        /// File with the recovery phrase, where no device is senior enough
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
     },
     /// End a device for good: out of the account and of every conversation, each under a new key
     Revoke {
@@ -276,9 +288,37 @@ pub(crate) enum DeviceVerb {
         #[arg(long)]
         yes: bool,
     },
-    /// Make a device the primary one
+    /// Show what a device had, and who knows that it is out
+    Report {
+        /// Id, beginning of an id, or name
+        device: String,
+    },
+    /// Make a device the primary one, or pass that on
+    #[command(group(clap::ArgGroup::new("to").required(true)))]
     Handover {
         /// Id, beginning of an id, or name
+        #[arg(group = "to")]
+        device: Option<String>,
+        /// This device is about to be away: the next one is primary
+        #[arg(long, group = "to")]
+        unavailable: bool,
+        /// This device does not want to be primary
+        #[arg(long, group = "to")]
+        decline: bool,
+    },
+    /// Devices whose content is kept back because they misbehaved
+    #[command(subcommand, arg_required_else_help = true)]
+    Quarantine(QuarantineVerb),
+}
+
+/// `sheaf device quarantine`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineVerb {
+    /// List devices in quarantine, why and until when
+    List,
+    /// It was a false alarm: take in what was kept back, and forget what was counted
+    Lift {
+        /// Id or beginning of an id
         device: String,
     },
 }

@@ -36,7 +36,7 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Card => account::card(settings).await,
         Request::AddContact { card, name } => contact::add(settings, card, name).await,
         Request::ListContacts => contact::list(settings).await,
-        Request::Verify { user, confirm } => contact::verify(settings, user, confirm).await,
+        Request::Verify { user, change } => contact::verify(settings, user, change).await,
         Request::SetBlocked { user, standing } => {
             contact::set_blocked(settings, user, standing).await
         }
@@ -50,6 +50,11 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
             timeout,
         } => device::join(settings, code, device, timeout).await,
         Request::ListDevices => device::list(settings).await,
+        Request::ReportDevice(typed) => device::report(settings, typed).await,
+        Request::Decline => device::decline(settings).await,
+        Request::ListQuarantines => device::list_quarantines(settings).await,
+        Request::LiftQuarantine(typed) => device::lift_quarantine(settings, typed).await,
+        Request::RotatePhrase { phrase } => account::rotate_phrase(settings, &phrase).await,
         Request::CreateConversation { name, members } => {
             conversation::create(settings, name, members).await
         }

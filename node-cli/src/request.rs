@@ -10,8 +10,8 @@ use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
-    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb,
-    VaultVerb,
+    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, QuarantineVerb, RoleName,
+    RunArguments, StoreVerb, VaultVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
@@ -57,7 +57,7 @@ pub(crate) enum Request {
     ListContacts,
     Verify {
         user: String,
-        confirm: bool,
+        change: Option<Verdict>,
     },
     SetBlocked {
         user: String,
@@ -78,6 +78,13 @@ pub(crate) enum Request {
         timeout: Duration,
     },
     ListDevices,
+    ReportDevice(String),
+    Decline,
+    ListQuarantines,
+    LiftQuarantine(String),
+    RotatePhrase {
+        phrase: PathBuf,
+    },
     CreateConversation {
         name: String,
         members: Vec<String>,
@@ -127,6 +134,13 @@ pub(crate) enum Request {
     Man(Option<PathBuf>),
 }
 
+/// What comparing the digits came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Same,
+    Withdrawn,
+}
+
 /// How a contact is to stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -140,6 +154,7 @@ pub(crate) enum DeviceRequest {
     Rename(String),
     Freeze,
     Thaw,
+    ThawByPhrase(PathBuf),
     Revoke,
     HandOver,
 }
@@ -258,6 +273,9 @@ fn account(verb: AccountVerb) -> Result<Request, Failure> {
             new_key_file,
             new_passphrase_file,
         ))),
+        AccountVerb::RotatePhrase { phrase_file } => Ok(Request::RotatePhrase {
+            phrase: phrase_file,
+        }),
         AccountVerb::Vault(verb) => Ok(Request::Vault(verb)),
         AccountVerb::Recover {
             phrase_file,
@@ -281,7 +299,18 @@ fn contact(verb: ContactVerb) -> Request {
     match verb {
         ContactVerb::Add { card, name } => Request::AddContact { card, name },
         ContactVerb::List => Request::ListContacts,
-        ContactVerb::Verify { user, confirm } => Request::Verify { user, confirm },
+        ContactVerb::Verify {
+            user,
+            confirm,
+            withdraw,
+        } => Request::Verify {
+            user,
+            change: match (confirm, withdraw) {
+                (true, _) => Some(Verdict::Same),
+                (false, true) => Some(Verdict::Withdrawn),
+                (false, false) => None,
+            },
+        },
         ContactVerb::Block { user } => Request::SetBlocked {
             user,
             standing: Standing::Blocked,
@@ -311,7 +340,13 @@ fn device(verb: DeviceVerb) -> Result<Request, Failure> {
         DeviceVerb::List => Request::ListDevices,
         DeviceVerb::Rename { device, name } => change(device, DeviceRequest::Rename(name)),
         DeviceVerb::Freeze { device } => change(device, DeviceRequest::Freeze),
-        DeviceVerb::Thaw { device } => change(device, DeviceRequest::Thaw),
+        DeviceVerb::Thaw {
+            device,
+            phrase_file,
+        } => match phrase_file {
+            Some(phrase) => change(device, DeviceRequest::ThawByPhrase(phrase)),
+            None => change(device, DeviceRequest::Thaw),
+        },
         DeviceVerb::Revoke { device, yes } => {
             let what = format!(
                 "this ends the device \"{device}\" for good: it leaves your account and every \
@@ -320,7 +355,14 @@ fn device(verb: DeviceVerb) -> Result<Request, Failure> {
             confirmed(yes, what)?;
             change(device, DeviceRequest::Revoke)
         }
-        DeviceVerb::Handover { device } => change(device, DeviceRequest::HandOver),
+        DeviceVerb::Report { device } => Request::ReportDevice(device),
+        DeviceVerb::Handover {
+            device: Some(device),
+            ..
+        } => change(device, DeviceRequest::HandOver),
+        DeviceVerb::Handover { device: None, .. } => Request::Decline,
+        DeviceVerb::Quarantine(QuarantineVerb::List) => Request::ListQuarantines,
+        DeviceVerb::Quarantine(QuarantineVerb::Lift { device }) => Request::LiftQuarantine(device),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sheaf_engine::{
     BackupError, BundleError, CommandError, Engine, EngineBuilder, EngineError, LinkError,
-    OpenError, ReadError, UserId,
+    OpenError, Policy, ReadError, UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -14,6 +14,9 @@ use crate::secret::{Purpose, Secret};
 
 /// Variable that holds the token for relays that ask for one.
 const RELAY_TOKEN: &str = "SHEAF_RELAY_TOKEN";
+
+/// Variable that holds the messages a minute of one person beyond which what follows is delayed.
+const MESSAGE_LIMIT: &str = "SHEAF_MESSAGE_LIMIT";
 
 /// Longest wait for the relay's receipts of a change that is durable here.
 const LET_GO_MAX: Duration = Duration::from_millis(1_500);
@@ -84,6 +87,16 @@ async fn open(settings: &Settings, purpose: Purpose, reach: Reach) -> Result<Eng
     }
     if let Ok(token) = std::env::var(RELAY_TOKEN) {
         builder = builder.token(token);
+    }
+    if let Ok(limit) = std::env::var(MESSAGE_LIMIT) {
+        let limit: u32 = limit.parse().map_err(|_| {
+            Failure::usage(format!("{MESSAGE_LIMIT} is no number: {limit}"))
+                .advise("give the messages a minute of one person, or 0 for no limit")
+        })?;
+        builder = builder.policy(Policy {
+            messages_per_minute: (limit > 0).then_some(limit),
+            ..Policy::default()
+        });
     }
     let engine = builder.open().await?;
     if let Some(given) = &settings.relay
@@ -238,6 +251,10 @@ impl From<EngineError> for Failure {
                 Self::new(Code::Integrity, error.to_string())
                     .advise("restore the store from a backup, or link this device again")
             }
+            EngineError::Audit(error) => Self::new(Code::Integrity, error.to_string()).advise(
+                "what it says cannot be relied on: somebody wrote to the store; compare it with a \
+                 backup, or link this device again",
+            ),
             EngineError::NotSettled { .. } => Self::new(Code::Partial, error.to_string())
                 .advise("run `sheaf sync now` again, or give it longer with --timeout"),
             other => Self::failed(other.to_string()),

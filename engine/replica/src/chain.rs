@@ -3,7 +3,7 @@
 //! `seq` and `previous` run over content and control items alike (research/keys.md 2.3). A new run
 //! starts from the last item of an earlier one (2.7).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sheaf_crypto::{Dependency, DeviceId, ItemId, OperationId, RunId};
 
@@ -52,6 +52,8 @@ pub(crate) enum Place {
 pub(crate) struct Chains {
     chains: BTreeMap<(DeviceId, RunId), Chain>,
     next_index: u32,
+    /// Devices in quarantine, whether or not they have a chain here.
+    held: BTreeSet<DeviceId>,
 }
 
 impl Chain {
@@ -199,6 +201,7 @@ impl Chains {
 
     /// Keeps what follows from a device from being applied.
     pub(crate) fn quarantine(&mut self, device: &DeviceId) {
+        self.held.insert(*device);
         for ((author, _), chain) in &mut self.chains {
             if author == device {
                 chain.quarantined = true;
@@ -208,6 +211,7 @@ impl Chains {
 
     /// Ends a device's quarantine; gives the runs concerned.
     pub(crate) fn lift(&mut self, device: &DeviceId) -> Vec<RunId> {
+        self.held.remove(device);
         let mut runs = Vec::new();
         for ((author, run), chain) in &mut self.chains {
             if author == device && chain.quarantined {
@@ -219,7 +223,7 @@ impl Chains {
     }
 
     pub(crate) fn is_quarantined(&self, device: &DeviceId) -> bool {
-        self.of_device(device).any(|(_, chain)| chain.quarantined)
+        self.held.contains(device) || self.of_device(device).any(|(_, chain)| chain.quarantined)
     }
 
     /// Whether everything that an item names as seen has been accepted here.

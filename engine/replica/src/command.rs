@@ -251,6 +251,8 @@ pub enum DeviceChange {
     Revoke,
     /// It is the primary one.
     Primary,
+    /// It is not to be primary until a handover names it again: this very device only.
+    Decline,
 }
 
 /// One message of an import. A reply names the place of its target in the same import.
@@ -456,6 +458,10 @@ pub struct DeviceInfo {
     pub primary: bool,
     /// When something it wrote was last seen; `None` if never.
     pub last_seen: Option<Timestamp>,
+    /// Name of the device that froze it, while it is frozen.
+    pub frozen_by: Option<String>,
+    /// It does not want to be primary.
+    pub declined: bool,
 }
 
 /// How a device of one's own stands.

@@ -8,13 +8,17 @@ mod exchange;
 mod export;
 mod found;
 mod frontier;
+mod guard;
 mod inbound;
 mod members;
 mod merge;
+mod noted;
 mod outbound;
 mod parked;
+mod report;
 mod restore;
 mod segments;
+mod shown;
 mod vault;
 mod withheld;
 
@@ -34,9 +38,9 @@ use crate::epoch::{Choice, Epochs};
 use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
 
-pub(crate) use control::recipients_of;
 pub(crate) use exchange::{Answer, Ask};
 pub(crate) use found::{Invite, send_inbox};
+pub(crate) use members::recipients_of;
 pub(crate) use restore::Restored;
 
 use parked::Parked;
@@ -116,6 +120,10 @@ pub(crate) struct Conversation {
     export: export::Export,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
+    /// Operations without effect, each with the removal that voids it, as they were noted.
+    void: BTreeMap<OperationId, OperationId>,
+    /// What each device has shown to know.
+    shown: shown::Shown,
     /// The next item vouches for something that a removal would drop.
     vouch_due: bool,
     arrivals: u64,
@@ -144,6 +152,8 @@ impl Conversation {
             exchange: exchange::Exchange::default(),
             export: export::Export::default(),
             asked: BTreeSet::new(),
+            void: BTreeMap::new(),
+            shown: shown::Shown::new(),
             vouch_due: false,
             arrivals: 0,
             clock: HybridTime::default(),

@@ -5,7 +5,7 @@ use sheaf_protocol::{ClientFrame, LogId, RelayId, ServerFrame};
 
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::document::MessageId;
-use crate::misbehaviour::Misbehaviour;
+use crate::misbehaviour::{Misbehaviour, Quarantine};
 use crate::record::{MessageRecord, Range, Row, Write};
 use crate::time::Timestamp;
 
@@ -222,6 +222,20 @@ pub enum Event {
     },
     /// Somebody did what nobody should.
     Misbehaved(Misbehaviour),
+    /// A device did too much of what nobody should: its content is kept back for a time.
+    DeviceQuarantined {
+        /// The device.
+        device: DeviceId,
+        /// Until when, and for what.
+        quarantine: Quarantine,
+    },
+    /// A quarantine has ended; what was kept back is taken in.
+    QuarantineEnded {
+        /// The device.
+        device: DeviceId,
+        /// Somebody lifted it as a false alarm.
+        lifted: bool,
+    },
     /// The relay refused something.
     RelayRefused {
         /// What the relay says.

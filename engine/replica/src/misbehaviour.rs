@@ -1,8 +1,13 @@
 //! Named misbehaviour: what others do that nobody should. It is data, never an error: it changes
 //! nothing, is counted and reported.
 
+mod conduct;
+
 use sheaf_crypto::{ConversationId, DeviceId};
 use sheaf_protocol::{RelayId, TopicId};
+
+pub(crate) use conduct::{Conduct, Rate};
+pub use conduct::{Offence, Quarantine};
 
 /// Who did what.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,6 +55,7 @@ pub(crate) struct Outbox {
     next: u64,
     per_conversation: BTreeMap<ConversationId, usize>,
     held: bool,
+    next_try: Option<Timestamp>,
 }
 
 impl Outbox {
@@ -152,9 +153,12 @@ impl Outbox {
                 record: entry.record.as_ref().clone(),
             });
         }
-        if let Some(soonest) = self.soonest(now) {
-            stage.wait(soonest);
-        }
+        self.next_try = self.soonest(now);
+    }
+
+    /// When a refused record is to be tried again.
+    pub(crate) fn next_try(&self) -> Option<Timestamp> {
+        self.next_try
     }
 
     fn soonest(&self, now: Timestamp) -> Option<Timestamp> {
@@ -232,6 +236,7 @@ impl Outbox {
     /// The connection is gone: what had no receipt is sent again on the next one.
     pub(crate) fn link_down(&mut self) {
         self.in_flight.clear();
+        self.next_try = None;
         for (number, entry) in &mut self.entries {
             entry.in_flight = false;
             entry.attempts = 0;

@@ -65,6 +65,10 @@ pub enum Kind {
     Withheld = 18,
     /// Where the audit log ends.
     AuditHead = 19,
+    /// What is remembered of one device.
+    Peer = 20,
+    /// What a device has shown to know in one conversation.
+    Shown = 21,
     /// What one device is known to have seen.
     Frontier = 24,
     /// Keys and state of the account vault.
@@ -72,7 +76,7 @@ pub enum Kind {
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 16] = [
+pub const RESTORED: [Kind; 18] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -89,6 +93,8 @@ pub const RESTORED: [Kind; 16] = [
     Kind::AuditHead,
     Kind::Frontier,
     Kind::Vault,
+    Kind::Peer,
+    Kind::Shown,
 ];
 
 /// Name of a record.
@@ -328,6 +334,17 @@ pub(crate) struct FrontierRecord {
     pub(crate) substance: Vec<(u32, u64)>,
     /// Segments in which its documents are other ones than here.
     pub(crate) differs: Vec<u32>,
+}
+
+/// What a device has shown to know in one conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ShownRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) device: DeviceId,
+    /// The control heads of its newest item.
+    pub(crate) heads: Vec<OperationId>,
+    /// Counter of the sealing key that it announced last; 0 for its certificate's.
+    pub(crate) kem: u64,
 }
 
 /// One change written here and not yet sealed.

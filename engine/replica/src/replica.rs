@@ -8,11 +8,16 @@
 mod account;
 mod devices;
 mod frame;
+mod guard;
 mod inbox;
 mod link;
 mod open;
+mod primary;
 mod recovery;
+mod report;
+mod rotation;
 mod sync;
+mod upkeep;
 mod vault;
 mod view;
 
@@ -20,7 +25,7 @@ use std::collections::BTreeMap;
 
 use rand_core::CryptoRng;
 
-use sheaf_crypto::{ConversationId, RunId};
+use sheaf_crypto::{ConversationId, RunId, UserId};
 use sheaf_protocol::TopicId;
 
 use crate::account::{Account, Contacts};
@@ -32,14 +37,19 @@ use crate::inbox::Inbox;
 use crate::io::{Event, Input, LoadId, Output};
 use crate::limits;
 use crate::linking::Linking;
+use crate::misbehaviour::Rate;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::record::Row;
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::{Connection, Topics};
 use crate::vault::VaultKeeper;
 
+pub use guard::QuarantineInfo;
+pub use report::{DeviceReport, ReportedConversation};
 pub use sync::Mark;
+pub use upkeep::Policy;
 pub use view::{Overview, Settled};
 
 /// One device's mind.
@@ -48,6 +58,9 @@ pub struct Replica {
     stage: Stage,
     account: Option<Account>,
     contacts: Contacts,
+    peers: Peers,
+    rates: BTreeMap<UserId, Rate>,
+    policy: Policy,
     conversations: BTreeMap<ConversationId, Conversation>,
     topics: Topics,
     agenda: Agenda,
@@ -64,6 +77,10 @@ pub struct Replica {
     now: Timestamp,
     was_caught_up: bool,
     failed: Option<String>,
+    /// When it is looked next what is due after hours and days.
+    upkeep_due: Timestamp,
+    /// The wait that was asked for last.
+    waits_for: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -83,6 +100,7 @@ macro_rules! context {
             stage: &mut $replica.stage,
             account: $account,
             contacts: &$replica.contacts,
+            peers: &mut $replica.peers,
             run: $replica.run,
             outbox: &mut $replica.outbox,
             topics: &mut $replica.topics,
@@ -129,15 +147,10 @@ impl Replica {
         self.learn_devices();
         self.note_caught_up();
         self.tend_vault();
+        self.upkeep();
+        self.judge();
+        self.ask_to_wait();
         self.stage.close();
-    }
-
-    fn elapsed(&mut self) {
-        self.outbox
-            .pump(&mut self.topics, self.now, &mut self.stage);
-        for id in self.agenda.due(self.now, &mut self.stage) {
-            self.on_conversation(&id, Conversation::run);
-        }
     }
 
     /// The next thing to do; drained after every [`Self::handle`].

@@ -1,5 +1,7 @@
 //! Topics that this device follows, and how far it has read each of them.
 
+mod repair;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -11,6 +13,9 @@ use sheaf_protocol::{
 use crate::limits;
 use crate::record::{CursorRecord, Kind, Write};
 use crate::stage::Stage;
+use crate::time::Timestamp;
+
+use repair::Faults;
 
 /// Whose records a topic holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +67,7 @@ struct Topic {
     /// Records ahead of the cursor.
     early: VecDeque<(u64, Vec<Delivery>)>,
     early_records: usize,
+    faults: Faults,
 }
 
 /// The connection that topics are followed over.
@@ -81,7 +87,13 @@ pub(crate) struct Topics {
     requests: u64,
     /// Topics that are written to and not read.
     granted: BTreeMap<TopicId, Capability>,
+    /// When the next topic is to be subscribed again.
+    next_repair: Option<Timestamp>,
 }
+
+/// A delivery that does not fit the subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadDelivery;
 
 /// Records to take in, and where the topic stands after them.
 pub(crate) struct Batch {
@@ -116,6 +128,7 @@ impl Topics {
             paused: false,
             early: VecDeque::new(),
             early_records: 0,
+            faults: Faults::default(),
         });
         self.subscribe_ready(stage);
     }
@@ -173,6 +186,7 @@ impl Topics {
 
     pub(crate) fn link_down(&mut self) {
         self.connection = None;
+        self.next_repair = None;
         self.proved.clear();
         for topic in self.topics.values_mut() {
             topic.subscribed = false;
@@ -180,6 +194,7 @@ impl Topics {
             topic.paused = false;
             topic.early.clear();
             topic.early_records = 0;
+            topic.faults.connection_ended();
         }
     }
 
@@ -215,7 +230,7 @@ impl Topics {
         let ready: Vec<TopicId> = self
             .topics
             .iter()
-            .filter(|(_, topic)| !topic.subscribed && !topic.paused)
+            .filter(|(_, topic)| !topic.subscribed && !topic.paused && !topic.faults.waits())
             .filter(|(_, topic)| topic.caught_up || self.read(&topic.after))
             .map(|(id, _)| *id)
             .collect();
@@ -269,7 +284,7 @@ impl Topics {
         previous: u64,
         records: Vec<Delivery>,
         stage: &mut Stage,
-    ) -> Result<Option<Batch>, ()> {
+    ) -> Result<Option<Batch>, BadDelivery> {
         let Some(log) = self.connection.as_ref().map(|connection| connection.log) else {
             return Ok(None);
         };
@@ -278,8 +293,12 @@ impl Topics {
         };
         let rising = records.is_sorted_by(|a, b| a.sequence < b.sequence);
         let first = records.first().map_or(0, |delivery| delivery.sequence);
+        // What was under way when this device unsubscribed is no fault of the relay's.
+        if topic.paused || topic.faults.waits() {
+            return Ok(None);
+        }
         if !rising || !topic.subscribed || first <= previous && !records.is_empty() {
-            return Err(());
+            return Err(BadDelivery);
         }
         let at = topic.cursor.map_or(0, |cursor| cursor.sequence);
         if previous > at {

@@ -1,11 +1,13 @@
 //! `sheaf init`, `sheaf card` and `sheaf account`.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::request::Settings;
 use crate::secret::{Purpose, Secret, SecretSource};
-use crate::session::{Reach, builder, with_engine, with_new_engine};
+use crate::session::{Reach, builder, change_reach, let_go, with_engine, with_new_engine};
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -61,6 +63,32 @@ pub(super) async fn card(settings: &Settings) -> Result<(), Failure> {
     settings
         .printer
         .show(&Card { card, fingerprint }, |shown| shown.card.to_owned())
+}
+
+#[derive(Serialize)]
+struct NewPhrase<'a> {
+    recovery_phrase: &'a str,
+}
+
+/// Replaces the recovery phrase and prints the new one, this once.
+pub(super) async fn rotate_phrase(settings: &Settings, file: &Path) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let phrase = super::recover::phrase_of(Some(file))?;
+    with_engine(settings, change_reach(settings)?, |engine| async move {
+        let new = engine.rotate_recovery(phrase.trim()).await?;
+        let shown = NewPhrase {
+            recovery_phrase: &new.0,
+        };
+        settings.printer.show(&shown, |shown| {
+            format!(
+                "Your new recovery phrase, shown this once. Write it on paper and destroy the old one, \
+                 which is good for nothing on devices that know of this:\n\n{}",
+                shown.recovery_phrase
+            )
+        })?;
+        let_go(settings, &engine).await
+    })
+    .await
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use sheaf_engine::{ConversationId, Engine, Event, MessageRecord};
 use crate::exit::Failure;
 use crate::output::harmless;
 use crate::request::Settings;
-use crate::time::now_ms;
+use crate::time::{now_ms, rfc3339};
 
 use super::conversation::role_name;
 use super::message::{Names, Shown, names};
@@ -214,6 +214,22 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
                 "conversation": misbehaviour.conversation.map(|conversation| id(&conversation)),
             }),
             format!("refused: {}", harmless(&misbehaviour.act.to_string())),
+        ),
+        Event::DeviceQuarantined { device, quarantine } => (
+            json!({
+                "event": "device_quarantined",
+                "device": id(device),
+                "why": quarantine.why.to_string(),
+                "until": quarantine.until.map(|until| rfc3339(until.0)),
+            }),
+            format!(
+                "device {device} is in quarantine: it {}; what it writes waits",
+                quarantine.why
+            ),
+        ),
+        Event::QuarantineEnded { device, lifted } => (
+            json!({ "event": "quarantine_ended", "device": id(device), "lifted": lifted }),
+            format!("device {device} is out of quarantine"),
         ),
         Event::RelayRefused {
             message,

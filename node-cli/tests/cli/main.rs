@@ -15,6 +15,7 @@ mod demo;
 mod device;
 mod disk;
 mod exchange;
+mod guard;
 mod home;
 mod members;
 mod message;

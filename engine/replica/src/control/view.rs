@@ -52,7 +52,7 @@ pub(crate) struct View {
 pub(crate) enum Standing {
     /// It counts.
     Live,
-    /// It waits until the device is thawed or revoked.
+    /// It waits until the device is thawed or revoked, or somebody vouches for it.
     Frozen,
     /// It counts up to the frontier of these removals, and where somebody vouches for it.
     Ended(BTreeSet<OperationId>),
@@ -120,6 +120,13 @@ impl View {
             return Standing::Frozen;
         }
         Standing::Live
+    }
+
+    /// What took a device out: its detachments, and what ended its user's grants. Nothing while it
+    /// is part of the conversation.
+    pub(crate) fn endings_of(&self, device: &DeviceId) -> BTreeSet<OperationId> {
+        let detached = self.detached.get(device).into_iter().flatten();
+        detached.copied().collect()
     }
 
     /// Devices that can hold an epoch's secret as far as this view tells: those it was given to,

@@ -14,7 +14,7 @@ use sheaf_crypto::{
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
-use super::{Conversation, Work};
+use super::{Conversation, Work, recipients_of};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::OperationError;
@@ -23,7 +23,6 @@ use crate::misbehaviour::{Act, Suspect};
 use crate::outbox::Outgoing;
 use crate::record::{EpochRecord, Kind, OperationRecord, Write};
 use crate::topic::{Capability, Owner};
-use crate::user::Devices;
 
 impl Conversation {
     /// Takes an operation in, whoever wrote it.
@@ -43,6 +42,7 @@ impl Conversation {
             context.stage.learn(log.clone());
         }
         let operation = entry.operation.clone();
+        self.note_operation(&signed.id(), &operation, context);
         self.learn_secrets(&operation, context);
         self.after_operation(&operation, context);
         Ok(true)
@@ -208,6 +208,7 @@ impl Conversation {
             })?;
             let commitment = held.keys.commitment();
             for to in recipients {
+                let to = &context.peers.newest(to.clone());
                 let forward = sheaf_crypto::forward(
                     &mut *context.rng,
                     &self.id,
@@ -302,7 +303,7 @@ impl Conversation {
         let fault = |error: String| CommandError::Fault(error);
         let view = std::sync::Arc::clone(self.control.current());
         let own = context.account.device();
-        let mut recipients = view.recipients();
+        let mut recipients = context.peers.newest_of(view.recipients());
         if !recipients.iter().any(|to| to.device == own) {
             return Err(CommandError::NotAllowed);
         }
@@ -358,8 +359,9 @@ impl Conversation {
         let user = context.account.user();
         let (seq, previous) = self.next_place(context);
         let view = std::sync::Arc::clone(self.control.current());
-        let incarnation = self.acting_for(&user, &body);
-        let incarnation = incarnation.ok_or(CommandError::NotAllowed)?;
+        let incarnation = self
+            .acting_for(&user, &body)
+            .ok_or(CommandError::NotAllowed)?;
         let operation = Operation {
             conversation: self.id,
             author: device,
@@ -489,14 +491,4 @@ fn concerned(body: &Body) -> Vec<DeviceId> {
         Body::Rekey(rekey) => rekey.recipients().collect(),
         _ => Vec::new(),
     }
-}
-
-/// Every device of a user log as a recipient.
-pub(crate) fn recipients_of(devices: &Devices) -> Vec<Recipient> {
-    let live = devices.iter().filter(|(_, known)| !known.frozen);
-    let recipients = live.map(|(device, known)| Recipient {
-        device: *device,
-        kem: known.certificate.kem.clone(),
-    });
-    recipients.collect()
 }

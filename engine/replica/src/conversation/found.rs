@@ -60,7 +60,7 @@ impl Conversation {
         let mut conversation = Self::found(&signed, context).map_err(|error| fault(&error))?;
         conversation.rekey(context)?;
         let own = context.account.device();
-        let devices = super::control::recipients_of(&context.account.devices);
+        let devices = super::recipients_of(&context.account.devices);
         for device in devices.iter().filter(|device| device.device != own) {
             conversation.invite(device, context)?;
         }
@@ -92,6 +92,7 @@ impl Conversation {
             &record,
         ));
         conversation.store_operation(signed, context);
+        conversation.note_operation(&signed.id(), &operation, context);
         let item = ItemId::from(signed.id());
         let (author, run) = (operation.author, operation.run);
         conversation
@@ -183,6 +184,7 @@ pub(crate) fn send_inbox(
 ) -> Result<(), CommandError> {
     let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
     let bytes = body.encode().map_err(|error| fault(&error))?;
+    let to = &context.peers.newest(to.clone());
     let secrets = &context.account.secrets;
     let parts = seal_inbox(
         &mut *context.rng,

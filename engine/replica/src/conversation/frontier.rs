@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sheaf_crypto::{Dependency, DeviceId, Inner, Kind as Purpose, document_digest};
+use sheaf_crypto::{Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, document_digest};
 
 use super::Conversation;
 use crate::chain::Chains;
@@ -29,6 +29,8 @@ pub(super) struct CheckpointBody {
     version: u8,
     /// Digest of the document heads of the newest segments, where nothing of its author waits.
     documents: Vec<(u32, [u8; 32])>,
+    /// Its author's newest sealing key, the first time that the conversation is told of it.
+    pub(super) kem: Option<KemRecord>,
 }
 
 /// How far the devices of a conversation have come.
@@ -266,9 +268,7 @@ impl Conversation {
 
     fn send_checkpoint(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
         let epoch = self.writing_epoch(context)?;
-        let body = postcard::to_allocvec(&self.checkpoint_body())
-            .map_err(|error| CommandError::Fault(error.to_string()))?;
-        self.send_item(Purpose::Checkpoint, body, epoch, context)
+        self.send_checkpoint_under(epoch, context)
     }
 
     /// What a checkpoint of this device says.
@@ -282,6 +282,7 @@ impl Conversation {
             documents: newest
                 .map(|(segment, heads)| (*segment, document_digest(&self.id, *segment, heads)))
                 .collect(),
+            kem: None,
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Staged {
     pub(super) arrival: u64,
     /// The author is in quarantine: kept, not applied.
     pub(super) held: bool,
+    /// It was sent just now, and is not read from history.
+    pub(super) live: bool,
 }
 
 /// Where a record comes from.
@@ -440,6 +442,7 @@ impl Conversation {
             changes,
             arrival: self.arrivals,
             held: held || refused,
+            live: source.live,
         }))
     }
 
@@ -458,6 +461,7 @@ impl Conversation {
         self.accept_item(&inner, item, context);
         self.epochs.count(&source.epoch);
         self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
+        self.take_announcement(&inner, context);
         if !self.is_withheld(&inner) {
             self.vouched(&inner, context);
         }
@@ -482,6 +486,7 @@ impl Conversation {
     /// The item is part of its chain from here on.
     fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
         self.arrivals = self.arrivals.saturating_add(1);
+        self.note_shown(inner, context);
         self.chains.accept(
             inner.device,
             inner.run,

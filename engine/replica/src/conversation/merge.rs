@@ -74,6 +74,9 @@ impl Conversation {
             }) => {
                 applied = true;
                 news.document |= changed_document;
+                if item.live {
+                    self.hear(&item.inner, &messages, context);
+                }
                 for message in messages {
                     let record = self.message(&item.inner, item.segment, message);
                     self.list(&record, context);
@@ -91,7 +94,7 @@ impl Conversation {
                 let act = Act::RefusedContent(reason);
                 context
                     .stage
-                    .report(Suspect::Device(item.inner.device), act, Some(self.id));
+                    .report_only(Suspect::Device(item.inner.device), act, Some(self.id));
             }
             None => {}
         }

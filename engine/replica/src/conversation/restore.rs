@@ -16,7 +16,7 @@ use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
     self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord, Kind,
     OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord,
-    SnapshotRecord, WithheldRecord,
+    ShownRecord, SnapshotRecord, WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -31,6 +31,7 @@ pub(crate) struct Restored {
     pub(crate) parked: BTreeMap<u64, ParkedRecord>,
     pub(crate) withheld: Vec<WithheldRecord>,
     pub(crate) frontiers: Vec<FrontierRecord>,
+    pub(crate) shown: Vec<ShownRecord>,
 }
 
 impl Conversation {
@@ -55,6 +56,7 @@ impl Conversation {
                 .map_err(|_| damaged)?;
             conversation.operations = operation.number.saturating_add(1);
         }
+        conversation.restore_void();
         for epoch in restored.epochs {
             let secret =
                 EpochSecret::from_bytes(&epoch.secret).map_err(|_| RecordError(Kind::Epoch))?;
@@ -70,6 +72,9 @@ impl Conversation {
         }
         for frontier in restored.frontiers {
             conversation.frontiers.restore(frontier);
+        }
+        for shown in restored.shown {
+            conversation.restore_shown(shown);
         }
         for segment in restored.segments {
             conversation.segments.restore(segment);

@@ -37,12 +37,14 @@ impl Conversation {
         seq: u64,
         incarnation: &OperationId,
     ) -> bool {
-        if self.chains.is_quarantined(device) {
+        // What somebody builds on who is heard cannot wait: what he writes would be lost.
+        let unvouched = || seq > self.chains.vouched(device, run);
+        if self.chains.is_quarantined(device) && unvouched() {
             return true;
         }
         match self.control.current().standing(device, incarnation) {
             Standing::Live => false,
-            Standing::Frozen => true,
+            Standing::Frozen => unvouched(),
             Standing::Ended(removals) => {
                 let frontier = self.control.frontier(&removals, device, run);
                 seq > frontier.max(self.chains.vouched(device, run))
@@ -226,6 +228,7 @@ impl Conversation {
             segment,
             changes,
             held: false,
+            live: false,
             inner,
         };
         // This device counts it now, and says so with its next content: others may not have heard
@@ -265,26 +268,31 @@ impl Conversation {
         }
     }
 
-    /// Sends an item that only names what was seen, where nothing else is about to be sent.
+    /// Sends an item that only names what was seen, or announces this device's newest sealing key,
+    /// where nothing else is about to be sent.
     pub(super) fn send_vouch(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
-        if !self.vouch_due || !self.pending.is_empty() || !context.link_is_up() {
+        if !self.pending.is_empty() || !context.link_is_up() {
             return Ok(());
         }
-        let Choice::Use(epoch) = self.epochs.choose(&self.control, context.now) else {
+        let announces = self.announcement(context).is_some();
+        if !self.vouch_due && !announces {
             return Ok(());
+        }
+        let epoch = match (self.epochs.choose(&self.control, context.now), announces) {
+            (Choice::Use(epoch), _) => epoch,
+            // A key may be announced under an epoch that is too old for content.
+            (_, true) => match self.epochs.safe(&self.control) {
+                Some(epoch) => epoch,
+                None => return Ok(()),
+            },
+            (_, false) => return Ok(()),
         };
-        if self
-            .control
-            .current()
-            .role(&context.account.user())
-            .is_none()
-        {
+        let role = self.control.current().role(&context.account.user());
+        if role.is_none() || !self.is_part(context) {
             self.vouch_due = false;
             return Ok(());
         }
-        let body = postcard::to_allocvec(&self.checkpoint_body())
-            .map_err(|error| CommandError::Fault(error.to_string()))?;
-        self.send_item(Purpose::Checkpoint, body, epoch, context)
+        self.send_checkpoint_under(epoch, context)
     }
 }
 

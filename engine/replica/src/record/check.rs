@@ -1,17 +1,18 @@
 //! Going over a store: what its kinds are called, and whether a value decodes.
 
 use crate::audit::{AuditEntry, AuditHead};
+use crate::peer::PeerRecord;
 use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
     EpochRecord, FrontierRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord,
-    WithheldRecord, decode,
+    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord, SnapshotRecord,
+    TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 21] = [
+pub const KINDS: [Kind; 23] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -31,6 +32,8 @@ pub const KINDS: [Kind; 21] = [
     Kind::Audit,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Peer,
+    Kind::Shown,
     Kind::Frontier,
     Kind::Vault,
 ];
@@ -67,6 +70,8 @@ impl Kind {
             Self::AuditHead => "audit head",
             Self::Frontier => "frontier",
             Self::Vault => "vault",
+            Self::Peer => "peer",
+            Self::Shown => "shown",
         }
     }
 }
@@ -99,5 +104,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Audit => decode::<AuditEntry>(kind, value).map(drop),
         Kind::AuditHead => decode::<AuditHead>(kind, value).map(drop),
         Kind::Vault => decode::<VaultRecord>(kind, value).map(drop),
+        Kind::Peer => decode::<PeerRecord>(kind, value).map(drop),
+        Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
     }
 }

@@ -3,7 +3,8 @@
 use zeroize::Zeroizing;
 
 use sheaf_crypto::{
-    Card, ConversationId, DeviceSecrets, RecoveryPhrase, Role, Suite, UserGenesis, UserId, UserLog,
+    Card, ConversationId, DeviceId, DeviceSecrets, Recipient, RecoveryPhrase, Role, Suite,
+    UserGenesis, UserId, UserLog,
 };
 
 use super::{Replica, context};
@@ -224,6 +225,28 @@ impl Replica {
         }
     }
 
+    /// Tells a device what became of it, and nothing else: it may be in a thief's hands.
+    pub(super) fn tell_of_itself(&mut self, device: &DeviceId) {
+        let Some(account) = &self.account else { return };
+        let mut everything = account.devices.everything();
+        let found = everything.find(|(known, ..)| *known == device);
+        let Some((_, certificate, _)) = found.filter(|_| *device != account.device()) else {
+            return;
+        };
+        let to = Recipient {
+            device: *device,
+            kem: certificate.kem.clone(),
+        };
+        let seed = certificate.inbox_seed;
+        let body = InboxBody::Own {
+            operations: account.devices.log().operations.clone(),
+            contacts: Vec::new(),
+        };
+        if let Err(error) = send_inbox(&to, seed, &body, &mut context!(self, account)) {
+            tracing::warn!(%error, "device not told of itself");
+        }
+    }
+
     pub(super) fn cards_of_contacts(&self) -> Vec<(Card, Option<String>)> {
         self.contacts
             .iter()
@@ -257,6 +280,7 @@ impl Replica {
         let conversation = Conversation::create(name, size, &mut context!(self, account))?;
         let id = conversation.id();
         self.conversations.insert(id, conversation);
+        self.hold_again();
         self.stage.notify(Event::ConversationAdded {
             conversation: id,
             by: None,

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::conversation::{Conversation, Records};
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
-use crate::topic::{Batch, Owner};
+use crate::topic::{BadDelivery, Batch, Owner};
 
 impl Replica {
     pub(super) fn receive(&mut self, frame: ServerFrame) {
@@ -63,7 +63,10 @@ impl Replica {
                 self.take_early(topic);
             }
             Ok(None) => {}
-            Err(()) => self.report_relay(Act::BadDelivery),
+            Err(BadDelivery) => {
+                self.report_relay(Act::BadDelivery);
+                self.topics.repair(topic, self.now, &mut self.stage);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sheaf_crypto::{JoinedInbox, inbox_capability};
 use sheaf_protocol::ClientFrame;
 
-use super::{Replica, context};
+use super::{Replica, context, devices};
 use crate::account::Account;
 use crate::command::{CommandError, Reply};
 use crate::conversation::{Conversation, Invite};
@@ -134,6 +134,7 @@ impl Replica {
                 contacts,
             } => {
                 self.take_own(&operations);
+                self.heard_of(&device);
                 for (card, alias) in contacts {
                     self.learn_card(&card, alias)
                         .map_err(|error| error.to_string())?;
@@ -181,6 +182,7 @@ impl Replica {
             }
         };
         self.conversations.insert(id, conversation);
+        self.hold_again();
         let own = self.account.as_ref().map(Account::user);
         for card in invite.cards.iter().filter(|card| Some(card.user()) != own) {
             self.learn_card(card, None)
@@ -207,9 +209,13 @@ impl Replica {
     }
 
     pub(super) fn grow_account(&mut self, senders: &Devices) {
-        if let Some(account) = self.account.as_mut()
-            && account.devices.merge(senders)
-        {
+        let Some(account) = self.account.as_mut() else {
+            return;
+        };
+        let before = devices::standings(&account.devices);
+        if account.devices.merge(senders) {
+            let after = devices::standings(&account.devices);
+            self.note_devices(&before, &after);
             self.account_grew();
         }
     }

@@ -6,17 +6,18 @@ use rand_core::CryptoRng;
 
 use sheaf_crypto::{ConversationId, RunId};
 
-use super::{Replica, context};
+use super::{Policy, Replica, context};
 use crate::account::{Account, Contacts};
 use crate::agenda::Agenda;
 use crate::audit::AuditHead;
 use crate::conversation::{Conversation, Restored};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
     Kind, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
-    SegmentRecord, WithheldRecord, Write, decode,
+    SegmentRecord, ShownRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -32,11 +33,16 @@ struct Sorted {
     outbox: BTreeMap<u64, OutboxRecord>,
     cursors: Vec<CursorRecord>,
     audit: AuditHead,
+    peers: Peers,
     run: Option<RunRecord>,
     vault: VaultKeeper,
 }
 
 impl Sorted {
+    fn of(&mut self, conversation: ConversationId) -> &mut Restored {
+        self.conversations.entry(conversation).or_default()
+    }
+
     fn add(&mut self, row: &Row) -> Result<(), RecordError> {
         let (kind, value) = (row.kind, row.value.as_slice());
         match kind {
@@ -96,8 +102,12 @@ impl Sorted {
             }
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.withheld.push(record);
+                self.of(record.conversation).withheld.push(record);
+            }
+            Kind::Peer => self.peers.restore(decode(kind, value)?),
+            Kind::Shown => {
+                let record: ShownRecord = decode(kind, value)?;
+                self.of(record.conversation).shown.push(record);
             }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;
@@ -134,6 +144,9 @@ impl Replica {
             stage: Stage::default(),
             account: sorted.account,
             contacts: sorted.contacts,
+            peers: sorted.peers,
+            rates: BTreeMap::new(),
+            policy: Policy::default(),
             conversations: BTreeMap::new(),
             topics: Topics::default(),
             agenda: Agenda::default(),
@@ -150,6 +163,8 @@ impl Replica {
             now,
             was_caught_up: false,
             failed: None,
+            upkeep_due: now,
+            waits_for: None,
         };
         replica.stage.at(now);
         replica.stage.restore_audit(sorted.audit);
@@ -177,6 +192,7 @@ impl Replica {
         for cursor in &sorted.cursors {
             replica.topics.restore(cursor);
         }
+        replica.hold_again();
         replica.stage.close();
         Ok(replica)
     }

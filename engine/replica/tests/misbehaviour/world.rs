@@ -36,8 +36,10 @@ pub(super) struct Peer {
     frames: VecDeque<ClientFrame>,
     subscribed: BTreeMap<TopicId, u64>,
     answers: BTreeMap<CommandId, Result<Reply, CommandError>>,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     commands: u64,
+    pub(super) now: Timestamp,
+    wait: Option<Timestamp>,
 }
 
 /// What must not change: messages, heads and members as shown, and the disk but for cursors.
@@ -122,6 +124,8 @@ impl Peer {
             answers: BTreeMap::new(),
             events: Vec::new(),
             commands: 0,
+            now: NOW,
+            wait: None,
         };
         peer.drain();
         peer.link_up();
@@ -129,7 +133,7 @@ impl Peer {
     }
 
     pub(super) fn handle(&mut self, input: Input) {
-        self.replica.handle(NOW, input);
+        self.replica.handle(self.now, input);
         self.drain();
     }
 
@@ -142,7 +146,7 @@ impl Peer {
             match output {
                 Output::Persist(batch, writes) => {
                     self.write(writes);
-                    self.replica.handle(NOW, Input::Persisted(batch));
+                    self.replica.handle(self.now, Input::Persisted(batch));
                 }
                 Output::Load(load, ranges) => self.loads.push_back((load, ranges)),
                 Output::Transmit(frame) => self.frames.push_back(frame),
@@ -150,9 +154,22 @@ impl Peer {
                 Output::Complete(id, result) => {
                     self.answers.insert(id, result);
                 }
+                Output::Wait(at) => {
+                    self.wait = Some(self.wait.map_or(at, |known| known.min(at)));
+                }
                 _ => {}
             }
         }
+    }
+
+    /// The time that the replica waits for comes; `false` if it waits for none.
+    pub(super) fn wake(&mut self) -> bool {
+        let Some(at) = self.wait.take() else {
+            return false;
+        };
+        self.now = self.now.max(at);
+        self.handle(Input::Elapsed);
+        true
     }
 
     fn write(&mut self, writes: Vec<Write>) {
@@ -173,6 +190,12 @@ impl Peer {
             exporter: [9; 32],
             log: LOG,
         });
+    }
+
+    /// What it was about to send is lost with the connection.
+    pub(super) fn offline(&mut self) {
+        self.frames.clear();
+        self.subscribed.clear();
     }
 
     fn serve(&mut self, log: &mut Log, frame: ClientFrame) {
@@ -283,6 +306,51 @@ impl World {
         world
     }
 
+    /// Alice with two devices, the second in Mallory's place, and Bob; one conversation of all.
+    pub(super) fn with_two_devices() -> Self {
+        let peers = [1, 2, 3].map(|number| Peer::open(number, Disk::new()));
+        let conversation = ConversationId([0; 32]);
+        let mut world = Self {
+            peers,
+            log: Log::default(),
+            conversation,
+        };
+        for (place, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
+            let create = Command::CreateAccount {
+                name: name.to_owned(),
+                device: "first".to_owned(),
+                relay: None,
+            };
+            world.ask(place, create);
+        }
+        let Reply::LinkStarted { code } = world.ask(ALICE, Command::StartLink) else {
+            panic!("a code was asked for");
+        };
+        let device = "second".to_owned();
+        world.ask(MALLORY, Command::JoinAccount { code, device });
+        let mut events = world.peers[MALLORY].events.iter();
+        let digits = events.find_map(|event| match event {
+            Event::LinkDigits { digits, .. } => Some(digits.clone()),
+            _ => None,
+        });
+        let digits = digits.expect("digits are shown");
+        world.ask(ALICE, Command::ApproveLink { digits });
+        let card = world.peers[BOB].replica.overview().card.unwrap();
+        world.ask(ALICE, Command::AddContact { card, alias: None });
+        let create = Command::CreateConversation {
+            name: "field".to_owned(),
+            members: vec![world.peers[BOB].replica.overview().user.unwrap()],
+            segment_messages: None,
+        };
+        if let Reply::ConversationCreated(conversation) = world.ask(ALICE, create) {
+            world.conversation = conversation;
+        }
+        for place in [ALICE, MALLORY, BOB] {
+            world.send(place, "hello");
+        }
+        world
+    }
+
     /// A conversation of all three.
     pub(super) fn found(&mut self, name: &str) -> ConversationId {
         let user = |peer: &Peer| peer.replica.overview().user.unwrap();
@@ -357,7 +425,10 @@ impl World {
     pub(super) fn state(&self, place: usize) -> State {
         let peer = &self.peers[place];
         let kept = |(key, _): &(&Key, &Vec<u8>)| {
-            !matches!(key.kind, Kind::Cursor | Kind::Audit | Kind::AuditHead)
+            !matches!(
+                key.kind,
+                Kind::Cursor | Kind::Audit | Kind::AuditHead | Kind::Peer
+            )
         };
         let disk = peer.disk.iter().filter(kept);
         State {
