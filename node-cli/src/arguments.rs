@@ -88,6 +88,12 @@ pub(crate) enum Noun {
     Store(StoreVerb),
     /// Show connection, pending changes, last sync and heads
     Status(StatusArguments),
+    /// Say why something is not synced, and what to do
+    Doctor {
+        /// Wait so many seconds for the relay
+        #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+        wait: f64,
+    },
     /// Show what was noted about devices, contacts and misbehaviour
     Audit {
         /// Only what is not older: a time (RFC 3339) or a duration like 2h

@@ -5,6 +5,7 @@ mod audit;
 mod contact;
 mod conversation;
 mod device;
+mod doctor;
 mod epoch;
 mod event;
 mod import;
@@ -79,6 +80,7 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Import { conversation, file } => {
             import::import(settings, conversation, file).await
         }
+        Request::Doctor { wait } => doctor::doctor(settings, wait).await,
         Request::Sync(request) => sync::sync(settings, request).await,
         Request::Run { lock_after } => run::run(settings, lock_after).await,
         Request::ChangeSecret(new) => account::change_secret(settings, &new).await,

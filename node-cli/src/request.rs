@@ -114,6 +114,9 @@ pub(crate) enum Request {
         file: PathBuf,
     },
     Sync(SyncRequest),
+    Doctor {
+        wait: Duration,
+    },
     Run {
         lock_after: Option<Duration>,
     },
@@ -232,6 +235,9 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Store(verb) => store(verb),
         Noun::Status(status) => Request::Status {
             wait: seconds("--wait", status.wait)?,
+        },
+        Noun::Doctor { wait } => Request::Doctor {
+            wait: seconds("--wait", wait)?,
         },
         Noun::Audit { since } => Request::Audit {
             since: Timestamp(since.map_or(Ok(0), |text| since_ms(&text))?),

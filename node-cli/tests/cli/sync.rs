@@ -144,3 +144,41 @@ fn a_file_brings_what_no_network_does() {
     assert_eq!(people.bob.lines(&["message", "list", "Harvest"]).len(), 2);
     assert_eq!(conversation(&people.bob)["synced"], true);
 }
+
+/// What `sheaf doctor` finds, by its word.
+fn findings(home: &Home) -> Vec<(String, String)> {
+    let ended = home.run(&["doctor", "--wait", "5"]);
+    let lines = ended.stdout.lines();
+    let found: Vec<(String, String)> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|finding: serde_json::Value| (text(&finding, "finding"), text(&finding, "says")))
+        .collect();
+    assert_eq!(
+        ended.code,
+        if found.is_empty() { 0 } else { 3 },
+        "{ended:?}"
+    );
+    found
+}
+
+#[test]
+fn the_doctor_says_why_something_is_not_synced() {
+    let people = People::meet();
+    people.exchange();
+    assert_eq!(findings(&people.laptop), []);
+
+    people
+        .laptop
+        .ok(&["message", "send", "Harvest", "late", "--wait", "10"]);
+    people.phone.ok(&["sync", "now"]);
+    let found = findings(&people.laptop);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "behind");
+    assert!(
+        found[0].1.starts_with("desk of bob has not said"),
+        "{found:?}"
+    );
+
+    let alone = Home::of("carol", "tablet");
+    assert_eq!(findings(&alone)[0].0, "no_relay");
+}
