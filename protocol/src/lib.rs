@@ -9,6 +9,7 @@ mod frame;
 mod id;
 pub mod limits;
 mod receipt;
+mod socket;
 
 pub use access::{AccessError, AccessProof, access_message, topic_of_capability};
 pub use address::{AddressError, RelayAddress};
@@ -19,3 +20,4 @@ pub use frame::{
 pub use frame::{ErrorCode, Refusal};
 pub use id::{Cursor, IdError, LogId, RecordHash, RelayId, RequestId, TopicId, hash_record};
 pub use receipt::{Receipt, ReceiptError, receipt_message};
+pub use socket::{SOCKET_ALPN, SOCKET_CLOSE_BASE, SOCKET_PATH, StreamKind};
