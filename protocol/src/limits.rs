@@ -25,3 +25,5 @@ pub const PART_BYTES_MAX: usize = 48 * 1024;
 /// Largest message of the WebSocket transport, in bytes: one byte that names the stream, then a piece
 /// of it.
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024 + 1;
+/// Topics that one `Follow` frame names at most: such a frame stays well below the largest.
+pub const FOLLOWED_MAX: usize = 1_024;

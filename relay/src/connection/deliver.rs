@@ -195,6 +195,14 @@ fn answer_frame(shared: &Shared, answer: &Answer) -> ServerFrame {
             head,
             restarted,
         },
+        Outcome::Followed {
+            digest,
+            ref changed,
+        } => ServerFrame::Followed {
+            request,
+            digest,
+            changed: changed.clone(),
+        },
         Outcome::Refused {
             topic,
             code,
@@ -204,7 +212,7 @@ fn answer_frame(shared: &Shared, answer: &Answer) -> ServerFrame {
             shared.metrics.refusal(code);
             ServerFrame::Refused(Refusal {
                 request: Some(request),
-                topic: Some(topic),
+                topic,
                 code,
                 retry_after_ms,
                 message: message.to_owned(),
