@@ -21,6 +21,7 @@
 )]
 
 mod account;
+mod activity;
 mod builder;
 mod conversation;
 mod driver;
@@ -31,11 +32,12 @@ mod store;
 mod sync;
 
 pub use account::RevocationReport;
+pub use activity::{Activity, LinkStatus};
 pub use builder::{EngineBuilder, Restored};
 pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
-pub use link::LinkError;
+pub use link::{LinkError, Transport};
 pub use store::{
     BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError,
 };
@@ -48,6 +50,7 @@ pub use sheaf_crypto::{
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
-    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
+    Draft, Event, ImportDraft, LifeCycle, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
+    PeerInfo,
     RecoveryWords, Suspect, Timestamp, document, limits,
 };

@@ -177,10 +177,7 @@ async fn take_in(
     let _first = closed.set(why);
 }
 
-async fn hand_over(
-    source: &mut SplitStream<Stream>,
-    pipes: &mut Pipes,
-) -> (Option<u64>, String) {
+async fn hand_over(source: &mut SplitStream<Stream>, pipes: &mut Pipes) -> (Option<u64>, String) {
     let broken = |reason: &str| (None, reason.to_owned());
     loop {
         let bytes = match source.next().await {
