@@ -98,7 +98,6 @@ async fn where_udp_is_blocked_devices_talk_over_websocket() {
     assert!(metrics.contains("sheaf_relay_connected_total{transport=\"websocket\"} 2"));
     assert!(metrics.contains("sheaf_relay_connected_total{transport=\"quic\"} 0"));
 
-    // The next time nothing is waited for: what worked is remembered.
     relay.shutdown().await;
     state(&alice, LifeCycle::Disconnected).await;
     assert!(alice.link_status().retry_asked, "the relay said when");
@@ -204,9 +203,40 @@ async fn the_life_of_a_connection_is_shown() {
         "active",
         "idle",
         "backgrounded",
-        "synchronizing",
         "active",
         "disconnecting",
     ];
     assert_eq!(seen, whole);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_idle_conversations_cost_one_round_trip() {
+    let homes: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut config = config(homes[1].path());
+    config.limits.appends_per_second = 1_000_000;
+    config.limits.appends_burst = 1_000_000;
+    let relay = Relay::start(config).await.unwrap();
+    let (alice, _) = person(homes[0].path(), "Alice", relay.address()).await;
+    for number in 0..1_000 {
+        let name = format!("row {number}");
+        alice.create_conversation(&name, &[], None).await.unwrap();
+    }
+    alice.wait_settled(PATIENCE).await.unwrap();
+    alice.close().await.unwrap();
+
+    let alice = open(homes[0].path(), relay.address()).await;
+    alice.wait_settled(PATIENCE).await.unwrap();
+    let counters = alice.counters();
+    // All proofs and cursors one way; hello and "nothing new" the other.
+    assert_eq!((counters.sent_frames, counters.received_frames), (1, 2));
+    assert!(counters.sent_bytes < 130_000, "{counters:?}");
+    assert!(counters.received_bytes < 100, "{counters:?}");
+    println!("{counters:?}");
+
+    // What comes is live, and what was missed is read.
+    let some = alice.conversations().await.unwrap();
+    let talk = some.get(500).unwrap().conversation;
+    let talk = alice.conversation(talk).await.unwrap();
+    talk.send(Draft::text("rain")).await.unwrap();
+    alice.wait_settled(PATIENCE).await.unwrap();
 }

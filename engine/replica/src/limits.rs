@@ -112,3 +112,5 @@ pub const ASK_ATTEMPTS_MAX: u32 = 16;
 pub const ANSWERS_WINDOW_MS: u64 = 10_000;
 /// Answers to one device in that time; further questions in it stay without one.
 pub const ANSWERS_PER_WINDOW_MAX: u32 = 64;
+/// Longest time that a relay can keep a device from sending, in milliseconds: one hour.
+pub const RETRY_AFTER_MS_MAX: u64 = 3_600 * 1000;

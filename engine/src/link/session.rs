@@ -99,6 +99,8 @@ impl Session<'_> {
         let pulse = Pulse { heard, pings };
         let traffic = self.means.traffic;
         let stop = tokio::select! {
+            // The control stream first: the relay's last words are there.
+            biased;
             result = self.read(receive, &pulse) => result.err(),
             result = write(send, outgoing, pinging, traffic) => result.err(),
             result = self.deliveries(&side, &pulse) => result.err(),
@@ -147,7 +149,8 @@ impl Session<'_> {
             self.read(stream, pulse).await
         };
         tokio::try_join!(one(), one())?;
-        Ok(())
+        // The control stream says why the connection ends.
+        std::future::pending().await
     }
 
     /// Pings after silence; returns when the relay does not answer any more.
