@@ -52,7 +52,7 @@ pub(crate) async fn manage(
         network: 0,
     };
     // Nothing is left to say once the driver is gone.
-    let _gone = manager.run().await;
+    let _gone = Box::pin(manager.run()).await;
 }
 
 /// The driver is gone.
@@ -78,9 +78,9 @@ impl Manager {
                 self.control.changed().await.map_err(|_| Gone)?;
                 continue;
             };
-            let mut ended = self.connect(&target).await?;
+            let mut ended = Box::pin(self.connect(&target)).await?;
             while let Some(successor) = ended.successor.take() {
-                ended = self.session(&target, successor).await;
+                ended = Box::pin(self.session(&target, successor)).await;
             }
             self.pause(&target, ended).await?;
         }
