@@ -51,6 +51,5 @@ pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
     Draft, Event, ImportDraft, LifeCycle, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
-    PeerInfo,
-    RecoveryWords, Suspect, Timestamp, document, limits,
+    PeerInfo, RecoveryWords, Suspect, Timestamp, document, limits,
 };
