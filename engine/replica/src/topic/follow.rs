@@ -11,6 +11,7 @@ use crate::io::Scope;
 use crate::stage::Stage;
 
 /// What the answer to a request about many topics says.
+#[derive(Default)]
 pub(crate) struct Answered {
     /// Topics that have nothing new.
     pub(crate) unchanged: Vec<TopicId>,
@@ -68,7 +69,10 @@ impl Topics {
         changed: &[Changed],
         stage: &mut Stage,
     ) -> Result<Answered, ()> {
-        let named = self.following.remove(&request).ok_or(())?;
+        // An answer to what an earlier connection asked says nothing about this one.
+        let Some(named) = self.following.remove(&request) else {
+            return Ok(Answered::default());
+        };
         let places: BTreeSet<u32> = changed.iter().map(|changed| changed.place).collect();
         let unchanged: Vec<(TopicId, u64)> = named
             .iter()
