@@ -11,10 +11,11 @@ use sheaf_replica::{Policy, Replica, VaultSetting};
 use tokio::sync::{broadcast, mpsc, watch};
 use zeroize::Zeroizing;
 
+use crate::activity::{Life, LinkStatus};
 use crate::driver::{Driver, LinkState, Own, Progress, now};
 use crate::engine::Engine;
 use crate::entropy::OsEntropy;
-use crate::link::{Control, Traffic, manage};
+use crate::link::{Control, Pace, Traffic, manage};
 use crate::store::{Durable, OpenError, Store, Writer};
 
 /// Requests of handles that may wait; more wait at the handle.
@@ -198,11 +199,13 @@ fn start(
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (state, link_state) = watch::channel(LinkState::default());
     let (progress, progressed) = watch::channel(Progress::default());
+    let (status, seen) = watch::channel(LinkStatus::default());
     let traffic = Arc::new(Traffic::default());
     drop(tokio::spawn(manage(
         controlled,
         frames,
         Arc::clone(&traffic),
+        Pace::default(),
     )));
     let driver = Driver {
         replica,
@@ -218,10 +221,12 @@ fn start(
         events: events.clone(),
         state,
         progress,
+        status,
+        life: Life::default(),
         own: Own::default(),
     };
     drop(tokio::spawn(driver.run()));
     Ok(Engine::new(
-        requests, reading, events, link_state, progressed, traffic,
+        requests, reading, events, link_state, progressed, seen, traffic,
     ))
 }

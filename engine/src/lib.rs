@@ -21,6 +21,7 @@
 )]
 
 mod account;
+mod activity;
 mod builder;
 mod bundle;
 mod conversation;
@@ -33,12 +34,13 @@ mod sync;
 mod vault;
 
 pub use account::RevocationReport;
+pub use activity::{Activity, LinkStatus};
 pub use builder::{EngineBuilder, Restored};
 pub use bundle::{BundleError, BundleTaken};
 pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
-pub use link::LinkError;
+pub use link::{LinkError, Transport};
 pub use store::{
     BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError,
 };
@@ -51,7 +53,7 @@ pub use sheaf_crypto::{
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
-    DeviceReport, DeviceStanding, Draft, Event, ImportDraft, MessageId, MessageRecord,
+    DeviceReport, DeviceStanding, Draft, Event, ImportDraft, LifeCycle, MessageId, MessageRecord,
     Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine, QuarantineInfo,
     RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery, VaultSetting,
     VaultStatus, document, limits,

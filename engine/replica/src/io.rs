@@ -45,8 +45,62 @@ pub enum Input {
     },
     /// The connection is gone.
     LinkDown,
+    /// What is read from the relay from now on.
+    Reading(Scope),
     /// The time asked for by [`Output::Wait`] has come.
     Elapsed,
+}
+
+/// How much is read from the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// Every topic.
+    #[default]
+    Everything,
+    /// What must not wait: the inbox, a device link under way, and of each conversation the topic of
+    /// its newest epoch, in which the control log and the newest messages are. History that was never
+    /// read is left for later.
+    Critical,
+}
+
+/// The connection's life, as an app shows it. The driver finds it out; the replica only names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LifeCycle {
+    /// There is no connection.
+    #[default]
+    Disconnected,
+    /// One is being built.
+    Connecting,
+    /// The relay's key is proved; it has not let this device in yet.
+    Authenticating,
+    /// The relay said hello; topics are being read.
+    Synchronizing,
+    /// Every topic was read to its end; what comes, comes at once.
+    Active,
+    /// As active, with a slow heartbeat: the app has done nothing for a while.
+    Idle,
+    /// Only what is critical is read.
+    Backgrounded,
+    /// The connection is being closed by this device.
+    Disconnecting,
+}
+
+impl LifeCycle {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Authenticating => "authenticating",
+            Self::Synchronizing => "synchronizing",
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::Backgrounded => "backgrounded",
+            Self::Disconnecting => "disconnecting",
+        }
+    }
 }
 
 /// What a replica wants done.
@@ -193,6 +247,13 @@ pub enum Event {
     },
     /// The connection is gone.
     Disconnected,
+    /// The connection's life went on.
+    LifeCycleChanged {
+        /// Where it is now.
+        state: LifeCycle,
+        /// Name of what carries the connection, while there is one.
+        transport: Option<&'static str>,
+    },
     /// All topics were read to their end.
     CaughtUp,
     /// A device that has the same items has other documents.

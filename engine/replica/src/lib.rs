@@ -38,7 +38,7 @@ pub use command::{
     DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
 };
 pub use document::{MessageId, Origin};
-pub use io::{BatchId, Event, Input, LoadId, Output};
+pub use io::{BatchId, Event, Input, LifeCycle, LoadId, Output, Scope};
 pub use misbehaviour::{Act, Misbehaviour, Offence, Quarantine, Suspect};
 pub use record::{MessageRecord, RecordError};
 pub use replica::{

@@ -173,3 +173,5 @@ pub const ANSWERS_PER_WINDOW_MAX: u32 = 64;
 /// Bytes of what is put together for one device and conversation in a file. Beyond it the export is
 /// refused: the device is better linked, or connected, again.
 pub const EXPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Longest time that a relay can keep a device from sending, in milliseconds: one hour.
+pub const RETRY_AFTER_MS_MAX: u64 = 3_600 * 1000;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sheaf_crypto::{ConversationId, inbox_capability};
-use sheaf_protocol::{Class, ClientFrame, RecordHash, Refusal, RequestId, TopicId, hash_record};
+use sheaf_protocol::{
+    Class, ClientFrame, ErrorCode, RecordHash, Refusal, RequestId, TopicId, hash_record,
+};
 
 use crate::document::MessageId;
 use crate::limits;
@@ -56,6 +58,8 @@ pub(crate) struct Outbox {
     per_conversation: BTreeMap<ConversationId, usize>,
     held: bool,
     next_try: Option<Timestamp>,
+    /// The relay takes nothing before then, as it said itself.
+    shut_until: Timestamp,
 }
 
 impl Outbox {
@@ -122,6 +126,9 @@ impl Outbox {
     pub(crate) fn pump(&mut self, topics: &mut Topics, now: Timestamp, stage: &mut Stage) {
         if topics.connection.is_none() {
             return;
+        }
+        if now < self.shut_until {
+            return stage.wait(self.shut_until);
         }
         let room = limits::APPENDS_IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
         let due = |number: &&u64| {
@@ -217,6 +224,15 @@ impl Outbox {
         else {
             return false;
         };
+        let whole_relay = matches!(
+            refusal.code,
+            ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Draining
+        );
+        if whole_relay && refusal.retry_after_ms > 0 {
+            let asked = u64::from(refusal.retry_after_ms).min(limits::RETRY_AFTER_MS_MAX);
+            let until = now.after_ms(asked);
+            self.shut_until = self.shut_until.max(until);
+        }
         if let Some(entry) = self.entries.get_mut(&number) {
             let place = entry
                 .attempts

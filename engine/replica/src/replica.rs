@@ -142,6 +142,10 @@ impl Replica {
                 });
             }
             Input::LinkDown => self.link_down(),
+            Input::Reading(scope) => {
+                self.was_caught_up = false;
+                self.topics.read_only(scope, &mut self.stage);
+            }
             Input::Elapsed => self.elapsed(),
         }
         self.learn_devices();

@@ -1,5 +1,6 @@
 //! Topics that this device follows, and how far it has read each of them.
 
+mod follow;
 mod repair;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -10,6 +11,7 @@ use sheaf_protocol::{
     AccessProof, ClientFrame, Cursor, Delivery, LogId, RelayId, RequestId, TopicId,
 };
 
+use crate::io::Scope;
 use crate::limits;
 use crate::record::{CursorRecord, Kind, Write};
 use crate::stage::Stage;
@@ -84,6 +86,9 @@ pub(crate) struct Topics {
     topics: BTreeMap<TopicId, Topic>,
     pub(crate) connection: Option<Connection>,
     proved: BTreeSet<TopicId>,
+    /// Topics of requests about many, with the cursors that were named.
+    following: BTreeMap<RequestId, Vec<(TopicId, Option<Cursor>)>>,
+    scope: Scope,
     requests: u64,
     /// Topics that are written to and not read.
     granted: BTreeMap<TopicId, Capability>,
@@ -188,6 +193,7 @@ impl Topics {
         self.connection = None;
         self.next_repair = None;
         self.proved.clear();
+        self.following.clear();
         for topic in self.topics.values_mut() {
             topic.subscribed = false;
             topic.live = false;
@@ -234,9 +240,8 @@ impl Topics {
             .filter(|(_, topic)| topic.caught_up || self.read(&topic.after))
             .map(|(id, _)| *id)
             .collect();
-        for id in ready {
-            self.subscribe(id, stage);
-        }
+        let ready = self.within_scope(ready);
+        self.subscribe_all(&ready, stage);
     }
 
     fn read(&self, topics: &BTreeSet<TopicId>) -> bool {
@@ -364,7 +369,11 @@ impl Topics {
 
     /// Every topic was read to its end on this connection.
     pub(crate) fn all_live(&self) -> bool {
-        self.connection.is_some() && self.topics.values().all(|topic| topic.live)
+        self.connection.is_some()
+            && match self.scope {
+                Scope::Everything => self.topics.values().all(|topic| topic.live),
+                Scope::Critical => self.topics.values().all(|t| t.live || !t.subscribed),
+            }
     }
 
     /// All topics of one conversation were read to their end on this connection.

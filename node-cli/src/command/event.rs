@@ -202,6 +202,15 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
             json!({ "event": "connected", "relay": id(relay) }),
             "connected".to_owned(),
         ),
+        Event::LifeCycleChanged { state, transport } => {
+            let over = transport.map(|name| format!(" over {name}"));
+            let words = format!("link {}{}", state.name(), over.unwrap_or_default());
+            let state = state.name();
+            (
+                json!({ "event": "life_cycle_changed", "state": state, "transport": transport }),
+                words,
+            )
+        }
         Event::Disconnected => (
             json!({ "event": "disconnected" }),
             "disconnected; trying again".to_owned(),

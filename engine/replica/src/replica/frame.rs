@@ -1,6 +1,6 @@
 //! What the relay says.
 
-use sheaf_protocol::{Delivery, Receipt, RequestId, ServerFrame, TopicId};
+use sheaf_protocol::{Changed, Delivery, Receipt, RequestId, ServerFrame, TopicId};
 
 use super::Replica;
 use crate::context::Context;
@@ -13,7 +13,12 @@ impl Replica {
     pub(super) fn receive(&mut self, frame: ServerFrame) {
         match frame {
             // The link has read the hello already; another one means nothing.
-            ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } => {}
+            ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } | ServerFrame::Pong { .. } => {}
+            ServerFrame::Followed {
+                request,
+                digest,
+                changed,
+            } => self.followed(request, digest, &changed),
             ServerFrame::Subscribed {
                 topic, restarted, ..
             } => {
@@ -43,6 +48,24 @@ impl Replica {
                 self.outbox
                     .pump(&mut self.topics, self.now, &mut self.stage);
             }
+        }
+    }
+
+    fn followed(&mut self, request: RequestId, digest: [u8; 32], changed: &[Changed]) {
+        match self
+            .topics
+            .followed(request, digest, changed, &mut self.stage)
+        {
+            Ok(followed) => {
+                if followed.restarted {
+                    self.report_relay(Act::StoreReplaced);
+                }
+                for topic in followed.unchanged {
+                    self.topics.caught_up(&topic, &mut self.stage);
+                    self.take_early(&topic);
+                }
+            }
+            Err(()) => self.report_relay(Act::BadDelivery),
         }
     }
 

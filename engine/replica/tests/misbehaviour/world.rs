@@ -7,8 +7,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, EpochId};
 use sheaf_protocol::{
-    ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId, hash_record,
-    receipt_message,
+    Changed, ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId,
+    digest_topics, hash_record, receipt_message, topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
@@ -229,7 +229,31 @@ impl Peer {
                 let receipt = Log::receipt(topic, log.push(topic, record.clone()), &record);
                 self.receive(ServerFrame::Receipt { request, receipt });
             }
-            ClientFrame::Hello { .. } | ClientFrame::Prove(_) | ClientFrame::Trim { .. } => {}
+            ClientFrame::Follow { request, topics } => {
+                let changed = (0..).zip(&topics).map(|(place, _)| Changed {
+                    place,
+                    head: 0,
+                    restarted: false,
+                });
+                self.receive(ServerFrame::Followed {
+                    request,
+                    digest: digest_topics([]),
+                    changed: changed.collect(),
+                });
+                for followed in topics {
+                    let topic = topic_of_capability(&followed.capability);
+                    let head = log.head(&topic);
+                    let at = followed.after.map_or(0, |cursor| cursor.sequence);
+                    self.receive(log.after(topic, at));
+                    let sequence = head;
+                    self.receive(ServerFrame::CaughtUp { topic, sequence });
+                    self.subscribed.insert(topic, head);
+                }
+            }
+            ClientFrame::Hello { .. }
+            | ClientFrame::Prove(_)
+            | ClientFrame::Trim { .. }
+            | ClientFrame::Ping { .. } => {}
         }
     }
 

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, RecoveryPhrase, UserId};
 use sheaf_protocol::{
-    ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId, hash_record,
-    receipt_message,
+    Changed, ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId,
+    digest_topics, hash_record, receipt_message, topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
@@ -295,7 +295,35 @@ impl World {
                 let settled = ServerFrame::Receipt { request, receipt };
                 self.handle(at, Input::Received(settled));
             }
-            ClientFrame::Hello { .. } | ClientFrame::Prove(_) | ClientFrame::Trim { .. } => {}
+            ClientFrame::Follow { request, topics } => {
+                let changed = (0..).zip(&topics).map(|(place, _)| Changed {
+                    place,
+                    head: 0,
+                    restarted: false,
+                });
+                let followed = ServerFrame::Followed {
+                    request,
+                    digest: digest_topics([]),
+                    changed: changed.collect(),
+                };
+                self.handle(at, Input::Received(followed));
+                for followed in topics {
+                    let topic = topic_of_capability(&followed.capability);
+                    let head = self.topics.get(&topic).map_or(0, |log| log.len() as u64);
+                    let records = self.after(topic, followed.after.map_or(0, |c| c.sequence));
+                    self.handle(at, Input::Received(records));
+                    self.peers[at].subscribed.insert(topic, head);
+                    let caught_up = ServerFrame::CaughtUp {
+                        topic,
+                        sequence: head,
+                    };
+                    self.handle(at, Input::Received(caught_up));
+                }
+            }
+            ClientFrame::Hello { .. }
+            | ClientFrame::Prove(_)
+            | ClientFrame::Trim { .. }
+            | ClientFrame::Ping { .. } => {}
         }
     }
 
