@@ -48,6 +48,7 @@ pub use sheaf_crypto::{
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
-    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview, PeerInfo,
+    Draft, Event, ForkInfo, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
+    PeerInfo,
     RecoveryWords, Suspect, Timestamp, document, limits,
 };

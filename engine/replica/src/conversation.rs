@@ -5,6 +5,7 @@
 
 mod control;
 mod exchange;
+mod fork;
 mod found;
 mod frontier;
 mod inbound;
@@ -12,6 +13,7 @@ mod members;
 mod merge;
 mod outbound;
 mod parked;
+mod placed;
 mod restore;
 mod segments;
 mod withheld;
@@ -78,6 +80,10 @@ enum Work {
     Ask(DeviceId),
     /// Something that was kept back and counts now: chain index and sequence.
     Release((u32, u64)),
+    /// What stands of forked chains is to be judged again.
+    Forks,
+    /// Messages of this device that a fork took away are to be written again.
+    Again,
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -111,6 +117,7 @@ pub(crate) struct Conversation {
     withheld: withheld::Withheld,
     frontiers: frontier::Frontiers,
     exchange: exchange::Exchange,
+    forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
     /// The next item vouches for something that a removal would drop.
@@ -139,6 +146,7 @@ impl Conversation {
             withheld: withheld::Withheld::new(),
             frontiers: frontier::Frontiers::default(),
             exchange: exchange::Exchange::default(),
+            forks: fork::Forks::default(),
             asked: BTreeSet::new(),
             vouch_due: false,
             arrivals: 0,
@@ -162,7 +170,7 @@ impl Conversation {
     /// Works until there is nothing to do or a document has to be read first.
     pub(crate) fn run(&mut self, context: &mut Context<'_>) {
         while !self.segments.is_loading() {
-            let Some(work) = self.work.pop_front() else {
+            let Some(work) = self.work.pop_front().or_else(|| self.forks.next()) else {
                 break;
             };
             let unfinished = match work {
@@ -184,6 +192,11 @@ impl Conversation {
                     None
                 }
                 Work::Release(place) => self.read_withheld(place, context),
+                Work::Forks => {
+                    self.read_forks(context);
+                    None
+                }
+                Work::Again => self.again(context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -272,6 +285,8 @@ impl Conversation {
                 Choice::Rekey => None,
             },
             void: self.control.void(),
+            frozen: view.frozen.iter().copied().collect(),
+            forks: self.forks.info(),
             takes_part: view.live().any(|(known, _)| *known == device),
             topics: self
                 .epochs

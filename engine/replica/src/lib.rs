@@ -33,7 +33,7 @@ mod user;
 pub use audit::AuditEntry;
 pub use command::{
     Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceChange, DeviceInfo,
-    DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
+    DeviceStanding, DocumentChange, Draft, ForkInfo, ImportDraft, PeerInfo, RecoveryWords, Reply,
 };
 pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LoadId, Output};

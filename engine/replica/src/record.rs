@@ -65,12 +65,16 @@ pub enum Kind {
     Withheld = 18,
     /// Where the audit log ends.
     AuditHead = 19,
+    /// An item of a forked chain beside the branch that was seen first.
+    Sibling = 20,
+    /// A message of this device that a fork took away, and what it was written again as.
+    Lost = 21,
     /// What one device is known to have seen.
     Frontier = 24,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 15] = [
+pub const RESTORED: [Kind; 17] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -85,6 +89,8 @@ pub const RESTORED: [Kind; 15] = [
     Kind::Run,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Sibling,
+    Kind::Lost,
     Kind::Frontier,
 ];
 
@@ -325,6 +331,30 @@ pub(crate) struct FrontierRecord {
     pub(crate) substance: Vec<(u32, u64)>,
     /// Segments in which its documents are other ones than here.
     pub(crate) differs: Vec<u32>,
+}
+
+/// An item of a forked chain beside the branch that was seen first. Its envelope is kept with the
+/// others, under an index of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SiblingRecord {
+    pub(crate) conversation: ConversationId,
+    /// Position in the order of arrival.
+    pub(crate) number: u32,
+    pub(crate) device: DeviceId,
+    pub(crate) run: RunId,
+    pub(crate) seq: u64,
+    pub(crate) item: ItemId,
+    /// The segment that its content is for.
+    pub(crate) segment: u32,
+}
+
+/// A message of this device that a fork took away.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LostRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) message: MessageRecord,
+    /// What it was written again as; its own id once it shows again.
+    pub(crate) copy: Option<MessageId>,
 }
 
 /// One change written here and not yet sealed.

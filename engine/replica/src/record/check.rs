@@ -4,13 +4,13 @@ use crate::audit::{AuditEntry, AuditHead};
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, FrontierRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord,
-    WithheldRecord, decode,
+    EpochRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OperationRecord, OutboxRecord,
+    ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, SiblingRecord,
+    SnapshotRecord, TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 20] = [
+pub const KINDS: [Kind; 22] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -30,6 +30,8 @@ pub const KINDS: [Kind; 20] = [
     Kind::Audit,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Sibling,
+    Kind::Lost,
     Kind::Frontier,
 ];
 
@@ -63,6 +65,8 @@ impl Kind {
             Self::Audit => "audit",
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
+            Self::Sibling => "sibling",
+            Self::Lost => "lost",
             Self::Frontier => "frontier",
         }
     }
@@ -95,5 +99,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),
         Kind::Audit => decode::<AuditEntry>(kind, value).map(drop),
         Kind::AuditHead => decode::<AuditHead>(kind, value).map(drop),
+        Kind::Sibling => decode::<SiblingRecord>(kind, value).map(drop),
+        Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
     }
 }

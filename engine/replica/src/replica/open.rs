@@ -15,8 +15,8 @@ use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
-    Kind, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
-    SegmentRecord, WithheldRecord, Write, decode,
+    Kind, LostRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row,
+    RunRecord, SegmentRecord, SiblingRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -35,6 +35,10 @@ struct Sorted {
 }
 
 impl Sorted {
+    fn of(&mut self, conversation: ConversationId) -> &mut Restored {
+        self.conversations.entry(conversation).or_default()
+    }
+
     fn add(&mut self, row: &Row) -> Result<(), RecordError> {
         let (kind, value) = (row.kind, row.value.as_slice());
         match kind {
@@ -44,46 +48,34 @@ impl Sorted {
                 .restore(decode::<ContactRecord>(kind, value)?)?,
             Kind::Conversation => {
                 let record: ConversationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.head = Some(record);
             }
             Kind::Operation => {
                 let record: OperationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.operations.insert(record.number, record);
             }
             Kind::Epoch => {
                 let record: EpochRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .epochs
-                    .push(record);
+                self.of(record.conversation).epochs.push(record);
             }
             Kind::Chain => {
                 let record: ChainRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .chains
-                    .push(record);
+                self.of(record.conversation).chains.push(record);
             }
             Kind::Segment => {
                 let record: SegmentRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .segments
-                    .push(record);
+                self.of(record.conversation).segments.push(record);
             }
             Kind::Pending => {
                 let record: PendingRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.pending.insert(record.number, record);
             }
             Kind::Parked => {
                 let record: ParkedRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.parked.insert(record.number, record);
             }
             Kind::AuditHead => self.audit = decode(kind, value)?,
@@ -94,8 +86,18 @@ impl Sorted {
             }
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.withheld.push(record);
+            }
+            Kind::Sibling => {
+                let record: SiblingRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.siblings.push(record);
+            }
+            Kind::Lost => {
+                let record: LostRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.lost.push(record);
             }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;

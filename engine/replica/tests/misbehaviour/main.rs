@@ -11,6 +11,7 @@
 )]
 
 mod forge;
+mod fork;
 mod world;
 
 use ed25519_dalek::SigningKey;
