@@ -49,6 +49,5 @@ pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
     Draft, Event, ForkInfo, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
-    PeerInfo,
-    RecoveryWords, Suspect, Timestamp, document, limits,
+    PeerInfo, RecoveryWords, Suspect, Timestamp, document, limits,
 };

@@ -470,7 +470,7 @@ pub struct ConversationInfo {
     /// Devices that receive no new secret, by a freeze or by a proof that they forked their chain.
     pub frozen: Vec<DeviceId>,
     /// Places where a device put two items, and what stands there.
-    pub forks: Vec<ForkInfo>,
+    pub forks: Vec<crate::conversation::ForkInfo>,
     /// This device takes part: its user is a member, and it is neither detached nor frozen.
     pub takes_part: bool,
     /// Topics of the epochs whose secret is held here.
@@ -507,20 +507,4 @@ impl PeerInfo {
     pub fn has_everything(&self) -> bool {
         self.lacks == 0 && self.differs.is_empty()
     }
-}
-
-/// A place of a device's chain that holds several items (research/keys.md 2.7).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForkInfo {
-    /// The device that signed them.
-    pub device: DeviceId,
-    /// The place.
-    pub sequence: u64,
-    /// The item that stands: more than half of the other users acknowledged it, or it has the
-    /// smallest id.
-    pub stands: sheaf_crypto::ItemId,
-    /// The others: kept, and refused together with what builds on them.
-    pub set_aside: Vec<sheaf_crypto::ItemId>,
-    /// More than half of the other users acknowledged it: it stands for ever.
-    pub settled: bool,
 }

@@ -36,6 +36,7 @@ use crate::time::Timestamp;
 
 pub(crate) use control::recipients_of;
 pub(crate) use exchange::{Answer, Ask};
+pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};
 pub(crate) use restore::Restored;
 

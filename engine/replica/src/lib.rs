@@ -33,8 +33,9 @@ mod user;
 pub use audit::AuditEntry;
 pub use command::{
     Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceChange, DeviceInfo,
-    DeviceStanding, DocumentChange, Draft, ForkInfo, ImportDraft, PeerInfo, RecoveryWords, Reply,
+    DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
 };
+pub use conversation::ForkInfo;
 pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LoadId, Output};
 pub use misbehaviour::{Act, Misbehaviour, Suspect};

@@ -18,7 +18,6 @@ use sheaf_crypto::{
 use super::merge::{decode_content, envelope_order};
 use super::segments::Loading;
 use super::{Conversation, Work};
-use crate::command::ForkInfo;
 use crate::context::Context;
 use crate::control::content_of;
 use crate::limits;
@@ -51,6 +50,22 @@ pub(super) struct Forks {
     run: Option<RunId>,
     /// An answer of the store: whether an item is the one that is known at its place.
     compared: Option<(ItemId, bool)>,
+}
+
+/// A place of a device's chain that holds several items (research/keys.md 2.7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForkInfo {
+    /// The device that signed them.
+    pub device: DeviceId,
+    /// The place.
+    pub sequence: u64,
+    /// The item that stands: more than half of the other users acknowledged it, or it has the
+    /// smallest id.
+    pub stands: ItemId,
+    /// The others: kept, and refused together with what builds on them.
+    pub set_aside: Vec<ItemId>,
+    /// More than half of the other users acknowledged it: it stands for ever.
+    pub settled: bool,
 }
 
 /// A kept envelope, opened.
