@@ -53,8 +53,8 @@ pub use sheaf_crypto::{
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
     Act, AuditEntry, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
-    DeviceReport, DeviceStanding, Draft, Event, ImportDraft, LifeCycle, MessageId, MessageRecord,
-    Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine, QuarantineInfo,
-    RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery, VaultSetting,
-    VaultStatus, document, limits,
+    DeviceReport, DeviceStanding, Draft, Event, ForkInfo, ImportDraft, LifeCycle, MessageId,
+    MessageRecord, Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine,
+    QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery,
+    VaultSetting, VaultStatus, document, limits,
 };

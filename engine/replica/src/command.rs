@@ -519,6 +519,10 @@ pub struct ConversationInfo {
     pub writing: Option<sheaf_crypto::EpochId>,
     /// Valid operations without effect, each with the removal that voids it.
     pub void: Vec<(sheaf_crypto::OperationId, sheaf_crypto::OperationId)>,
+    /// Devices that receive no new secret, by a freeze or by a proof that they forked their chain.
+    pub frozen: Vec<DeviceId>,
+    /// Places where a device put two items, and what stands there.
+    pub forks: Vec<crate::conversation::ForkInfo>,
     /// This device takes part: its user is a member, and it is neither detached nor frozen.
     pub takes_part: bool,
     /// Topics of the epochs whose secret is held here.

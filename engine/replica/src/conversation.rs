@@ -6,6 +6,7 @@
 mod control;
 mod exchange;
 mod export;
+mod fork;
 mod found;
 mod frontier;
 mod guard;
@@ -15,6 +16,7 @@ mod merge;
 mod noted;
 mod outbound;
 mod parked;
+mod placed;
 mod report;
 mod restore;
 mod segments;
@@ -39,6 +41,7 @@ use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
 
 pub(crate) use exchange::{Answer, Ask};
+pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};
 pub(crate) use members::recipients_of;
 pub(crate) use restore::Restored;
@@ -84,6 +87,10 @@ enum Work {
     Ask(DeviceId),
     /// Something that was kept back and counts now: chain index and sequence.
     Release((u32, u64)),
+    /// What stands of forked chains is to be judged again.
+    Forks,
+    /// Messages of this device that a fork took away are to be written again.
+    Again,
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -118,6 +125,7 @@ pub(crate) struct Conversation {
     frontiers: frontier::Frontiers,
     exchange: exchange::Exchange,
     export: export::Export,
+    forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
     /// Operations without effect, each with the removal that voids it, as they were noted.
@@ -151,6 +159,7 @@ impl Conversation {
             frontiers: frontier::Frontiers::default(),
             exchange: exchange::Exchange::default(),
             export: export::Export::default(),
+            forks: fork::Forks::default(),
             asked: BTreeSet::new(),
             void: BTreeMap::new(),
             shown: shown::Shown::new(),
@@ -176,7 +185,7 @@ impl Conversation {
     /// Works until there is nothing to do or a document has to be read first.
     pub(crate) fn run(&mut self, context: &mut Context<'_>) {
         while !self.segments.is_loading() {
-            let Some(work) = self.work.pop_front() else {
+            let Some(work) = self.work.pop_front().or_else(|| self.forks.next()) else {
                 break;
             };
             let unfinished = match work {
@@ -198,6 +207,11 @@ impl Conversation {
                     None
                 }
                 Work::Release(place) => self.read_withheld(place, context),
+                Work::Forks => {
+                    self.read_forks(context);
+                    None
+                }
+                Work::Again => self.again(context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -286,6 +300,8 @@ impl Conversation {
                 Choice::Rekey => None,
             },
             void: self.control.void(),
+            frozen: view.frozen.iter().copied().collect(),
+            forks: self.forks.info(),
             takes_part: view.live().any(|(known, _)| *known == device),
             topics: self
                 .epochs

@@ -281,6 +281,32 @@ pub enum Event {
         /// More is to come.
         more: bool,
     },
+    /// A device put several items at one place of its chain, and one of them stands now.
+    ForkJudged {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+        /// The place.
+        sequence: u64,
+    },
+    /// Messages do not show any more: they are on a side of a fork that does not stand, or built on
+    /// it.
+    MessagesSetAside {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The messages.
+        messages: Vec<MessageId>,
+    },
+    /// What was written on this device was built on a side of a fork that does not stand.
+    EditsSetAside {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Messages, which are written again under new names.
+        messages: Vec<MessageId>,
+        /// At most so many other changes of the shared document, which have to be made again.
+        changes: u32,
+    },
     /// Somebody did what nobody should.
     Misbehaved(Misbehaviour),
     /// A device did too much of what nobody should: its content is kept back for a time.

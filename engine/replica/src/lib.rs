@@ -37,6 +37,7 @@ pub use command::{
     Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceChange, DeviceInfo,
     DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
 };
+pub use conversation::ForkInfo;
 pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LifeCycle, LoadId, Output, Scope};
 pub use misbehaviour::{Act, Misbehaviour, Offence, Quarantine, Suspect};

@@ -74,6 +74,9 @@ pub const SEALS_PER_RECORD_MAX: usize = 32;
 /// Items of removed, frozen or quarantined devices that are kept to be applied later, per
 /// conversation. What comes beyond stays in its chain and needs a resync.
 pub const WITHHELD_ITEMS_MAX: usize = 4_096;
+/// Items of forked chains beside the branch that was seen first, per conversation. What comes beyond
+/// is dropped: a device that was shown to fork is frozen long before.
+pub const FORK_ITEMS_MAX: usize = 1_024;
 /// Envelopes under one epoch before a sender draws a new one.
 pub const EPOCH_ENVELOPES_MAX: u64 = 5_000;
 /// Unfinished inbox messages of several parts. At the bound the oldest is dropped.

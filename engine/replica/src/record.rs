@@ -69,6 +69,10 @@ pub enum Kind {
     Peer = 20,
     /// What a device has shown to know in one conversation.
     Shown = 21,
+    /// An item of a forked chain beside the branch that was seen first.
+    Sibling = 22,
+    /// A message of this device that a fork took away, and what it was written again as.
+    Lost = 23,
     /// What one device is known to have seen.
     Frontier = 24,
     /// Keys and state of the account vault.
@@ -76,7 +80,7 @@ pub enum Kind {
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 18] = [
+pub const RESTORED: [Kind; 20] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -91,6 +95,8 @@ pub const RESTORED: [Kind; 18] = [
     Kind::Run,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Sibling,
+    Kind::Lost,
     Kind::Frontier,
     Kind::Vault,
     Kind::Peer,
@@ -345,6 +351,30 @@ pub(crate) struct ShownRecord {
     pub(crate) heads: Vec<OperationId>,
     /// Counter of the sealing key that it announced last; 0 for its certificate's.
     pub(crate) kem: u64,
+}
+
+/// An item of a forked chain beside the branch that was seen first. Its envelope is kept with the
+/// others, under an index of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SiblingRecord {
+    pub(crate) conversation: ConversationId,
+    /// Position in the order of arrival.
+    pub(crate) number: u32,
+    pub(crate) device: DeviceId,
+    pub(crate) run: RunId,
+    pub(crate) seq: u64,
+    pub(crate) item: ItemId,
+    /// The segment that its content is for.
+    pub(crate) segment: u32,
+}
+
+/// A message of this device that a fork took away.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LostRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) message: MessageRecord,
+    /// What it was written again as; its own id once it shows again.
+    pub(crate) copy: Option<MessageId>,
 }
 
 /// One change written here and not yet sealed.

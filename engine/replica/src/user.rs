@@ -284,6 +284,12 @@ impl Devices {
         })
     }
 
+    /// Grants between a live device and the root; of one that is not live, more than of any other.
+    pub(crate) fn depth(&self, device: &DeviceId) -> usize {
+        let live = self.picture.standing.live.get(device);
+        live.map_or(usize::MAX, |live| live.depth)
+    }
+
     pub(crate) fn is_frozen(&self, device: &DeviceId) -> bool {
         self.device(device).is_some_and(|known| known.frozen)
     }

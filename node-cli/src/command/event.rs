@@ -215,6 +215,49 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
             json!({ "event": "disconnected" }),
             "disconnected; trying again".to_owned(),
         ),
+        Event::ForkJudged {
+            conversation,
+            device,
+            sequence,
+        } => (
+            json!({
+                "event": "fork_judged",
+                "conversation": id(conversation),
+                "device": id(device),
+                "sequence": sequence,
+            }),
+            format!(
+                "device {device} signed several items for place {sequence}; one of them stands"
+            ),
+        ),
+        Event::MessagesSetAside {
+            conversation,
+            messages,
+        } => (
+            json!({
+                "event": "messages_set_aside",
+                "conversation": id(conversation),
+                "messages": messages.iter().map(|message| id(message)).collect::<Vec<_>>(),
+            }),
+            format!("{} messages were set aside with a fork", messages.len()),
+        ),
+        Event::EditsSetAside {
+            conversation,
+            messages,
+            changes,
+        } => (
+            json!({
+                "event": "edits_set_aside",
+                "conversation": id(conversation),
+                "messages": messages.iter().map(|message| id(message)).collect::<Vec<_>>(),
+                "changes": changes,
+            }),
+            format!(
+                "{} of your messages are written again; up to {changes} other changes were lost to a \
+                 fork and have to be made again",
+                messages.len()
+            ),
+        ),
         Event::Misbehaved(misbehaviour) => (
             json!({
                 "event": "misbehaved",

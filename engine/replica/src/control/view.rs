@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sheaf_crypto::{DeviceId, EpochId, OperationId, Recipient, Role, UserId};
 
 pub(crate) use super::facts::Attached;
+use super::fork::ForkPlace;
 
 /// A user who takes part.
 #[derive(Debug, Clone)]
@@ -43,6 +44,12 @@ pub(crate) struct View {
     pub(crate) removals: BTreeSet<OperationId>,
     /// What ended each grant that is no longer live.
     pub(super) ended: BTreeMap<OperationId, BTreeSet<OperationId>>,
+    /// Devices that a proof freezes, each with the lowest place at which it forked.
+    pub(crate) forked: BTreeMap<DeviceId, u64>,
+    /// Every place of which there is a proof, thawed since or not.
+    pub(crate) proved: BTreeSet<ForkPlace>,
+    /// Grants that are void because the device that gave them forked.
+    pub(crate) void: BTreeMap<UserId, Vec<OperationId>>,
     /// What took each device out.
     pub(super) detached: BTreeMap<DeviceId, BTreeSet<OperationId>>,
 }
@@ -54,6 +61,8 @@ pub(crate) enum Standing {
     Live,
     /// It waits until the device is thawed or revoked, or somebody vouches for it.
     Frozen,
+    /// The device forked: it counts up to this place, and later where somebody vouches for it.
+    Forked(u64),
     /// It counts up to the frontier of these removals, and where somebody vouches for it.
     Ended(BTreeSet<OperationId>),
 }
@@ -115,6 +124,9 @@ impl View {
         by.extend(self.detached.get(device).into_iter().flatten().copied());
         if !by.is_empty() {
             return Standing::Ended(by);
+        }
+        if let Some(seq) = self.forked.get(device) {
+            return Standing::Forked(*seq);
         }
         if self.frozen.contains(device) {
             return Standing::Frozen;

@@ -8,9 +8,8 @@
 use std::collections::BTreeSet;
 
 use sheaf_crypto::{
-    Body, Dependency, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose,
-    Operation, Recipient, Rekey, Role, RunId, SignedOperation, UserId, open_chain, open_forward,
-    open_rekey,
+    Body, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation,
+    Recipient, Rekey, Role, SignedOperation, UserId, open_chain, open_forward, open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
@@ -243,6 +242,7 @@ impl Conversation {
         if view.members.contains_key(&user) {
             return Err(CommandError::AlreadyMember(user));
         }
+        let void = view.void.get(&user).cloned();
         if view
             .role(&context.account.user())
             .is_none_or(|own| own < Role::Admin)
@@ -251,6 +251,17 @@ impl Conversation {
         }
         let recipients = recipients_of(&contact.devices);
         let log = contact.devices.encode();
+        if let Some(incarnations) = void {
+            // Void grants of a forked device still stand in the way of a new one.
+            let frontier = Vec::new();
+            let end = Body::Remove {
+                user,
+                incarnations,
+                frontier,
+            };
+            self.write_operation(end, context)?;
+            self.rekey(context)?;
+        }
         let forwards = self.forwards(&recipients, context)?;
         self.write_operation(
             Body::Add {
@@ -339,7 +350,7 @@ impl Conversation {
     /// Sequence and predecessor of this device's next item.
     pub(super) fn next_place(&self, context: &Context<'_>) -> (u64, Option<ItemId>) {
         let device = context.account.device();
-        let last = match self.chains.get(&device, &context.run) {
+        let last = match self.chains.get(&device, &self.own_run(context)) {
             Some(chain) => Some((chain.head, chain.item)),
             None => self.chains.newest_of(&device),
         };
@@ -357,7 +368,7 @@ impl Conversation {
         let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
         let device = context.account.device();
         let user = context.account.user();
-        let (seq, previous) = self.next_place(context);
+        let ((seq, previous), run) = (self.next_place(context), self.own_run(context));
         let view = std::sync::Arc::clone(self.control.current());
         let incarnation = self
             .acting_for(&user, &body)
@@ -367,7 +378,7 @@ impl Conversation {
             author: device,
             user,
             incarnation,
-            run: context.run,
+            run,
             seq,
             previous,
             parents: self.control.heads(),
@@ -380,12 +391,12 @@ impl Conversation {
             kind: Purpose::Control,
             user,
             device,
-            run: context.run,
+            run,
             incarnation,
             seq,
             previous,
             control_heads: operation.parents,
-            dependencies: self.dependencies((device, context.run)),
+            dependencies: self.dependencies((device, run)),
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
@@ -444,42 +455,6 @@ impl Conversation {
         };
         context.outbox.push(outgoing, context.stage);
         Ok(())
-    }
-
-    /// The newest items of other chains since this device's last content: of other devices, and of
-    /// its own other runs.
-    pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
-        self.vouch_due = false;
-        let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
-        let seen = seen.take(limits::DEPENDENCIES_MAX);
-        let seen = seen.map(|((device, run), (seq, item))| Dependency {
-            device: *device,
-            run: *run,
-            seq: *seq,
-            item: *item,
-        });
-        seen.collect()
-    }
-
-    /// The same, no longer new after it.
-    pub(super) fn take_dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
-        let taken = self.dependencies(own);
-        for dependency in &taken {
-            self.seen.remove(&(dependency.device, dependency.run));
-        }
-        taken
-    }
-
-    /// An item of this device is part of its chain.
-    pub(super) fn accept_own(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
-        self.arrivals = self.arrivals.saturating_add(1);
-        let chain = (inner.device, inner.run);
-        let grant = inner.incarnation;
-        self.chains
-            .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
-        self.seen.insert(chain, (inner.seq, item));
-        self.write_chain(chain.0, chain.1, context);
-        self.note_frontier(inner, context);
     }
 }
 

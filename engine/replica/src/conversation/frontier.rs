@@ -112,7 +112,9 @@ impl Conversation {
     /// read them: what is kept back is not named as seen.
     fn required(&self, but: DeviceId) -> impl Iterator<Item = (u32, u64)> {
         let others = self.chains.iter();
-        let others = others.filter(move |((device, _), _)| *device != but);
+        // Of a forked chain devices follow different sides: how far each came cannot be compared.
+        let others = others
+            .filter(move |((device, _), _)| *device != but && !self.chains.has_forked(device));
         others.filter_map(|(_, chain)| {
             let last = *self.frontiers.substance.get(&chain.index)?;
             let places = (chain.index, 0)..=(chain.index, u64::MAX);
@@ -292,7 +294,7 @@ impl Conversation {
         let own = context.account.device();
         let seen = self.seen.iter().filter(|((device, run), (seq, _))| {
             let chain = self.chains.get(device, run);
-            (*device, *run) != (own, context.run)
+            (*device, *run) != (own, self.own_run(context))
                 && chain.is_some_and(|c| self.frontiers.seen(&own, c.index) < *seq)
         });
         let seen = seen.take(limits::DEPENDENCIES_MAX);

@@ -207,6 +207,10 @@ impl Conversation {
             .unwrap_or_default();
         for device in attached.into_iter().filter(|d| *d != account.device()) {
             let wanted = account.devices.is_frozen(&device);
+            // A proof of a fork is no freeze of the user log: only a person takes it back.
+            if view.forked.contains_key(&device) {
+                continue;
+            }
             if wanted != view.frozen.contains(&device) {
                 let body = if wanted {
                     Body::Freeze { device }
@@ -304,7 +308,7 @@ impl Conversation {
                 self.answer_bad_seal(*epoch, operation.author, context);
                 return;
             }
-            Body::Freeze { .. } | Body::Thaw { .. } => {
+            Body::Freeze { .. } | Body::Thaw { .. } | Body::Equivocation { .. } => {
                 self.standing_changed();
                 return;
             }
@@ -316,6 +320,7 @@ impl Conversation {
 
     fn standing_changed(&mut self) {
         self.vouch_for_removed();
+        self.judge_forks();
         self.release();
         self.work.push_back(Work::Retry);
     }

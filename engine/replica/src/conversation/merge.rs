@@ -89,6 +89,10 @@ impl Conversation {
             }
             // Everything that the author had seen is here, so what is missing was refused: not
             // this author's doing.
+            // With a side of a fork that is not here yet it is made up for once that comes.
+            Some(Outcome::Missing(_)) if self.chains.forked().next().is_some() => {
+                self.judge_forks();
+            }
             Some(Outcome::Missing(missing)) => {
                 let reason = format!("it builds on {} refused or unknown changes", missing.len());
                 let act = Act::RefusedContent(reason);

@@ -6,13 +6,13 @@ use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, FrontierRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord, SnapshotRecord,
-    TokenRecord, WithheldRecord, decode,
+    EpochRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OperationRecord, OutboxRecord,
+    ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord,
+    SiblingRecord, SnapshotRecord, TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 23] = [
+pub const KINDS: [Kind; 25] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -34,6 +34,8 @@ pub const KINDS: [Kind; 23] = [
     Kind::AuditHead,
     Kind::Peer,
     Kind::Shown,
+    Kind::Sibling,
+    Kind::Lost,
     Kind::Frontier,
     Kind::Vault,
 ];
@@ -68,6 +70,8 @@ impl Kind {
             Self::Audit => "audit",
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
+            Self::Sibling => "sibling",
+            Self::Lost => "lost",
             Self::Frontier => "frontier",
             Self::Vault => "vault",
             Self::Peer => "peer",
@@ -106,5 +110,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Vault => decode::<VaultRecord>(kind, value).map(drop),
         Kind::Peer => decode::<PeerRecord>(kind, value).map(drop),
         Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
+        Kind::Sibling => decode::<SiblingRecord>(kind, value).map(drop),
+        Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
     }
 }

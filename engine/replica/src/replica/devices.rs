@@ -17,6 +17,11 @@ impl Replica {
         device: DeviceId,
         change: &DeviceChange,
     ) -> Result<Reply, CommandError> {
+        let thawed = *change == DeviceChange::Thaw && self.thaw_forked(&device);
+        let account = self.account.as_ref().ok_or(CommandError::NoAccount)?;
+        if thawed && !account.devices.is_frozen(&device) {
+            return Ok(Reply::Done);
+        }
         let what = self.sign_change(&device, change)?;
         let attached: Vec<ConversationId> = self
             .conversations
@@ -106,6 +111,20 @@ impl Replica {
                 format!("device {name} does not want to be primary")
             }
         })
+    }
+
+    /// Thaws a device in every conversation in which a proof froze it; `false` if there is none.
+    fn thaw_forked(&mut self, device: &DeviceId) -> bool {
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        let mut thawed = false;
+        for id in ids {
+            let done = self.on_conversation(&id, |known, c| known.thaw_forked(device, c));
+            if done == Some(true) {
+                self.audit(format!("device {device} thawed after a fork"), Some(id));
+                thawed = true;
+            }
+        }
+        thawed
     }
 
     /// Tells people of changes of their own device list, and conversations of revoked devices.

@@ -16,8 +16,8 @@ use crate::outbox::Outbox;
 use crate::peer::Peers;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
-    Kind, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
-    SegmentRecord, ShownRecord, WithheldRecord, Write, decode,
+    Kind, LostRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row,
+    RunRecord, SegmentRecord, ShownRecord, SiblingRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -52,46 +52,34 @@ impl Sorted {
                 .restore(decode::<ContactRecord>(kind, value)?)?,
             Kind::Conversation => {
                 let record: ConversationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.head = Some(record);
             }
             Kind::Operation => {
                 let record: OperationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.operations.insert(record.number, record);
             }
             Kind::Epoch => {
                 let record: EpochRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .epochs
-                    .push(record);
+                self.of(record.conversation).epochs.push(record);
             }
             Kind::Chain => {
                 let record: ChainRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .chains
-                    .push(record);
+                self.of(record.conversation).chains.push(record);
             }
             Kind::Segment => {
                 let record: SegmentRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .segments
-                    .push(record);
+                self.of(record.conversation).segments.push(record);
             }
             Kind::Pending => {
                 let record: PendingRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.pending.insert(record.number, record);
             }
             Kind::Parked => {
                 let record: ParkedRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.parked.insert(record.number, record);
             }
             Kind::AuditHead => self.audit = decode(kind, value)?,
@@ -108,6 +96,16 @@ impl Sorted {
             Kind::Shown => {
                 let record: ShownRecord = decode(kind, value)?;
                 self.of(record.conversation).shown.push(record);
+            }
+            Kind::Sibling => {
+                let record: SiblingRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.siblings.push(record);
+            }
+            Kind::Lost => {
+                let record: LostRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.lost.push(record);
             }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;

@@ -11,6 +11,7 @@
 )]
 
 mod forge;
+mod fork;
 mod guard;
 mod world;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ed25519_dalek::{Signer, SigningKey};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sheaf_crypto::{ConversationId, EpochId};
+use sheaf_crypto::{ConversationId, DeviceId, EpochId};
 use sheaf_protocol::{
     Changed, ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId,
     digest_topics, hash_record, receipt_message, topic_of_capability,
@@ -24,7 +24,7 @@ const LOG: LogId = LogId(7);
 const ROUNDS_MAX: usize = 10_000;
 
 /// What the relay keeps; a record's sequence is its place, from one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Log(pub(super) BTreeMap<TopicId, Vec<Vec<u8>>>);
 
 /// One device, its disk, and how far it was told each topic.
@@ -34,6 +34,12 @@ pub(super) struct Peer {
     number: u8,
     loads: VecDeque<(LoadId, Vec<Range>)>,
     frames: VecDeque<ClientFrame>,
+    /// What the relay shows to this device, which may be another order than others see.
+    feed: Log,
+    copied: BTreeMap<TopicId, usize>,
+    /// Records that the relay holds back from it, and those of them that have come.
+    pub(super) hidden: Vec<Vec<u8>>,
+    held: Vec<(TopicId, Vec<u8>)>,
     subscribed: BTreeMap<TopicId, u64>,
     answers: BTreeMap<CommandId, Result<Reply, CommandError>>,
     pub(super) events: Vec<Event>,
@@ -52,7 +58,7 @@ pub(super) struct State {
 
 /// Alice, Bob and Mallory share a conversation; all are honest, and all have read everything.
 pub(super) struct World {
-    pub(super) peers: [Peer; 3],
+    pub(super) peers: Vec<Peer>,
     pub(super) log: Log,
     pub(super) conversation: ConversationId,
 }
@@ -110,7 +116,12 @@ impl Log {
 
 impl Peer {
     fn open(number: u8, disk: Disk) -> Self {
-        let rng = Box::new(ChaCha20Rng::from_seed([number; 32]));
+        Self::open_as(number, disk, number)
+    }
+
+    /// Opens a disk with randomness of its own.
+    pub(super) fn open_as(number: u8, disk: Disk, seed: u8) -> Self {
+        let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
         let restored = disk.iter().filter(|(key, _)| RESTORED.contains(&key.kind));
         let rows = restored.map(|(key, value)| row(key, value)).collect();
         let replica = Replica::open(rng, NOW, [number; 32], rows).unwrap();
@@ -120,6 +131,10 @@ impl Peer {
             number,
             loads: VecDeque::new(),
             frames: VecDeque::new(),
+            feed: Log::default(),
+            copied: BTreeMap::new(),
+            hidden: Vec::new(),
+            held: Vec::new(),
             subscribed: BTreeMap::new(),
             answers: BTreeMap::new(),
             events: Vec::new(),
@@ -181,6 +196,16 @@ impl Peer {
         }
     }
 
+    pub(super) fn command(&mut self, command: Command) {
+        self.commands += 1;
+        self.handle(Input::Command(CommandId(self.commands), command));
+    }
+
+    pub(super) fn frozen(&self, conversation: &ConversationId, device: &DeviceId) -> bool {
+        let shown = self.replica.conversation(conversation).unwrap();
+        shown.frozen.contains(device)
+    }
+
     pub(super) fn link_up(&mut self) {
         self.handle(Input::LinkDown);
         self.frames.clear();
@@ -205,14 +230,17 @@ impl Peer {
                 topic,
                 after,
             } => {
-                let head = log.head(&topic);
+                let head = self.feed.head(&topic);
                 self.receive(ServerFrame::Subscribed {
                     request,
                     topic,
                     head,
                     restarted: false,
                 });
-                self.receive(log.after(topic, after.map_or(0, |cursor| cursor.sequence)));
+                self.receive(
+                    self.feed
+                        .after(topic, after.map_or(0, |cursor| cursor.sequence)),
+                );
                 let sequence = head;
                 self.receive(ServerFrame::CaughtUp { topic, sequence });
                 self.subscribed.insert(topic, head);
@@ -258,7 +286,8 @@ impl Peer {
     }
 
     /// Does one thing that is under way; `false` if there is nothing.
-    fn step(&mut self, log: &mut Log) -> bool {
+    pub(super) fn step(&mut self, log: &mut Log) -> bool {
+        self.copy(log);
         if let Some((load, ranges)) = self.loads.pop_front() {
             let rows = self.read(&ranges);
             self.handle(Input::Loaded(load, rows));
@@ -268,13 +297,45 @@ impl Peer {
             self.serve(log, frame);
             return true;
         }
-        let behind = |(topic, seen): &(&TopicId, &u64)| log.head(topic) > **seen;
+        let behind = |(topic, seen): &(&TopicId, &u64)| self.feed.head(topic) > **seen;
         let Some((&topic, &seen)) = self.subscribed.iter().find(behind) else {
             return false;
         };
-        self.subscribed.insert(topic, log.head(&topic));
-        self.receive(log.after(topic, seen));
+        self.subscribed.insert(topic, self.feed.head(&topic));
+        self.receive(self.feed.after(topic, seen));
         true
+    }
+
+    /// Takes over what the relay has, but for what it holds back from this device.
+    fn copy(&mut self, log: &Log) {
+        for (topic, records) in &log.0 {
+            let copied = self.copied.entry(*topic).or_default();
+            // A device that was taken over from another world is ahead of this one.
+            let Some(new) = records.get(*copied..) else {
+                continue;
+            };
+            for record in new {
+                if self.hidden.contains(record) {
+                    self.held.push((*topic, record.clone()));
+                } else {
+                    self.feed.push(*topic, record.clone());
+                }
+            }
+            *copied = records.len();
+        }
+    }
+
+    /// Shows what was held back, in this order of the places it came to.
+    pub(super) fn reveal(&mut self, order: impl Fn(usize) -> usize) {
+        self.hidden.clear();
+        let mut held: Vec<_> = std::mem::take(&mut self.held)
+            .into_iter()
+            .enumerate()
+            .collect();
+        held.sort_by_key(|(place, _)| order(*place));
+        for (_, (topic, record)) in held {
+            self.feed.push(topic, record);
+        }
     }
 
     fn read(&self, ranges: &[Range]) -> Vec<Row> {
@@ -303,14 +364,21 @@ impl Peer {
 
 impl World {
     pub(super) fn new() -> Self {
-        let peers = [1, 2, 3].map(|number| Peer::open(number, Disk::new()));
+        Self::of(3)
+    }
+
+    /// So many people in one conversation.
+    pub(super) fn of(people: u8) -> Self {
+        let peers = (1..=people).map(|number| Peer::open(number, Disk::new()));
+        let peers: Vec<Peer> = peers.collect();
         let conversation = ConversationId([0; 32]);
         let mut world = Self {
             peers,
             log: Log::default(),
             conversation,
         };
-        for (place, name) in ["Alice", "Bob", "Mallory"].into_iter().enumerate() {
+        let names = ["Alice", "Bob", "Mallory", "Carol", "Dave", "Erin"];
+        for (place, name) in names.into_iter().enumerate().take(world.peers.len()) {
             let create = Command::CreateAccount {
                 name: name.to_owned(),
                 device: "first".to_owned(),
@@ -318,13 +386,15 @@ impl World {
             };
             world.ask(place, create);
         }
-        for other in [BOB, MALLORY] {
+        for other in 1..world.peers.len() {
             let card = world.peers[other].replica.overview().card.unwrap();
             world.ask(ALICE, Command::AddContact { card, alias: None });
         }
         world.conversation = world.found("field");
         for (place, text) in [(ALICE, "one"), (MALLORY, "two"), (BOB, "three")] {
-            world.send(place, text);
+            if place < world.peers.len() {
+                world.send(place, text);
+            }
         }
         assert!(world.misbehaviour().is_empty(), "nobody has done anything");
         world
@@ -332,7 +402,9 @@ impl World {
 
     /// Alice with two devices, the second in Mallory's place, and Bob; one conversation of all.
     pub(super) fn with_two_devices() -> Self {
-        let peers = [1, 2, 3].map(|number| Peer::open(number, Disk::new()));
+        let peers = [1, 2, 3]
+            .map(|number| Peer::open(number, Disk::new()))
+            .into();
         let conversation = ConversationId([0; 32]);
         let mut world = Self {
             peers,
@@ -380,7 +452,7 @@ impl World {
         let user = |peer: &Peer| peer.replica.overview().user.unwrap();
         let create = Command::CreateConversation {
             name: name.to_owned(),
-            members: vec![user(&self.peers[BOB]), user(&self.peers[MALLORY])],
+            members: self.peers[1..].iter().map(user).collect(),
             segment_messages: None,
         };
         match self.ask(ALICE, create) {
@@ -437,8 +509,22 @@ impl World {
 
     /// Bob's program ends and starts again.
     pub(super) fn restart_bob(&mut self) {
-        let (number, disk) = (self.peers[BOB].number, self.peers[BOB].disk.clone());
-        self.peers[BOB] = Peer::open(number, disk);
+        self.restart(BOB);
+    }
+
+    pub(super) fn restart(&mut self, place: usize) {
+        let old = &mut self.peers[place];
+        // No two devices ever have one time: ids of messages follow the clock.
+        let now = Timestamp(old.now.0 + 10_000 + u64::from(old.number));
+        let restarts = u8::try_from((now.0 - NOW.0) / 10_000 % 12).unwrap();
+        let seed = old.number + 8 * restarts;
+        let mut peer = Peer::open_as(old.number, std::mem::take(&mut old.disk), seed);
+        peer.now = now;
+        peer.feed = std::mem::take(&mut old.feed);
+        peer.copied = std::mem::take(&mut old.copied);
+        peer.hidden = std::mem::take(&mut old.hidden);
+        peer.held = std::mem::take(&mut old.held);
+        self.peers[place] = peer;
         self.settle();
     }
 
