@@ -270,9 +270,9 @@ impl Peer {
                 });
                 for followed in topics {
                     let topic = topic_of_capability(&followed.capability);
-                    let head = log.head(&topic);
+                    let head = self.feed.head(&topic);
                     let at = followed.after.map_or(0, |cursor| cursor.sequence);
-                    self.receive(log.after(topic, at));
+                    self.receive(self.feed.after(topic, at));
                     let sequence = head;
                     self.receive(ServerFrame::CaughtUp { topic, sequence });
                     self.subscribed.insert(topic, head);
