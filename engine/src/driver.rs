@@ -3,20 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sheaf_protocol::{RelayAddress, RelayId};
+use sheaf_protocol::{RelayAddress, RelayId, ServerFrame};
 use sheaf_replica::record::{Kind, decode_token};
 use sheaf_replica::{
     Command, CommandError, CommandId, Event, Input, MessageId, Output, Replica, Reply, Timestamp,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::activity::{Activity, Life, LinkStatus};
 use crate::engine::Reading;
-use crate::link::{LinkError, LinkEvent, Target};
-use crate::links::{Links, Told};
+use crate::link::{LinkError, LinkEvent, Target, Transport};
+use crate::links::{Links, Standing, Told};
 use crate::store::{Store, Writer, Written};
 
 /// Where the answer to a command goes.
 type Answer = oneshot::Sender<Result<Reply, CommandError>>;
+
+/// Longest time without an input. What is due after days needs no alarm of its own.
+const UPKEEP: Duration = Duration::from_secs(3_600);
 
 /// Asked of the replica by a handle.
 pub(crate) enum Request {
@@ -26,10 +30,14 @@ pub(crate) enum Request {
     Query(Box<dyn FnOnce(&Replica) + Send>),
     /// Try to connect at once.
     Connect,
+    /// The network is another one.
+    Network,
+    /// What the app is doing.
+    Activity(Activity),
     /// Use these relays.
     Relays(Vec<RelayAddress>),
     /// How the links stand.
-    Links(oneshot::Sender<Vec<(RelayAddress, LinkState)>>),
+    Links(oneshot::Sender<Vec<Standing>>),
     /// Stop in order.
     Close(oneshot::Sender<Result<(), String>>),
 }
@@ -77,6 +85,8 @@ pub(crate) struct Driver {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) state: watch::Sender<LinkState>,
     pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) status: watch::Sender<LinkStatus>,
+    pub(crate) life: Life,
     pub(crate) own: Own,
 }
 
@@ -104,12 +114,12 @@ pub(crate) fn now() -> Timestamp {
 impl Driver {
     /// Runs until it is closed or every handle is gone.
     pub(crate) async fn run(mut self) {
+        self.life.used(now());
         self.drain();
         loop {
-            let alarm = self
-                .own
-                .alarm
-                .map(|at| Duration::from_millis(at.since_ms(now())));
+            let delay = |at: Timestamp| Duration::from_millis(at.since_ms(now()));
+            let doze = self.life.idle_at().map(delay);
+            let alarm = self.own.alarm.map_or(UPKEEP, delay).min(UPKEEP);
             tokio::select! {
                 biased;
                 Some((batch, result)) = self.written.recv() => {
@@ -127,12 +137,14 @@ impl Driver {
                     None => break,
                 },
                 Some((relay, event)) = self.link.recv() => self.link_event(relay, event),
-                () = sleep(alarm), if alarm.is_some() => {
+                () = tokio::time::sleep(alarm) => {
                     self.own.alarm = None;
                     self.input(Input::Elapsed);
                 }
+                () = sleep(doze), if doze.is_some() => self.life.doze(),
             }
             self.drain();
+            self.show_life();
             if self.own.closing.is_none() && self.own.closed() {
                 break;
             }
@@ -146,9 +158,22 @@ impl Driver {
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Command(command, answer) => self.command(command, answer),
+            Request::Command(command, answer) => {
+                self.life.used(now());
+                self.command(command, answer);
+            }
             Request::Query(look) => look(&self.replica),
             Request::Connect => self.links.urge(),
+            Request::Network => self.links.network_changed(),
+            Request::Activity(activity) => {
+                let before = self.life.scope();
+                self.life.set_activity(activity, now());
+                let scope = self.life.scope();
+                if scope != before {
+                    self.life.reading_anew();
+                    self.input(Input::Reading(scope));
+                }
+            }
             Request::Relays(relays) => self.relays = relays,
             Request::Links(answer) => {
                 if answer.send(self.links.all()).is_err() {
@@ -157,6 +182,7 @@ impl Driver {
             }
             Request::Close(answer) => {
                 let id = self.own.number();
+                self.life.close();
                 self.own.closing = Some((id, answer));
                 self.input(Input::Command(id, Command::Close));
             }
@@ -205,7 +231,13 @@ impl Driver {
         if !self.links.knows(&relay) {
             return;
         }
+        // While one relay is there, that another one is not changes nothing for the app.
+        if matches!(event, LinkEvent::Up { .. }) || !self.links.is_up_beside(&relay) {
+            self.life.link(&event, now());
+            self.show_life();
+        }
         match event {
+            LinkEvent::Authenticating(_) => {}
             LinkEvent::Connecting => self.links.set_state(&relay, LinkState::Connecting),
             LinkEvent::Up {
                 connection,
@@ -213,8 +245,9 @@ impl Driver {
                 exporter,
                 log,
                 frames,
+                transport,
             } => {
-                self.links.up(&relay, connection, frames);
+                self.links.up(&relay, connection, frames, transport);
                 self.input(Input::LinkUp {
                     relay,
                     exporter,
@@ -223,10 +256,13 @@ impl Driver {
             }
             LinkEvent::Frame(connection, frame) => {
                 if self.links.is_current(&relay, connection) {
+                    if let ServerFrame::Refused(refusal) = &frame {
+                        self.life.refused(refusal.retry_after_ms, now());
+                    }
                     self.input(Input::Received(relay, frame));
                 }
             }
-            LinkEvent::Down(error) => {
+            LinkEvent::Down { error, .. } => {
                 self.links.set_state(&relay, LinkState::Disconnected(error));
                 self.input(Input::LinkDown(relay));
             }
@@ -303,9 +339,30 @@ impl Driver {
     }
 
     fn notify(&mut self, event: Event) {
+        if matches!(event, Event::CaughtUp) {
+            self.life.caught_up();
+        }
         // Nobody listens: nothing is lost, views have everything.
         if self.events.send(event).is_err() {
             tracing::trace!("event without a listener");
+        }
+    }
+
+    /// Tells the link what the app is doing, and the app how the connection stands.
+    fn show_life(&mut self) {
+        self.links.set_activity(self.life.activity());
+        let state = self.life.state();
+        let mut status = self.life.status.clone();
+        status.state = state;
+        let (before, transport) = {
+            let known = self.status.borrow();
+            (known.state, known.transport)
+        };
+        let moved = before != state || transport != status.transport;
+        let transport = status.transport.map(Transport::name);
+        self.status.send_replace(status);
+        if moved {
+            self.notify(Event::LifeCycleChanged { state, transport });
         }
     }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use sheaf_protocol::{ClientFrame, RelayAddress, RelayId};
 use tokio::sync::{mpsc, watch};
 
+use crate::activity::Activity;
 use crate::driver::LinkState;
-use crate::link::{Control, LinkEvent, Target, Traffic, manage};
+use crate::link::{Control, LinkEvent, Pace, Target, Traffic, Transport, manage};
 
 /// Frames of one relay that may wait; more wait in the connection, which slows that relay down.
 const FRAMES_IN_MAX: usize = 256;
@@ -22,6 +23,14 @@ struct Slot {
     control: watch::Sender<Control>,
     connection: Option<(u64, mpsc::Sender<ClientFrame>)>,
     state: LinkState,
+    transport: Option<Transport>,
+}
+
+/// A relay to connect to, and how that stands.
+pub(crate) struct Standing {
+    pub(crate) address: RelayAddress,
+    pub(crate) state: LinkState,
+    pub(crate) transport: Option<Transport>,
 }
 
 /// All links.
@@ -29,6 +38,7 @@ pub(crate) struct Links {
     slots: BTreeMap<RelayId, Slot>,
     told: mpsc::Sender<Told>,
     traffic: Arc<Traffic>,
+    activity: Activity,
 }
 
 impl Links {
@@ -37,6 +47,7 @@ impl Links {
             slots: BTreeMap::new(),
             told,
             traffic,
+            activity: Activity::default(),
         }
     }
 
@@ -69,13 +80,17 @@ impl Links {
     }
 
     fn start(&self, address: RelayAddress) -> Slot {
-        let (control, controlled) = watch::channel(Control::default());
+        let (control, controlled) = watch::channel(Control {
+            activity: self.activity,
+            ..Control::default()
+        });
         let (events, mut heard) = mpsc::channel(FRAMES_IN_MAX);
         let (told, relay) = (self.told.clone(), address.relay);
         drop(tokio::spawn(manage(
             controlled,
             events,
             Arc::clone(&self.traffic),
+            Pace::default(),
         )));
         drop(tokio::spawn(async move {
             while let Some(event) = heard.recv().await {
@@ -89,6 +104,7 @@ impl Links {
             control,
             connection: None,
             state: LinkState::Offline,
+            transport: None,
         }
     }
 
@@ -97,6 +113,31 @@ impl Links {
         for slot in self.slots.values() {
             slot.control.send_modify(|control| control.urgency += 1);
         }
+    }
+
+    /// The network is another one.
+    pub(crate) fn network_changed(&self) {
+        for slot in self.slots.values() {
+            slot.control.send_modify(|control| control.network += 1);
+        }
+    }
+
+    /// Tells every link what the app is doing.
+    pub(crate) fn set_activity(&mut self, activity: Activity) {
+        self.activity = activity;
+        for slot in self.slots.values() {
+            slot.control.send_if_modified(|control| {
+                let changed = control.activity != activity;
+                control.activity = activity;
+                changed
+            });
+        }
+    }
+
+    /// Whether another relay than this one is connected.
+    pub(crate) fn is_up_beside(&self, relay: &RelayId) -> bool {
+        let mut slots = self.slots.iter();
+        slots.any(|(known, slot)| known != relay && slot.connection.is_some())
     }
 
     /// Whether a relay is one of those to connect to.
@@ -108,15 +149,23 @@ impl Links {
         if let Some(slot) = self.slots.get_mut(relay) {
             if !matches!(state, LinkState::Synchronizing) {
                 slot.connection = None;
+                slot.transport = None;
             }
             slot.state = state;
         }
     }
 
-    pub(crate) fn up(&mut self, relay: &RelayId, number: u64, frames: mpsc::Sender<ClientFrame>) {
+    pub(crate) fn up(
+        &mut self,
+        relay: &RelayId,
+        number: u64,
+        frames: mpsc::Sender<ClientFrame>,
+        transport: Transport,
+    ) {
         if let Some(slot) = self.slots.get_mut(relay) {
             slot.connection = Some((number, frames));
             slot.state = LinkState::Synchronizing;
+            slot.transport = Some(transport);
         }
     }
 
@@ -160,10 +209,13 @@ impl Links {
     }
 
     /// Relays to connect to, and how each stands.
-    pub(crate) fn all(&self) -> Vec<(RelayAddress, LinkState)> {
+    pub(crate) fn all(&self) -> Vec<Standing> {
         let slots = self.slots.values();
-        slots
-            .map(|slot| (slot.address.clone(), slot.state.clone()))
-            .collect()
+        let standing = slots.map(|slot| Standing {
+            address: slot.address.clone(),
+            state: slot.state.clone(),
+            transport: slot.transport,
+        });
+        standing.collect()
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::driver::{LinkState, Request};
 use crate::engine::{Engine, EngineError};
+use crate::link::Transport;
 
 /// How often it is looked whether a relay has everything.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -21,6 +22,8 @@ pub struct RelayStatus {
     pub address: RelayAddress,
     /// How the connection to it stands.
     pub state: LinkState,
+    /// What carries the connection, while there is one.
+    pub transport: Option<Transport>,
     /// When it last said hello to this device; `None` if it never did.
     pub hello: Option<Timestamp>,
     /// Records on their way to it.
@@ -68,14 +71,15 @@ impl Engine {
         self.ask(Request::Links(answer)).await?;
         let links = answered.await.map_err(|_| EngineError::Closed)?;
         let known = self.query(Replica::relays).await?;
-        let statuses = links.into_iter().map(|(address, state)| {
-            let known = known.iter().find(|known| known.relay == address.relay);
+        let statuses = links.into_iter().map(|link| {
+            let known = known.iter().find(|known| known.relay == link.address.relay);
             RelayStatus {
-                state,
+                state: link.state,
+                transport: link.transport,
                 hello: known.and_then(|known| known.hello),
                 pending: known.map_or(0, |known| known.pending),
                 behind: known.map_or(0, |known| known.behind),
-                address,
+                address: link.address,
             }
         });
         Ok(statuses

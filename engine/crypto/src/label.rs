@@ -16,6 +16,8 @@ pub(crate) mod hash {
     pub(crate) const LINK_TRANSCRIPT: &[u8] = b"sheaf1/link-transcript";
     pub(crate) const INBOX_BODY: &[u8] = b"sheaf1/inbox-body";
     pub(crate) const INBOX_MESSAGE: &[u8] = b"sheaf1/inbox-whole";
+    pub(crate) const VAULT_BODY: &[u8] = b"sheaf1/vault-body";
+    pub(crate) const VAULT_WHOLE: &[u8] = b"sheaf1/vault-whole";
 }
 
 /// Labels in front of what Ed25519 signs.
@@ -29,6 +31,7 @@ pub(crate) mod signature {
     pub(crate) const OPERATION: &[u8] = b"sheaf1/op-sig";
     pub(crate) const ENVELOPE: &[u8] = b"sheaf1/env-sig";
     pub(crate) const INBOX: &[u8] = b"sheaf1/inbox-sig";
+    pub(crate) const VAULT: &[u8] = b"sheaf1/vault-sig";
 }
 
 /// The `info` of HKDF.
@@ -64,6 +67,7 @@ pub(crate) mod hpke {
     pub(crate) const FORWARD: &[u8] = b"sheaf1/forward";
     pub(crate) const INBOX: &[u8] = b"sheaf1/inbox";
     pub(crate) const LINK: &[u8] = b"sheaf1/link";
+    pub(crate) const VAULT: &[u8] = b"sheaf1/vault";
 }
 
 /// Contexts of HPKE's `export`.

@@ -6,6 +6,8 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+#[path = "vectors/account_vault.rs"]
+mod account_vault;
 #[path = "vectors/cast.rs"]
 mod cast;
 #[path = "vectors/operations.rs"]

@@ -21,6 +21,10 @@ impl Agenda {
         }
     }
 
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.0.first().map(|(time, _)| *time)
+    }
+
     /// Conversations whose time has come, taken out; waits for the next.
     pub(crate) fn due(&mut self, now: Timestamp, stage: &mut Stage) -> BTreeSet<ConversationId> {
         let mut due = BTreeSet::new();

@@ -4,6 +4,7 @@ use sheaf_crypto::{ConversationId, DeviceId, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
 use crate::time::Timestamp;
+use crate::vault::{VaultRecovery, VaultSetting};
 
 /// Number of a command, chosen by the driver; the completion names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,25 @@ pub enum Command {
         /// This device's name.
         device: String,
     },
+    /// The same with nothing but the phrase: from the vault on the relay. It is answered when the
+    /// vault's topic was read to its end.
+    RecoverFromVault {
+        /// The recovery phrase.
+        phrase: RecoveryWords,
+        /// This device's name.
+        device: String,
+    },
+    /// Give up a recovery that waits for the relay.
+    CancelRecovery,
+    /// Keep a vault of the account on the relay, or empty it and keep none.
+    SetVault {
+        /// Which.
+        setting: VaultSetting,
+        /// The phrase in force, where this device does not have the vault's key yet.
+        phrase: Option<RecoveryWords>,
+    },
+    /// Write the vault now if something changed since the last one.
+    PublishVault,
     /// Take every freeze of a device back by the phrase, where no device is senior enough.
     ThawByPhrase {
         /// The phrase in force.
@@ -177,6 +197,18 @@ pub enum Command {
         /// Compare the documents too, by the Automerge sync protocol.
         full: bool,
     },
+    /// Put together what a device lacks of a conversation, sealed to it, for a file.
+    Export {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// Take in what another device put together for this one.
+    ImportBundle {
+        /// The records, in their order.
+        records: Vec<Vec<u8>>,
+    },
     /// Acknowledge at once what was seen, instead of a while later.
     Acknowledge,
     /// Send one message.
@@ -219,6 +251,8 @@ pub enum DeviceChange {
     Revoke,
     /// It is the primary one.
     Primary,
+    /// It is not to be primary until a handover names it again: this very device only.
+    Decline,
 }
 
 /// One message of an import. A reply names the place of its target in the same import.
@@ -253,6 +287,8 @@ pub enum Reply {
         /// This device.
         device: DeviceId,
     },
+    /// This device belongs to an account again, with what the vault held.
+    RecoveredFromVault(VaultRecovery),
     /// The recovery phrase was replaced by this one, shown once and kept nowhere.
     RecoveryRotated(RecoveryWords),
     /// A contact was added.
@@ -284,6 +320,15 @@ pub enum Reply {
     Sent(Vec<MessageId>),
     /// Which devices were asked, by conversation.
     Resyncing(Vec<(ConversationId, DeviceId)>),
+    /// Records for a file that only one device can read.
+    Exported(Vec<Vec<u8>>),
+    /// How many messages to this device a file held, and why others of its records were refused.
+    Imported {
+        /// Messages that were taken in.
+        taken: u64,
+        /// Why records were refused; the first few.
+        refused: Vec<String>,
+    },
 }
 
 /// Twenty-four words that give total power over an account. Wiped from memory when dropped; the
@@ -331,6 +376,9 @@ pub enum CommandError {
     /// The words are no recovery phrase, or not this account's.
     #[error("the recovery phrase does not fit: {0}")]
     BadPhrase(String),
+    /// There is no vault to go on with, or no key to write one.
+    #[error("no vault: {0}")]
+    NoVault(String),
     /// The device is not one's own.
     #[error("this is not a device of your account")]
     UnknownDevice,
@@ -417,6 +465,10 @@ pub struct DeviceInfo {
     pub primary: bool,
     /// When something it wrote was last seen; `None` if never.
     pub last_seen: Option<Timestamp>,
+    /// Name of the device that froze it, while it is frozen.
+    pub frozen_by: Option<String>,
+    /// It does not want to be primary.
+    pub declined: bool,
 }
 
 /// How a device of one's own stands.
@@ -474,6 +526,10 @@ pub struct ConversationInfo {
     pub writing: Option<sheaf_crypto::EpochId>,
     /// Valid operations without effect, each with the removal that voids it.
     pub void: Vec<(sheaf_crypto::OperationId, sheaf_crypto::OperationId)>,
+    /// Devices that receive no new secret, by a freeze or by a proof that they forked their chain.
+    pub frozen: Vec<DeviceId>,
+    /// Places where a device put two items, and what stands there.
+    pub forks: Vec<crate::conversation::ForkInfo>,
     /// This device takes part: its user is a member, and it is neither detached nor frozen.
     pub takes_part: bool,
     /// Topics of the epochs whose secret is held here.

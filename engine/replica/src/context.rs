@@ -7,6 +7,7 @@ use sheaf_crypto::RunId;
 use crate::account::{Account, Contacts};
 use crate::agenda::Agenda;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::Topics;
@@ -18,6 +19,7 @@ pub(crate) struct Context<'a> {
     pub(crate) stage: &'a mut Stage,
     pub(crate) account: &'a Account,
     pub(crate) contacts: &'a Contacts,
+    pub(crate) peers: &'a mut Peers,
     /// The run that this process writes under.
     pub(crate) run: RunId,
     pub(crate) outbox: &'a mut Outbox,

@@ -5,16 +5,24 @@
 
 mod control;
 mod exchange;
+mod export;
+mod fork;
 mod found;
 mod frontier;
+mod guard;
 mod inbound;
 mod members;
 mod merge;
+mod noted;
 mod offered;
 mod outbound;
 mod parked;
+mod placed;
+mod report;
 mod restore;
 mod segments;
+mod shown;
+mod vault;
 mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,9 +42,10 @@ use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
 use crate::topic::Origin;
 
-pub(crate) use control::recipients_of;
 pub(crate) use exchange::{Answer, Ask};
+pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};
+pub(crate) use members::recipients_of;
 pub(crate) use restore::Restored;
 
 use parked::Parked;
@@ -72,8 +81,8 @@ enum Work {
     Retry,
     /// A secret that cannot be opened here, and the operation that should hold it.
     Complain(EpochId, OperationId),
-    /// Another device's question; it is the last word.
-    Answer(DeviceId, Ask, bool),
+    /// A device's question, and where the answer goes.
+    Answer(DeviceId, Ask, exchange::Way),
     /// Ask devices, once the given segments have said what they hold.
     Resync(Vec<DeviceId>, Vec<u32>, Vec<(u32, Vec<u8>)>),
     /// Ask a device for more.
@@ -82,6 +91,10 @@ enum Work {
     Offer(RelayId),
     /// Something that was kept back and counts now: chain index and sequence.
     Release((u32, u64)),
+    /// What stands of forked chains is to be judged again.
+    Forks,
+    /// Messages of this device that a fork took away are to be written again.
+    Again,
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -119,8 +132,14 @@ pub(crate) struct Conversation {
     frontiers: frontier::Frontiers,
     exchange: exchange::Exchange,
     offered: offered::Offered,
+    export: export::Export,
+    forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
+    /// Operations without effect, each with the removal that voids it, as they were noted.
+    void: BTreeMap<OperationId, OperationId>,
+    /// What each device has shown to know.
+    shown: shown::Shown,
     /// The next item vouches for something that a removal would drop.
     vouch_due: bool,
     arrivals: u64,
@@ -148,7 +167,11 @@ impl Conversation {
             frontiers: frontier::Frontiers::default(),
             exchange: exchange::Exchange::default(),
             offered: offered::Offered::default(),
+            export: export::Export::default(),
+            forks: fork::Forks::default(),
             asked: BTreeSet::new(),
+            void: BTreeMap::new(),
+            shown: shown::Shown::new(),
             vouch_due: false,
             arrivals: 0,
             clock: HybridTime::default(),
@@ -171,7 +194,7 @@ impl Conversation {
     /// Works until there is nothing to do or a document has to be read first.
     pub(crate) fn run(&mut self, context: &mut Context<'_>) {
         while !self.segments.is_loading() {
-            let Some(work) = self.work.pop_front() else {
+            let Some(work) = self.work.pop_front().or_else(|| self.forks.next()) else {
                 break;
             };
             let unfinished = match work {
@@ -182,7 +205,7 @@ impl Conversation {
                     self.complain(epoch, operation, context);
                     None
                 }
-                Work::Answer(to, ask, last) => self.answer(to, ask, last, context),
+                Work::Answer(to, ask, way) => self.answer(to, ask, way, context),
                 Work::Resync(of, segments, messages) => {
                     self.resync_with(of, segments, messages, context)
                 }
@@ -197,6 +220,11 @@ impl Conversation {
                     None
                 }
                 Work::Release(place) => self.read_withheld(place, context),
+                Work::Forks => {
+                    self.read_forks(context);
+                    None
+                }
+                Work::Again => self.again(context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -285,6 +313,8 @@ impl Conversation {
                 Choice::Rekey => None,
             },
             void: self.control.void(),
+            frozen: view.frozen.iter().copied().collect(),
+            forks: self.forks.info(),
             takes_part: view.live().any(|(known, _)| *known == device),
             topics: self
                 .epochs

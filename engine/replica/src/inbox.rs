@@ -12,13 +12,15 @@ use sheaf_crypto::{
 use crate::account::Account;
 use crate::conversation::{Answer, Ask, Invite};
 use crate::limits;
+use crate::time::Timestamp;
+use crate::vault::{VaultKey, VaultSetting};
 
 /// Version byte of a body.
 const VERSION: u8 = 1;
 
 /// What an inbox message says.
 #[expect(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum InboxBody {
     /// The sender added this device to a conversation.
     Invite {
@@ -38,6 +40,15 @@ pub(crate) enum InboxBody {
     Ask(Ask),
     /// What the asking device lacks.
     Answer(Answer),
+    /// What another device of the same user knows of the account vault.
+    Vault {
+        /// Keys of its topics.
+        keys: Vec<VaultKey>,
+        /// Whether it is kept.
+        setting: VaultSetting,
+        /// When that was decided.
+        decided: Timestamp,
+    },
 }
 
 /// Bytes that are no inbox body.
@@ -65,7 +76,7 @@ impl InboxBody {
         match self {
             Self::Ask(ask) => Some(&ask.conversation),
             Self::Answer(answer) => Some(&answer.conversation),
-            Self::Invite { .. } | Self::Own { .. } => None,
+            Self::Invite { .. } | Self::Own { .. } | Self::Vault { .. } => None,
         }
     }
 
@@ -73,7 +84,7 @@ impl InboxBody {
     pub(crate) fn card(&self) -> Option<&Card> {
         match self {
             Self::Invite { card, .. } => Some(card),
-            Self::Own { .. } | Self::Ask(_) | Self::Answer(_) => None,
+            Self::Own { .. } | Self::Ask(_) | Self::Answer(_) | Self::Vault { .. } => None,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sheaf_crypto::{ConversationId, inbox_capability};
 use sheaf_protocol::{
-    Class, ClientFrame, RecordHash, Refusal, RelayId, RequestId, TopicId, hash_record,
+    Class, ClientFrame, ErrorCode, RecordHash, Refusal, RelayId, RequestId, TopicId, hash_record,
 };
 
 use crate::document::MessageId;
@@ -86,6 +86,7 @@ pub(crate) struct Outbox {
     owed_inbox: BTreeSet<u64>,
     per_conversation: BTreeMap<ConversationId, usize>,
     held: bool,
+    next_try: Option<Timestamp>,
 }
 
 impl Outbox {
@@ -200,6 +201,7 @@ impl Outbox {
 
     /// Sends what may be sent.
     pub(crate) fn pump(&mut self, topics: &mut Topics, now: Timestamp, stage: &mut Stage) {
+        self.next_try = None;
         for (relay, lane) in &mut self.lanes {
             for number in lane.due(now) {
                 let Some(entry) = self.entries.get(&number) else {
@@ -221,9 +223,28 @@ impl Outbox {
                 };
                 stage.transmit(*relay, frame);
             }
-            if let Some(soonest) = lane.soonest(now) {
-                stage.wait(soonest);
+            let soonest = lane.soonest(now);
+            self.next_try = self.next_try.into_iter().chain(soonest).min();
+        }
+    }
+
+    /// When a refused record is to be tried again.
+    pub(crate) fn next_try(&self) -> Option<Timestamp> {
+        self.next_try
+    }
+
+    /// Takes back what is on its way to a topic, in flight or not: something newer replaces it.
+    pub(crate) fn withdraw(&mut self, topic: &TopicId, stage: &mut Stage) {
+        let entries = self.entries.iter();
+        let of_topic = entries.filter(|(_, entry)| entry.topic == *topic);
+        let numbers: Vec<u64> = of_topic.map(|(number, _)| *number).collect();
+        for number in numbers {
+            let entry = self.entries.get(&number);
+            if entry.is_some_and(|entry| !entry.settled) {
+                self.unsettled = self.unsettled.saturating_sub(1);
+                stage.write(number_write(number));
             }
+            self.remove(number, stage);
         }
     }
 
@@ -332,6 +353,14 @@ impl Outbox {
             return;
         };
         if let Some(lane) = self.lanes.get_mut(relay) {
+            let whole_relay = matches!(
+                refusal.code,
+                ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Draining
+            );
+            if whole_relay && refusal.retry_after_ms > 0 {
+                let asked = u64::from(refusal.retry_after_ms).min(limits::RETRY_AFTER_MS_MAX);
+                lane.shut_until = lane.shut_until.max(now.after_ms(asked));
+            }
             lane.refused(number, refusal.retry_after_ms, now);
         }
     }

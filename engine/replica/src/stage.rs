@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::audit::{Audit, AuditHead};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::io::{BatchId, Event, LoadId, Output};
-use crate::misbehaviour::{Act, Misbehaviour, Suspect};
-use crate::record::{Key, Range, Write};
+use crate::misbehaviour::{Act, Misbehaviour, Offence, Suspect};
+use crate::record::{Key, Kind, Range, Write};
 use crate::time::Timestamp;
 use crate::user::Devices;
-use sheaf_crypto::ConversationId;
+use sheaf_crypto::{ConversationId, DeviceId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId};
 
 /// A place within the present input.
@@ -20,6 +20,7 @@ use sheaf_protocol::{ClientFrame, RelayId};
 pub(crate) struct Mark {
     writes: usize,
     effects: usize,
+    audit: AuditHead,
 }
 
 /// Collects writes and effects, and lets effects go in order.
@@ -37,6 +38,12 @@ pub(crate) struct Stage {
     learned: Vec<Devices>,
     /// Writes of which only the last of an input counts.
     last: BTreeMap<Key, Option<Vec<u8>>>,
+    /// What devices did that nobody should.
+    offences: Vec<(DeviceId, Offence)>,
+    /// Messages just written that came, by author.
+    heard: Vec<(UserId, DeviceId, u64)>,
+    /// Devices taken out of a conversation, and the messages that were here then.
+    taken_out: Vec<(DeviceId, ConversationId, u64)>,
 }
 
 impl Stage {
@@ -47,6 +54,10 @@ impl Stage {
     /// Writes what may change several times within one input: only the last value is written.
     pub(crate) fn write_last(&mut self, write: Write) {
         self.last.insert(write.key, write.value);
+    }
+
+    pub(crate) fn writes(&mut self, writes: impl IntoIterator<Item = Write>) {
+        self.writes.extend(writes);
     }
 
     pub(crate) fn transmit(&mut self, relay: RelayId, frame: ClientFrame) {
@@ -62,6 +73,19 @@ impl Stage {
     }
 
     pub(crate) fn report(&mut self, by: Suspect, act: Act, conversation: Option<ConversationId>) {
+        if let (Suspect::Device(device), Some(offence)) = (by, Offence::of(&act)) {
+            self.offences.push((device, offence));
+        }
+        self.report_only(by, act, conversation);
+    }
+
+    /// Reports what is not the suspect's own doing, or may not be.
+    pub(crate) fn report_only(
+        &mut self,
+        by: Suspect,
+        act: Act,
+        conversation: Option<ConversationId>,
+    ) {
         self.audit(act.to_string(), by.to_string(), conversation);
         self.notify(Event::Misbehaved(Misbehaviour {
             by,
@@ -88,6 +112,34 @@ impl Stage {
     ) {
         let writes = self.audit.add(self.now, what, who, conversation);
         self.writes.extend(writes);
+    }
+
+    /// Adds to the audit log what happens once.
+    pub(crate) fn note(&mut self, what: String, who: String, conversation: Option<ConversationId>) {
+        let writes = self.audit.append(self.now, what, who, conversation);
+        self.writes.extend(writes);
+    }
+
+    pub(crate) fn take_offences(&mut self) -> Vec<(DeviceId, Offence)> {
+        std::mem::take(&mut self.offences)
+    }
+
+    /// Messages just written came from a device.
+    pub(crate) fn hear(&mut self, user: UserId, device: DeviceId, messages: u64) {
+        self.heard.push((user, device, messages));
+    }
+
+    pub(crate) fn take_heard(&mut self) -> Vec<(UserId, DeviceId, u64)> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// A device was taken out of a conversation of so many messages.
+    pub(crate) fn take_out(&mut self, device: DeviceId, id: ConversationId, messages: u64) {
+        self.taken_out.push((device, id, messages));
+    }
+
+    pub(crate) fn take_taken_out(&mut self) -> Vec<(DeviceId, ConversationId, u64)> {
+        std::mem::take(&mut self.taken_out)
     }
 
     pub(crate) fn learn(&mut self, devices: Devices) {
@@ -170,11 +222,22 @@ impl Stage {
         self.ready.pop_front()
     }
 
+    /// Something that the account vault holds is written in the present input.
+    pub(crate) fn touches_vault(&self) -> bool {
+        self.writes.iter().any(|write| {
+            matches!(
+                write.key.kind,
+                Kind::Account | Kind::Contact | Kind::Operation | Kind::Epoch
+            )
+        })
+    }
+
     /// A place to go back to within the present input.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             writes: self.writes.len(),
             effects: self.effects.len(),
+            audit: self.audit.head(),
         }
     }
 
@@ -182,5 +245,6 @@ impl Stage {
     pub(crate) fn take_back(&mut self, mark: Mark) {
         self.writes.truncate(mark.writes);
         self.effects.truncate(mark.effects);
+        self.audit.restore(mark.audit);
     }
 }

@@ -1,8 +1,11 @@
 //! Topics that this device follows, and how far it has read each of them at each relay.
 
 mod capability;
+mod follow;
 mod heard;
+mod link;
 mod reading;
+mod repair;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +14,11 @@ use sheaf_protocol::{
     ClientFrame, Cursor, Delivery, LogId, RecordHash, RelayId, RequestId, TopicId,
 };
 
+use crate::io::Scope;
 use crate::limits;
-use crate::record::{CursorRecord, Kind, Write};
+use crate::record::{CursorRecord, Write};
 use crate::stage::Stage;
+use crate::time::Timestamp;
 use heard::Window;
 use reading::{Advance, Reading};
 
@@ -45,9 +50,20 @@ pub(crate) struct Connection {
 pub(crate) struct Topics {
     topics: BTreeMap<TopicId, Topic>,
     connections: BTreeMap<RelayId, Connection>,
+    /// Topics of requests about many, with the cursors that were named.
+    following: BTreeMap<RequestId, (RelayId, Vec<follow::Named>)>,
+    scope: Scope,
+    /// Topics that are written to and not read.
+    granted: BTreeMap<TopicId, Capability>,
+    /// When the next topic is to be subscribed again.
+    next_repair: Option<Timestamp>,
     requests: u64,
     heard: Window,
 }
+
+/// A delivery that does not fit the subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadDelivery;
 
 /// Where records come from.
 #[derive(Debug, Clone, Copy)]
@@ -163,65 +179,13 @@ impl Topics {
     }
 
     pub(crate) fn capability(&self, topic: &TopicId) -> Option<Capability> {
-        self.topics.get(topic).map(|known| known.capability.clone())
+        let followed = self.topics.get(topic).map(|known| &known.capability);
+        followed.or_else(|| self.granted.get(topic)).cloned()
     }
 
-    /// Gives `true` if cursors of before there were several relays are this relay's.
-    pub(crate) fn link_up(
-        &mut self,
-        relay: RelayId,
-        connection: Connection,
-        stage: &mut Stage,
-    ) -> bool {
-        self.link_down(&relay);
-        let claimed = self.claim(relay, connection.log, stage);
-        for topic in self.topics.values_mut() {
-            if let Some(reading) = topic.readings.get_mut(&relay) {
-                reading.expect_log(connection.log);
-            }
-        }
-        self.connections.insert(relay, connection);
-        self.subscribe_ready(stage);
-        claimed
-    }
-
-    fn claim(&mut self, relay: RelayId, log: LogId, stage: &mut Stage) -> bool {
-        let mut claimed = false;
-        for (id, topic) in &mut self.topics {
-            let unclaimed = topic.unclaimed.filter(|(cursor, _)| cursor.log == log);
-            let Some((cursor, caught_up)) = unclaimed else {
-                continue;
-            };
-            claimed = true;
-            topic.unclaimed = None;
-            let reading = topic.readings.entry(relay).or_default();
-            reading.cursor = Some(cursor);
-            reading.taken = Some(cursor);
-            reading.caught_up = caught_up;
-            reading.highest = cursor.sequence;
-            stage.write(Write::delete(Kind::Cursor, &id.0, &[]));
-            stage.write(cursor_write(*id, relay, reading, cursor));
-        }
-        claimed
-    }
-
-    pub(crate) fn link_down(&mut self, relay: &RelayId) {
-        self.connections.remove(relay);
-        for topic in self.topics.values_mut() {
-            if let Some(reading) = topic.readings.get_mut(relay) {
-                reading.stop();
-                reading.paused = false;
-            }
-        }
-    }
-
-    /// Nothing of a relay is remembered any more.
-    pub(crate) fn forget_relay(&mut self, relay: &RelayId, stage: &mut Stage) {
-        for (id, topic) in &mut self.topics {
-            if topic.readings.remove(relay).is_some() {
-                stage.write(Write::delete(Kind::Cursor, &id.0, &relay.0));
-            }
-        }
+    /// Lets records go to a topic that is not read here.
+    pub(crate) fn grant(&mut self, topic: TopicId, capability: Capability) {
+        self.granted.insert(topic, capability);
     }
 
     /// Stops reading a topic and goes back to a cursor: there is no room for what waits.
@@ -265,14 +229,13 @@ impl Topics {
         for relay in relays {
             let ready = self.topics.iter().filter(|(_, topic)| {
                 let reading = topic.readings.get(&relay);
-                let idle = reading.is_none_or(|reading| !reading.subscribed && !reading.paused);
+                let idle = reading.is_none_or(Reading::is_idle);
                 let known = reading.is_some_and(|reading| reading.caught_up);
                 idle && (known || self.read(&relay, &topic.after))
             });
             let ready: Vec<TopicId> = ready.map(|(id, _)| *id).collect();
-            for id in ready {
-                self.subscribe(relay, id, stage);
-            }
+            let ready = self.within_scope(ready);
+            self.subscribe_all(relay, &ready, stage);
         }
     }
 
@@ -290,10 +253,7 @@ impl Topics {
         let request = self.request();
         if let Some(topic) = self.topics.get_mut(&id) {
             let reading = topic.readings.entry(relay).or_default();
-            reading.subscribed = true;
-            reading.subscription = request.0;
-            reading.live = false;
-            reading.expected = reading.highest;
+            reading.begin(request);
             let frame = ClientFrame::Subscribe {
                 request,
                 topic: id,
@@ -347,7 +307,7 @@ impl Topics {
         previous: u64,
         records: Vec<Delivery>,
         stage: &mut Stage,
-    ) -> Result<Option<Batch>, ()> {
+    ) -> Result<Option<Batch>, BadDelivery> {
         let Some(log) = self.connections.get(&relay).map(|known| known.log) else {
             return Ok(None);
         };
@@ -356,12 +316,15 @@ impl Topics {
         }
         let rising = records.is_sorted_by(|a, b| a.sequence < b.sequence);
         let first = records.first().map_or(0, |delivery| delivery.sequence);
-        let reading = self.reading(&relay, id).filter(|known| known.subscribed);
-        let Some(reading) = reading else {
-            return Err(());
+        let Some(reading) = self.reading(&relay, id) else {
+            return Err(BadDelivery);
         };
-        if !rising || first <= previous && !records.is_empty() {
-            return Err(());
+        // What was under way when this device unsubscribed is no fault of the relay's.
+        if reading.paused || reading.faults.waits() {
+            return Ok(None);
+        }
+        if !rising || !reading.subscribed || first <= previous && !records.is_empty() {
+            return Err(BadDelivery);
         }
         if previous > reading.at() {
             if reading.keep_early(previous, records) > limits::EARLY_RECORDS_MAX {
@@ -444,30 +407,6 @@ impl Topics {
         Some(cursor_write(origin.topic, origin.relay, reading, cursor))
     }
 
-    /// Every topic was read to its end at every relay that there is a connection to.
-    pub(crate) fn all_live(&self) -> bool {
-        let live = |topic: &Topic| self.connected().all(|relay| topic.is_live(&relay));
-        self.is_connected() && self.topics.values().all(live)
-    }
-
-    /// All topics of one conversation were read to their end at every relay that there is a
-    /// connection to.
-    pub(crate) fn conversation_live(&self, conversation: &ConversationId) -> bool {
-        let live = |relay: RelayId| self.live_at(conversation, &relay);
-        self.is_connected() && self.connected().all(live)
-    }
-
-    /// The same at one relay at least: a relay that is slow holds nothing up.
-    pub(crate) fn conversation_live_somewhere(&self, conversation: &ConversationId) -> bool {
-        self.connected()
-            .any(|relay| self.live_at(conversation, &relay))
-    }
-
-    fn live_at(&self, conversation: &ConversationId, relay: &RelayId) -> bool {
-        let mut topics = self.topics.values();
-        topics.all(|topic| !topic.is_of(conversation) || topic.is_live(relay))
-    }
-
     /// Forgets the topics of a conversation that did not come about.
     pub(crate) fn forget_conversation(&mut self, conversation: &ConversationId) {
         self.topics.retain(|_, topic| !topic.is_of(conversation));
@@ -477,6 +416,10 @@ impl Topics {
 impl Topic {
     fn is_of(&self, conversation: &ConversationId) -> bool {
         matches!(self.owner, Owner::Epoch(owner, _) if owner == *conversation)
+    }
+
+    fn was_caught_up(&self) -> bool {
+        self.readings.values().any(|reading| reading.caught_up)
     }
 
     fn is_live(&self, relay: &RelayId) -> bool {

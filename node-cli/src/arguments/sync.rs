@@ -1,5 +1,7 @@
 //! `sheaf sync`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 /// `sheaf sync`.
@@ -19,6 +21,22 @@ pub(crate) enum SyncVerb {
         /// Give up after so many seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
         timeout: f64,
+    },
+    /// Write what a device lacks to a file that only it can read
+    Export {
+        /// The file
+        file: PathBuf,
+        /// The device that it is for: one of theirs or yours
+        #[arg(long, value_name = "DEVICE")]
+        device: String,
+        /// Only this conversation (may be repeated) [default: all that the device takes part in]
+        #[arg(long, value_name = "CONVERSATION")]
+        conversation: Vec<String>,
+    },
+    /// Take in a file that another device wrote for this one
+    Import {
+        /// The file
+        file: PathBuf,
     },
     /// Ask other devices what they have; fetch what is missing here, send what is missing there
     Resync {

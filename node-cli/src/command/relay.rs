@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use sheaf_engine::{Engine, LinkState, RelayStatus};
+use sheaf_engine::{Engine, LinkState, RelayStatus, Transport};
 use sheaf_protocol::RelayAddress;
 
 use crate::exit::{Code, Failure};
@@ -46,7 +46,7 @@ impl OneRelay {
             relay: status.address.relay.to_string(),
             state,
             reason,
-            transport: (state == "connected").then_some("quic"),
+            transport: status.transport.map(Transport::name),
             last_hello: status.hello.map(|time| rfc3339(time.0)),
             pending: status.pending,
             behind: status.behind,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::ConversationInfo;
+use sheaf_engine::{ConversationInfo, Transport};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -21,6 +21,10 @@ struct Status {
     device_name: String,
     relays: Vec<String>,
     connection: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tried_again: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     pending: u64,
@@ -90,6 +94,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
                 Err(error) => ("unreachable", Some(error.to_string())),
             },
         };
+        let link = engine.link_status();
         let overview = engine.overview().await?;
         let (Some(user), Some(device)) = (overview.user, overview.device) else {
             return Err(super::device::no_account());
@@ -112,6 +117,8 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             device_name: overview.device_name,
             relays: relays.iter().map(ToString::to_string).collect(),
             connection,
+            transport: link.transport.map(Transport::name),
+            tried_again: link.retry_at.map(|at| rfc3339(at.0)),
             reason,
             pending: overview.pending,
             parked: overview.parked,
@@ -167,8 +174,13 @@ fn text(status: &Status) -> String {
         [] => "none".to_owned(),
         relays => relays.join(" "),
     };
+    let over = status.transport.map(|name| format!(" over {name}"));
+    let again = status
+        .tried_again
+        .as_deref()
+        .map(|at| format!("; tried again at {at}"));
     format!(
-        "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}\n\
+        "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}{}{}\n\
          pending     {}\nparked      {}\nlast sync   {}\n\n{}",
         harmless(&status.name),
         status.user,
@@ -176,7 +188,9 @@ fn text(status: &Status) -> String {
         status.device,
         relays,
         status.connection,
+        over.unwrap_or_default(),
         reason.unwrap_or_default(),
+        again.unwrap_or_default(),
         status.pending,
         status.parked,
         status.last_sync.as_deref().unwrap_or("never"),

@@ -68,7 +68,11 @@ pub(super) async fn restore(settings: &Settings, file: PathBuf) -> Result<(), Fa
     let store = builder(settings, Purpose::Open)?;
     settings.home.create()?;
     let restored = store.restore(file).await?;
-    settings.home.relays(&settings.relays)?;
+    // The home of the backup remembered its relays beside the store; the account names them as well.
+    match settings.relays.is_empty() {
+        true => settings.home.relays(&restored.relays)?,
+        false => settings.home.relays(&settings.relays)?,
+    };
     settings.printer.say(
         "run `sheaf sync now` before anything else: what was sent after the backup is at the relay. \
          The device that the backup is of must not write any more.",

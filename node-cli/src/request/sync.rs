@@ -1,5 +1,6 @@
 //! What `sheaf sync` is asked to do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::seconds;
@@ -15,6 +16,14 @@ pub(crate) enum SyncRequest {
     Barrier {
         everywhere: bool,
         timeout: Duration,
+    },
+    Export {
+        file: PathBuf,
+        device: String,
+        conversations: Vec<String>,
+    },
+    Import {
+        file: PathBuf,
     },
     Resync {
         conversations: Vec<String>,
@@ -38,6 +47,16 @@ pub(super) fn sync(verb: SyncVerb) -> Result<SyncRequest, Failure> {
             everywhere,
             timeout: seconds("--timeout", timeout)?,
         },
+        SyncVerb::Export {
+            file,
+            device,
+            conversation,
+        } => SyncRequest::Export {
+            file,
+            device,
+            conversations: conversation,
+        },
+        SyncVerb::Import { file } => SyncRequest::Import { file },
         SyncVerb::Resync {
             conversation,
             device,

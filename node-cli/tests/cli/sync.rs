@@ -91,3 +91,94 @@ fn resync_asks_the_others_and_says_what_was_missing() {
         .fails(&["sync", "resync", "--device", "fridge"], 1);
     assert!(unknown.contains("fridge"), "{unknown}");
 }
+
+#[test]
+fn a_file_brings_what_no_network_does() {
+    let people = People::meet();
+    people.exchange();
+    // From here on the laptop and the desk have no relay to meet at.
+    let nowhere = "sheaf://127.0.0.1:9/#";
+    assert!(!people.relay().starts_with(nowhere));
+    for text in ["by hand", "across the yard"] {
+        people
+            .laptop
+            .ok(&["message", "send", "Harvest", text, "--wait", "0"]);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("for-desk");
+    let file = file.to_str().unwrap();
+    let exported = people
+        .laptop
+        .ok(&["sync", "export", file, "--device", "desk"]);
+    assert!(exported["records"].as_u64().unwrap() > 0, "{exported}");
+
+    // Only the desk can read it.
+    let said = people.phone.run(&["sync", "import", file]);
+    assert_eq!(said.code, 3, "{said:?}");
+    // One flipped bit is noticed and changes nothing.
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let damaged = directory.path().join("damaged");
+    std::fs::write(&damaged, &bytes).unwrap();
+    let said = people
+        .bob
+        .run(&["sync", "import", damaged.to_str().unwrap()]);
+    assert_eq!(said.code, 3, "{said:?}");
+    bytes.truncate(middle);
+    std::fs::write(&damaged, &bytes).unwrap();
+    people
+        .bob
+        .fails(&["sync", "import", damaged.to_str().unwrap()], 15);
+
+    let imported = people.bob.ok(&["sync", "import", file]);
+    assert_eq!(imported["messages"], 2, "{imported}");
+    assert_eq!(imported["unreadable"], 0, "{imported}");
+    let listed = people.bob.lines(&["message", "list", "Harvest"]);
+    let texts: Vec<String> = listed.iter().map(|m| text(m, "text")).collect();
+    assert_eq!(texts, ["by hand", "across the yard"]);
+    // Again brings nothing new.
+    assert_eq!(people.bob.ok(&["sync", "import", file])["messages"], 0);
+    // The relay brings the same records later: nothing comes twice.
+    people.exchange();
+    assert_eq!(people.bob.lines(&["message", "list", "Harvest"]).len(), 2);
+    assert_eq!(conversation(&people.bob)["synced"], true);
+}
+
+/// What `sheaf doctor` finds, by its word.
+fn findings(home: &Home) -> Vec<(String, String)> {
+    let ended = home.run(&["doctor", "--wait", "5"]);
+    let lines = ended.stdout.lines();
+    let found: Vec<(String, String)> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .map(|finding: serde_json::Value| (text(&finding, "finding"), text(&finding, "says")))
+        .collect();
+    assert_eq!(
+        ended.code,
+        if found.is_empty() { 0 } else { 3 },
+        "{ended:?}"
+    );
+    found
+}
+
+#[test]
+fn the_doctor_says_why_something_is_not_synced() {
+    let people = People::meet();
+    people.exchange();
+    assert_eq!(findings(&people.laptop), []);
+
+    people
+        .laptop
+        .ok(&["message", "send", "Harvest", "late", "--wait", "10"]);
+    people.phone.ok(&["sync", "now"]);
+    let found = findings(&people.laptop);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "behind");
+    assert!(
+        found[0].1.starts_with("desk of bob has not said"),
+        "{found:?}"
+    );
+
+    let alone = Home::of("carol", "tablet");
+    assert_eq!(findings(&alone)[0].0, "no_relay");
+}

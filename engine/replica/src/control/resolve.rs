@@ -20,13 +20,13 @@ use super::view::{EpochFacts, Member, View};
 type Roles = sheaf_membership::View<OperationId, UserId>;
 
 /// The operations of one past.
-struct Past<'a> {
+pub(super) struct Past<'a> {
     log: &'a Log<OperationId, UserId>,
     roles: &'a Roles,
     /// In causal order.
-    entries: &'a [(&'a OperationId, &'a Entry)],
+    pub(super) entries: &'a [(&'a OperationId, &'a Entry)],
     /// Every operation known, to find one by its id.
-    all: &'a BTreeMap<OperationId, Entry>,
+    pub(super) all: &'a BTreeMap<OperationId, Entry>,
 }
 
 pub(super) fn view(
@@ -44,6 +44,7 @@ pub(super) fn view(
     let mut view = View::default();
     past.members(&mut view);
     past.endings(&mut view);
+    past.void_grants(&mut view);
     past.devices(&mut view);
     past.freezes(&mut view);
     past.names(&mut view);
@@ -67,7 +68,7 @@ impl Past<'_> {
         self.roles.voided_by(id, part).is_none()
     }
 
-    fn saw(&self, later: &OperationId, earlier: &OperationId) -> bool {
+    pub(super) fn saw(&self, later: &OperationId, earlier: &OperationId) -> bool {
         self.log.past_contains(later, earlier)
     }
 
@@ -220,6 +221,7 @@ impl Past<'_> {
             view.removals.insert(**id);
             view.frozen.insert(*device);
         }
+        self.forks(view, &thaws);
     }
 
     fn names(&self, view: &mut View) {

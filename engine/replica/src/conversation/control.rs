@@ -8,13 +8,12 @@
 use std::collections::BTreeSet;
 
 use sheaf_crypto::{
-    Body, Dependency, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose,
-    Operation, Recipient, Rekey, Role, RunId, SignedOperation, UserId, open_chain, open_forward,
-    open_rekey,
+    Body, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation,
+    Recipient, Rekey, Role, SignedOperation, UserId, open_chain, open_forward, open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
-use super::{Conversation, Work};
+use super::{Conversation, Work, recipients_of};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::OperationError;
@@ -23,7 +22,6 @@ use crate::misbehaviour::{Act, Suspect};
 use crate::outbox::Outgoing;
 use crate::record::{EpochRecord, Kind, OperationRecord, Write};
 use crate::topic::{Capability, Owner};
-use crate::user::Devices;
 
 impl Conversation {
     /// Takes an operation in, whoever wrote it.
@@ -43,6 +41,7 @@ impl Conversation {
             context.stage.learn(log.clone());
         }
         let operation = entry.operation.clone();
+        self.note_operation(&signed.id(), &operation, context);
         self.learn_secrets(&operation, context);
         self.after_operation(&operation, context);
         Ok(true)
@@ -135,7 +134,7 @@ impl Conversation {
     }
 
     /// Learns an epoch, and those that its chain holds, down to the first.
-    fn learn(&mut self, epoch: EpochId, secret: EpochSecret, context: &mut Context<'_>) {
+    pub(super) fn learn(&mut self, epoch: EpochId, secret: EpochSecret, context: &mut Context<'_>) {
         let mut open = vec![(epoch, secret)];
         while let Some((epoch, secret)) = open.pop() {
             let view = self.control.current();
@@ -208,6 +207,7 @@ impl Conversation {
             })?;
             let commitment = held.keys.commitment();
             for to in recipients {
+                let to = &context.peers.newest(to.clone());
                 let forward = sheaf_crypto::forward(
                     &mut *context.rng,
                     &self.id,
@@ -242,6 +242,7 @@ impl Conversation {
         if view.members.contains_key(&user) {
             return Err(CommandError::AlreadyMember(user));
         }
+        let void = view.void.get(&user).cloned();
         if view
             .role(&context.account.user())
             .is_none_or(|own| own < Role::Admin)
@@ -250,6 +251,17 @@ impl Conversation {
         }
         let recipients = recipients_of(&contact.devices);
         let log = contact.devices.encode();
+        if let Some(incarnations) = void {
+            // Void grants of a forked device still stand in the way of a new one.
+            let frontier = Vec::new();
+            let end = Body::Remove {
+                user,
+                incarnations,
+                frontier,
+            };
+            self.write_operation(end, context)?;
+            self.rekey(context)?;
+        }
         let forwards = self.forwards(&recipients, context)?;
         self.write_operation(
             Body::Add {
@@ -302,7 +314,7 @@ impl Conversation {
         let fault = |error: String| CommandError::Fault(error);
         let view = std::sync::Arc::clone(self.control.current());
         let own = context.account.device();
-        let mut recipients = view.recipients();
+        let mut recipients = context.peers.newest_of(view.recipients());
         if !recipients.iter().any(|to| to.device == own) {
             return Err(CommandError::NotAllowed);
         }
@@ -338,7 +350,7 @@ impl Conversation {
     /// Sequence and predecessor of this device's next item.
     pub(super) fn next_place(&self, context: &Context<'_>) -> (u64, Option<ItemId>) {
         let device = context.account.device();
-        let last = match self.chains.get(&device, &context.run) {
+        let last = match self.chains.get(&device, &self.own_run(context)) {
             Some(chain) => Some((chain.head, chain.item)),
             None => self.chains.newest_of(&device),
         };
@@ -356,16 +368,17 @@ impl Conversation {
         let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
         let device = context.account.device();
         let user = context.account.user();
-        let (seq, previous) = self.next_place(context);
+        let ((seq, previous), run) = (self.next_place(context), self.own_run(context));
         let view = std::sync::Arc::clone(self.control.current());
-        let incarnation = self.acting_for(&user, &body);
-        let incarnation = incarnation.ok_or(CommandError::NotAllowed)?;
+        let incarnation = self
+            .acting_for(&user, &body)
+            .ok_or(CommandError::NotAllowed)?;
         let operation = Operation {
             conversation: self.id,
             author: device,
             user,
             incarnation,
-            run: context.run,
+            run,
             seq,
             previous,
             parents: self.control.heads(),
@@ -378,12 +391,12 @@ impl Conversation {
             kind: Purpose::Control,
             user,
             device,
-            run: context.run,
+            run,
             incarnation,
             seq,
             previous,
             control_heads: operation.parents,
-            dependencies: self.dependencies((device, context.run)),
+            dependencies: self.dependencies((device, run)),
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
@@ -445,42 +458,6 @@ impl Conversation {
         context.outbox.push(outgoing, context.stage);
         Ok(())
     }
-
-    /// The newest items of other chains since this device's last content: of other devices, and of
-    /// its own other runs.
-    pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
-        self.vouch_due = false;
-        let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
-        let seen = seen.take(limits::DEPENDENCIES_MAX);
-        let seen = seen.map(|((device, run), (seq, item))| Dependency {
-            device: *device,
-            run: *run,
-            seq: *seq,
-            item: *item,
-        });
-        seen.collect()
-    }
-
-    /// The same, no longer new after it.
-    pub(super) fn take_dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
-        let taken = self.dependencies(own);
-        for dependency in &taken {
-            self.seen.remove(&(dependency.device, dependency.run));
-        }
-        taken
-    }
-
-    /// An item of this device is part of its chain.
-    pub(super) fn accept_own(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
-        self.arrivals = self.arrivals.saturating_add(1);
-        let chain = (inner.device, inner.run);
-        let grant = inner.incarnation;
-        self.chains
-            .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
-        self.seen.insert(chain, (inner.seq, item));
-        self.write_chain(chain.0, chain.1, context);
-        self.note_frontier(inner, context);
-    }
 }
 
 /// Devices that must be able to read an operation, whatever they were not given before.
@@ -491,14 +468,4 @@ fn concerned(body: &Body) -> Vec<DeviceId> {
         Body::Rekey(rekey) => rekey.recipients().collect(),
         _ => Vec::new(),
     }
-}
-
-/// Every device of a user log as a recipient.
-pub(crate) fn recipients_of(devices: &Devices) -> Vec<Recipient> {
-    let live = devices.iter().filter(|(_, known)| !known.frozen);
-    let recipients = live.map(|(device, known)| Recipient {
-        device: *device,
-        kem: known.certificate.kem.clone(),
-    });
-    recipients.collect()
 }

@@ -18,7 +18,7 @@ use super::merge::{decode_content, envelope_order};
 use super::parked::Need;
 use super::segments::Loading;
 use super::{Conversation, Work};
-use crate::command::CommandError;
+use crate::command::{CommandError, CommandId};
 use crate::context::Context;
 use crate::inbox::InboxBody;
 use crate::io::Event;
@@ -36,10 +36,27 @@ pub(crate) struct Ask {
     pub(crate) conversation: ConversationId,
     /// The asker's number for it; the answer repeats it.
     number: u64,
-    heads: Vec<OperationId>,
-    chains: Vec<Held>,
+    pub(super) heads: Vec<OperationId>,
+    pub(super) chains: Vec<Held>,
     /// Automerge sync messages by segment: what of the documents themselves is held.
     segments: Vec<(u32, Vec<u8>)>,
+}
+
+impl Ask {
+    /// What a device would ask that has said to have these items and operations.
+    pub(super) fn supposed(
+        conversation: ConversationId,
+        heads: Vec<OperationId>,
+        chains: Vec<Held>,
+    ) -> Self {
+        Self {
+            conversation,
+            number: 0,
+            heads,
+            chains,
+            segments: Vec::new(),
+        }
+    }
 }
 
 /// What the other one lacks, and what the answering device has.
@@ -47,8 +64,8 @@ pub(crate) struct Ask {
 pub(crate) struct Answer {
     pub(crate) conversation: ConversationId,
     number: u64,
-    operations: Vec<SignedOperation>,
-    records: Vec<(EpochId, Vec<u8>)>,
+    pub(super) operations: Vec<SignedOperation>,
+    pub(super) records: Vec<(EpochId, Vec<u8>)>,
     heads: Vec<OperationId>,
     chains: Vec<Held>,
     /// There is more than fits: ask again.
@@ -71,12 +88,23 @@ pub(super) struct Exchange {
     given: BTreeMap<DeviceId, (Timestamp, u32)>,
 }
 
+/// Where an answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the inbox of the device that asked.
+    Reply,
+    /// To the inbox of a device that answered; nothing is to come back.
+    Offer,
+    /// Into a file, for a command.
+    Export(CommandId),
+}
+
 /// One answer being put together.
 pub(super) struct Answering {
-    to: DeviceId,
-    ask: Ask,
-    last: bool,
-    more: bool,
+    pub(super) to: DeviceId,
+    pub(super) ask: Ask,
+    way: Way,
+    pub(super) more: bool,
     /// Chain index and sequence from which the other device lacks what there is.
     lacks: BTreeMap<u32, u64>,
     /// Changes that the other device's documents lack, by segment.
@@ -256,7 +284,7 @@ impl Conversation {
         if !takes_part || !self.may_answer(from, context.now) {
             return;
         }
-        self.work.push_back(Work::Answer(from, ask, false));
+        self.work.push_back(Work::Answer(from, ask, Way::Reply));
         self.run(context);
     }
 
@@ -274,7 +302,7 @@ impl Conversation {
         &mut self,
         to: DeviceId,
         ask: Ask,
-        last: bool,
+        way: Way,
         context: &mut Context<'_>,
     ) -> Option<Work> {
         let unread = ask.segments.iter().map(|(segment, _)| *segment);
@@ -283,7 +311,7 @@ impl Conversation {
             .find(|segment| !self.segments.is_ready(*segment))
         {
             self.load(segment, context);
-            return Some(Work::Answer(to, ask, last));
+            return Some(Work::Answer(to, ask, way));
         }
         let theirs: BTreeMap<(DeviceId, RunId), u64> = ask
             .chains
@@ -314,7 +342,7 @@ impl Conversation {
         let answering = Answering {
             to,
             ask,
-            last,
+            way,
             more,
             lacks,
             changes,
@@ -365,31 +393,34 @@ impl Conversation {
         rows: &[Row],
         context: &mut Context<'_>,
     ) -> Result<(), RecordError> {
-        let mut found: BTreeMap<(u64, &[u8]), EnvelopeRecord> = BTreeMap::new();
+        let mut found: BTreeMap<(u64, &[u8]), (u32, u64, EnvelopeRecord)> = BTreeMap::new();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
             let (chain, seq) = place_of(&row.order).ok_or(RecordError(Kind::Envelope))?;
             let behind = answering.lacks.get(&chain).is_some_and(|from| seq >= *from);
             if behind || self.holds_any(&envelope, &answering.changes) {
-                found.insert((envelope.arrival, &row.order), envelope);
+                let place = (envelope.arrival, row.order.as_slice());
+                found.insert(place, (chain, seq, envelope));
             }
         }
         let mut bytes = 0_usize;
         let mut records = Vec::new();
-        for envelope in found.into_values() {
+        let mut reached: BTreeMap<u32, u64> = BTreeMap::new();
+        for (chain, seq, envelope) in found.into_values() {
             bytes = bytes.saturating_add(envelope.wire.len());
             if bytes > limits::EXCHANGE_BYTES_MAX && !records.is_empty() {
                 answering.more = true;
                 break;
             }
             records.push((envelope.epoch, envelope.wire));
+            reached.insert(chain, seq);
         }
         let operations = self.operations_beyond(&answering.ask.heads, &mut answering.more);
         let nothing = operations.is_empty() && records.is_empty();
-        if answering.last && nothing {
+        if answering.way == Way::Offer && nothing {
             return Ok(());
         }
-        let body = InboxBody::Answer(Answer {
+        let answer = Answer {
             conversation: self.id,
             number: answering.ask.number,
             operations,
@@ -397,8 +428,13 @@ impl Conversation {
             heads: self.control.heads(),
             chains: self.held(),
             more: answering.more,
-            last: answering.last,
-        });
+            last: answering.way != Way::Reply,
+        };
+        if let Way::Export(command) = answering.way {
+            self.export_answer(command, answering, answer, &reached, context);
+            return Ok(());
+        }
+        let body = InboxBody::Answer(answer);
         if let Err(error) = self.send_to(answering.to, &body, context) {
             tracing::warn!(%error, "a question is not answered");
         }
@@ -485,7 +521,7 @@ impl Conversation {
                     chains: answer.chains,
                     segments: Vec::new(),
                 };
-                self.work.push_back(Work::Answer(from, ask, true));
+                self.work.push_back(Work::Answer(from, ask, Way::Offer));
             }
             // Answers that bring nothing do not go on for ever.
             if answer.more && (brought > 0 || !answer.operations.is_empty()) {

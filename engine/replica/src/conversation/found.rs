@@ -60,7 +60,7 @@ impl Conversation {
         let mut conversation = Self::found(&signed, context).map_err(|error| fault(&error))?;
         conversation.rekey(context)?;
         let own = context.account.device();
-        let devices = super::control::recipients_of(&context.account.devices);
+        let devices = super::recipients_of(&context.account.devices);
         for device in devices.iter().filter(|device| device.device != own) {
             conversation.invite(device, context)?;
         }
@@ -68,7 +68,10 @@ impl Conversation {
     }
 
     /// Takes a founding operation in.
-    fn found(signed: &SignedOperation, context: &mut Context<'_>) -> Result<Self, OperationError> {
+    pub(super) fn found(
+        signed: &SignedOperation,
+        context: &mut Context<'_>,
+    ) -> Result<Self, OperationError> {
         let control = ControlLog::found(signed)?;
         let operation = signed.decode()?;
         let Body::Genesis(genesis) = &operation.body else {
@@ -89,6 +92,7 @@ impl Conversation {
             &record,
         ));
         conversation.store_operation(signed, context);
+        conversation.note_operation(&signed.id(), &operation, context);
         let item = ItemId::from(signed.id());
         let (author, run) = (operation.author, operation.run);
         conversation
@@ -145,6 +149,13 @@ impl Conversation {
             return Ok(());
         };
         let seed = attached.inbox_seed;
+        let body = self.invitation(context);
+        send_inbox(to, seed, &body, context)
+    }
+
+    /// What a newcomer's device needs to begin.
+    pub(super) fn invitation(&self, context: &Context<'_>) -> InboxBody {
+        let view = self.control.current();
         let cards = view
             .members
             .keys()
@@ -157,11 +168,10 @@ impl Conversation {
                 .map(|(_, entry)| entry.signed.clone())
                 .collect(),
         };
-        let body = InboxBody::Invite {
+        InboxBody::Invite {
             card: context.account.card(),
             invite,
-        };
-        send_inbox(to, seed, &body, context)
+        }
     }
 }
 
@@ -174,6 +184,7 @@ pub(crate) fn send_inbox(
 ) -> Result<(), CommandError> {
     let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
     let bytes = body.encode().map_err(|error| fault(&error))?;
+    let to = &context.peers.newest(to.clone());
     let secrets = &context.account.secrets;
     let parts = seal_inbox(
         &mut *context.rng,

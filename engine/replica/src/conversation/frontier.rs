@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sheaf_crypto::{Dependency, DeviceId, Inner, Kind as Purpose, document_digest};
+use sheaf_crypto::{Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, document_digest};
 
 use super::Conversation;
 use crate::chain::Chains;
@@ -29,6 +29,8 @@ pub(super) struct CheckpointBody {
     version: u8,
     /// Digest of the document heads of the newest segments, where nothing of its author waits.
     documents: Vec<(u32, [u8; 32])>,
+    /// Its author's newest sealing key, the first time that the conversation is told of it.
+    pub(super) kem: Option<KemRecord>,
 }
 
 /// How far the devices of a conversation have come.
@@ -110,7 +112,9 @@ impl Conversation {
     /// read them: what is kept back is not named as seen.
     fn required(&self, but: DeviceId) -> impl Iterator<Item = (u32, u64)> {
         let others = self.chains.iter();
-        let others = others.filter(move |((device, _), _)| *device != but);
+        // Of a forked chain devices follow different sides: how far each came cannot be compared.
+        let others = others
+            .filter(move |((device, _), _)| *device != but && !self.chains.has_forked(device));
         others.filter_map(|(_, chain)| {
             let last = *self.frontiers.substance.get(&chain.index)?;
             let places = (chain.index, 0)..=(chain.index, u64::MAX);
@@ -127,6 +131,11 @@ impl Conversation {
             last.saturating_sub(seen)
         };
         self.required(device).map(missing).sum()
+    }
+
+    /// How far a device has said to have read a chain.
+    pub(super) fn has_seen(&self, device: &DeviceId, chain: u32) -> u64 {
+        self.frontiers.seen(device, chain)
     }
 
     /// How far this device's own chains go, checkpoints left out.
@@ -261,9 +270,7 @@ impl Conversation {
 
     fn send_checkpoint(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
         let epoch = self.writing_epoch(context)?;
-        let body = postcard::to_allocvec(&self.checkpoint_body())
-            .map_err(|error| CommandError::Fault(error.to_string()))?;
-        self.send_item(Purpose::Checkpoint, body, epoch, context)
+        self.send_checkpoint_under(epoch, context)
     }
 
     /// What a checkpoint of this device says.
@@ -277,6 +284,7 @@ impl Conversation {
             documents: newest
                 .map(|(segment, heads)| (*segment, document_digest(&self.id, *segment, heads)))
                 .collect(),
+            kem: None,
         }
     }
 
@@ -286,7 +294,7 @@ impl Conversation {
         let own = context.account.device();
         let seen = self.seen.iter().filter(|((device, run), (seq, _))| {
             let chain = self.chains.get(device, run);
-            (*device, *run) != (own, context.run)
+            (*device, *run) != (own, self.own_run(context))
                 && chain.is_some_and(|c| self.frontiers.seen(&own, c.index) < *seq)
         });
         let seen = seen.take(limits::DEPENDENCIES_MAX);

@@ -18,8 +18,8 @@ use sheaf_protocol::{TopicId, hash_record};
 
 use super::merge::decode_content;
 use super::parked::Need;
+use super::vault::attaching;
 use super::{Conversation, Records, Work};
-use crate::chain::Place;
 use crate::context::Context;
 use crate::epoch::is_safe;
 use crate::misbehaviour::{Act, Suspect};
@@ -38,19 +38,21 @@ pub(super) struct Staged {
     pub(super) arrival: u64,
     /// The author is in quarantine: kept, not applied.
     pub(super) held: bool,
+    /// It was sent just now, and is not read from history.
+    pub(super) live: bool,
 }
 
 /// Where a record comes from.
 #[derive(Clone, Copy)]
-struct Source {
-    epoch: EpochId,
-    topic: TopicId,
+pub(super) struct Source {
+    pub(super) epoch: EpochId,
+    pub(super) topic: TopicId,
     /// It is new: if it is known already, it was replayed.
-    live: bool,
+    pub(super) live: bool,
 }
 
 /// What became of one record.
-enum Verdict {
+pub(super) enum Verdict {
     /// It is taken in, or known, or refused: done with.
     Done,
     /// Its content is to be merged.
@@ -63,6 +65,10 @@ enum Verdict {
     Load(u32),
     /// What it builds on was kept back, and is applied first.
     Release,
+    /// It is kept beside the branch of its chain that is followed here.
+    Aside,
+    /// The store has to be asked what is known at its place.
+    Place(Box<Inner>, ItemId),
 }
 
 /// What envelopes brought, for one event.
@@ -120,11 +126,11 @@ impl Conversation {
                         self.release();
                         return None;
                     }
-                    Blocked::Load(segment) => {
+                    Blocked::Read(read) => {
                         batch.records.push_front(wire);
                         self.merge(staged, &mut news, context);
                         self.tell(news, context);
-                        self.load(segment, context);
+                        self.read(read, context);
                         return Some(Work::Records(batch));
                     }
                 },
@@ -176,10 +182,10 @@ impl Conversation {
                     self.release();
                     break;
                 }
-                Some(Blocked::Load(segment)) => {
+                Some(Blocked::Read(read)) => {
                     self.merge(std::mem::take(&mut staged), &mut news, context);
                     again.push_back((epoch, wire, Need::Unknown));
-                    self.load(segment, context);
+                    self.read(read, context);
                     break;
                 }
             }
@@ -209,6 +215,13 @@ impl Conversation {
         Some(opened.device())
     }
 
+    fn read(&mut self, read: Read, context: &mut Context<'_>) {
+        match read {
+            Read::Segment(segment) => self.load(segment, context),
+            Read::Place(inner, item) => self.compare_place(&inner, item, context),
+        }
+    }
+
     fn settle(
         &mut self,
         verdict: Verdict,
@@ -217,7 +230,7 @@ impl Conversation {
         context: &mut Context<'_>,
     ) -> Option<Blocked> {
         match verdict {
-            Verdict::Done => None,
+            Verdict::Done | Verdict::Aside => None,
             Verdict::Content(content) => {
                 news.progress = true;
                 if staged
@@ -235,7 +248,8 @@ impl Conversation {
                 None
             }
             Verdict::Park(need) => Some(Blocked::Park(need)),
-            Verdict::Load(segment) => Some(Blocked::Load(segment)),
+            Verdict::Load(segment) => Some(Blocked::Read(Read::Segment(segment))),
+            Verdict::Place(inner, item) => Some(Blocked::Read(Read::Place(inner, item))),
             Verdict::Release => Some(Blocked::Release),
         }
     }
@@ -268,15 +282,16 @@ impl Conversation {
         let view = self.control.view(opened.control_heads());
         let member = view.as_ref().and_then(|view| {
             let member = view.members.get(&opened.user())?;
-            Some((member, member.devices.get(&device)?))
+            let attached = member.devices.get(&device).map(|known| known.signing);
+            Some((member, attached.or_else(|| attaching(view, &opened))?))
         });
-        let Some((member, attached)) = member else {
+        let Some((member, signing)) = member else {
             context
                 .stage
                 .report(Suspect::Topic(source.topic), Act::NotAMember, Some(self.id));
             return Verdict::Done;
         };
-        let Ok(inner) = opened.verify(&attached.signing) else {
+        let Ok(inner) = opened.verify(&signing) else {
             context.stage.report(
                 Suspect::Topic(source.topic),
                 Act::BadSignature,
@@ -308,47 +323,6 @@ impl Conversation {
                 refuse(Act::RefusedContent(reason), context)
             }
         }
-    }
-
-    /// Puts an item in its place of its device's chain; `None` if it is not to be taken in.
-    fn placed(
-        &mut self,
-        inner: &Inner,
-        item: ItemId,
-        source: Source,
-        context: &mut Context<'_>,
-    ) -> Result<(), Verdict> {
-        let chain = (&inner.device, &inner.run);
-        let place = self
-            .chains
-            .place(chain, inner.seq, inner.previous.as_ref(), &item);
-        let sequence = inner.seq;
-        let act = match place {
-            Place::Next => {
-                let unmet = inner
-                    .dependencies
-                    .iter()
-                    .find(|d| !self.chains.satisfies(d));
-                return unmet.map_or(Ok(()), |unmet| Err(Verdict::Park(Need::Dependency(*unmet))));
-            }
-            Place::Gap => return Err(Verdict::Park(Need::Chain(inner.device, inner.seq))),
-            // Control items are published under every newest epoch and so come several times; what
-            // this device wrote itself comes back after a restart.
-            Place::Known if inner.kind == Purpose::Control => return Err(Verdict::Done),
-            Place::Known if inner.device == context.account.device() => return Err(Verdict::Done),
-            // A relay whose store was replaced delivers from the beginning.
-            Place::Known if !source.live => return Err(Verdict::Done),
-            Place::Known => Act::Replayed,
-            Place::Conflict => Act::Equivocation { sequence },
-            Place::Broken => Act::BrokenChain { sequence },
-        };
-        let suspect = match act {
-            // Anybody who holds the topic can append a copy of an honest device's envelope.
-            Act::Replayed => Suspect::Topic(source.topic),
-            _ => Suspect::Device(inner.device),
-        };
-        context.stage.report(suspect, act, Some(self.id));
-        Err(Verdict::Done)
     }
 
     fn examine_control(
@@ -385,10 +359,12 @@ impl Conversation {
             );
         }
         let item = ItemId::from(signed.id());
-        if let Err(verdict) = self.placed(inner, item, source, context) {
+        if let Err(verdict) = self.placed(inner, item, wire, source, context) {
             // An operation is judged by its parents alone, and it may hold the very secret that
-            // opens the items before it: it does not wait for its place.
-            if matches!(verdict, Verdict::Park(_)) && !self.control.contains(&signed.id()) {
+            // opens the items before it: it does not wait for its place, nor for the side of a fork
+            // that stands.
+            let judged = matches!(verdict, Verdict::Park(_) | Verdict::Aside);
+            if judged && !self.control.contains(&signed.id()) {
                 match self.accept_operation(&signed, context) {
                     Ok(_) => self.work.push_back(Work::Retry),
                     Err(error) => return refused(error.to_string(), context),
@@ -418,7 +394,7 @@ impl Conversation {
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(&inner, item, source, context) {
+        if let Err(verdict) = self.placed(&inner, item, wire, source, context) {
             return verdict;
         }
         let decoded = decode_content(&inner, &self.id);
@@ -452,6 +428,7 @@ impl Conversation {
             changes,
             arrival: self.arrivals,
             held: held || refused,
+            live: source.live,
         }))
     }
 
@@ -464,12 +441,13 @@ impl Conversation {
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(&inner, item, source, context) {
+        if let Err(verdict) = self.placed(&inner, item, wire, source, context) {
             return verdict;
         }
         self.accept_item(&inner, item, context);
         self.epochs.count(&source.epoch);
         self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
+        self.take_announcement(&inner, context);
         if !self.is_withheld(&inner) {
             self.vouched(&inner, context);
         }
@@ -490,37 +468,16 @@ impl Conversation {
             .stage
             .report(Suspect::Device(inner.device), act, Some(self.id));
     }
-
-    /// The item is part of its chain from here on.
-    fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
-        self.arrivals = self.arrivals.saturating_add(1);
-        self.chains.accept(
-            inner.device,
-            inner.run,
-            inner.seq,
-            item,
-            inner.incarnation,
-            context.now,
-        );
-        if inner.device == context.account.device() {
-            if inner.run == context.run {
-                context.stage.report(
-                    Suspect::Device(inner.device),
-                    Act::OwnRollback,
-                    Some(self.id),
-                );
-            }
-        } else if !self.keeps_any(&inner.device, &inner.run) && !self.is_withheld(inner) {
-            self.seen
-                .insert((inner.device, inner.run), (inner.seq, item));
-        }
-        self.write_chain(inner.device, inner.run, context);
-        self.note_frontier(inner, context);
-    }
 }
 
 enum Blocked {
     Park(Need),
-    Load(u32),
+    Read(Read),
     Release,
+}
+
+/// What has to be read before a record can be examined to the end.
+enum Read {
+    Segment(u32),
+    Place(Box<Inner>, ItemId),
 }

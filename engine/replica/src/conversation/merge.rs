@@ -74,6 +74,9 @@ impl Conversation {
             }) => {
                 applied = true;
                 news.document |= changed_document;
+                if item.live {
+                    self.hear(&item.inner, &messages, context);
+                }
                 for message in messages {
                     let record = self.message(&item.inner, item.segment, message);
                     self.list(&record, context);
@@ -86,12 +89,16 @@ impl Conversation {
             }
             // Everything that the author had seen is here, so what is missing was refused: not
             // this author's doing.
+            // With a side of a fork that is not here yet it is made up for once that comes.
+            Some(Outcome::Missing(_)) if self.chains.forked().next().is_some() => {
+                self.judge_forks();
+            }
             Some(Outcome::Missing(missing)) => {
                 let reason = format!("it builds on {} refused or unknown changes", missing.len());
                 let act = Act::RefusedContent(reason);
                 context
                     .stage
-                    .report(Suspect::Device(item.inner.device), act, Some(self.id));
+                    .report_only(Suspect::Device(item.inner.device), act, Some(self.id));
             }
             None => {}
         }

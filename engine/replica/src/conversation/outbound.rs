@@ -48,10 +48,7 @@ impl Conversation {
         command: Command,
         context: &mut Context<'_>,
     ) -> Result<Reply, CommandError> {
-        let role = self.control.current().role(&context.account.user());
-        // What a frozen device writes waits with it; a detached one has nobody to write to.
-        let attached = self.has_device(&context.account.device());
-        if !attached || role.is_none_or(|role| role < Role::Writer) {
+        if !self.may_write(context) {
             return Err(CommandError::NotAllowed);
         }
         if *context.pending >= limits::PENDING_CHANGES_MAX {
@@ -101,11 +98,22 @@ impl Conversation {
         }
     }
 
-    fn actor(&self, segment: u32, context: &Context<'_>) -> [u8; 16] {
-        actor_bytes(&context.account.device(), &self.id, segment, &context.run)
+    /// What a frozen device writes waits with it; a detached one has nobody to write to.
+    pub(super) fn may_write(&self, context: &Context<'_>) -> bool {
+        let role = self.control.current().role(&context.account.user());
+        self.has_device(&context.account.device()) && role >= Some(Role::Writer)
     }
 
-    fn write_messages(
+    fn actor(&self, segment: u32, context: &Context<'_>) -> [u8; 16] {
+        actor_bytes(
+            &context.account.device(),
+            &self.id,
+            segment,
+            &self.own_run(context),
+        )
+    }
+
+    pub(super) fn write_messages(
         &mut self,
         segment: u32,
         drafts: Vec<ImportDraft>,
@@ -159,10 +167,11 @@ impl Conversation {
         let number = self.pending_next;
         self.pending_next = number.saturating_add(1);
         *context.pending = context.pending.saturating_add(1);
+        let run = self.own_run(context);
         self.pending.push_back(Pending {
             number,
             segment,
-            run: context.run,
+            run,
             messages: local.messages.iter().map(|message| message.id).collect(),
             change: local.bytes,
             stored: false,
@@ -201,17 +210,7 @@ impl Conversation {
     }
 
     fn may_seal(&self, context: &Context<'_>) -> bool {
-        // While a document is being read, its envelopes and pending changes stay as they were asked
-        // for: one that moved from the one to the other in between would be in neither.
-        if self.segments.is_loading() {
-            return false;
-        }
-        if self.pending.is_empty() || !context.link_is_up() || context.outbox.is_full() {
-            return false;
-        }
-        // What was written by a device that may not write any more stays here, unsent.
-        let role = self.control.current().role(&context.account.user());
-        if !self.is_part(context) || role < Some(Role::Writer) {
+        if !context.link_is_up() || !self.can_seal(context) {
             return false;
         }
         match context.outbox.of_conversation(&self.id) {
@@ -226,6 +225,28 @@ impl Conversation {
             }
             _ => false,
         }
+    }
+
+    /// Seals what waits for a relay, for a way that needs none.
+    pub(super) fn seal_now(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        while self.can_seal(context) {
+            self.seal_batch(context)?;
+        }
+        Ok(())
+    }
+
+    fn can_seal(&self, context: &Context<'_>) -> bool {
+        // While a document is being read, its envelopes and pending changes stay as they were asked
+        // for: one that moved from the one to the other in between would be in neither.
+        if self.segments.is_loading() {
+            return false;
+        }
+        if self.pending.is_empty() || context.outbox.is_held() || context.outbox.is_full() {
+            return false;
+        }
+        // What was written by a device that may not write any more stays here, unsent.
+        let role = self.control.current().role(&context.account.user());
+        self.is_part(context) && role >= Some(Role::Writer)
     }
 
     /// An epoch to write under, made usable first where that is needed.
@@ -393,63 +414,9 @@ impl Conversation {
             .pump(context.topics, context.now, context.stage);
     }
 
-    /// Sends an item of this device that is not part of a document.
-    pub(super) fn send_item(
-        &mut self,
-        kind: Purpose,
-        body: Vec<u8>,
-        epoch: sheaf_crypto::EpochId,
-        context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
-        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
-        let (user, device) = (context.account.user(), context.account.device());
-        let (seq, previous) = self.place_in(context.run, context);
-        let inner = Inner {
-            kind,
-            user,
-            device,
-            run: context.run,
-            incarnation: self.acting(&user).ok_or(CommandError::NotAllowed)?,
-            seq,
-            previous,
-            control_heads: self.control.heads(),
-            dependencies: self.unacknowledged(context),
-            body,
-        };
-        self.vouch_due = false;
-        let held = self
-            .epochs
-            .get(&epoch)
-            .ok_or_else(|| fault(&"the epoch is not held"))?;
-        let keys = std::sync::Arc::clone(&held.keys);
-        let secrets = &context.account.secrets;
-        let record = sheaf_crypto::seal(&keys, &inner, secrets, &mut *context.rng)
-            .map_err(|error| fault(&error))?;
-        let item = item_of_record(&record);
-        self.accept_own(&inner, item, context);
-        self.keep_aside(&inner, epoch, record.clone(), context);
-        self.epochs.count(&epoch);
-        self.echoes.insert(hash_record(&record));
-        let outgoing = Outgoing {
-            topic: keys.topic(),
-            inbox_seed: None,
-            place: self.place_in_chain(&inner),
-            relays: Vec::new(),
-            class: Class::Log,
-            conversation: Some(self.id),
-            messages: Vec::new(),
-            record,
-        };
-        context.outbox.push(outgoing, context.stage);
-        context
-            .outbox
-            .pump(context.topics, context.now, context.stage);
-        Ok(())
-    }
-
     /// Place of this device's next item in a given run: an earlier run's own chain goes on for the
     /// changes that were written, and not yet sealed, under it.
-    fn place_in(
+    pub(super) fn place_in(
         &self,
         run: sheaf_crypto::RunId,
         context: &Context<'_>,

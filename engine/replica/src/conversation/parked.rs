@@ -66,9 +66,7 @@ impl Need {
         match self {
             Self::Operation(id) => control.contains(id),
             Self::Dependency(dependency) => chains.satisfies(dependency),
-            Self::Chain(device, seq) => chains
-                .of_device(device)
-                .any(|(_, chain)| chain.head.saturating_add(1) >= *seq),
+            Self::Chain(device, seq) => chains.reaches(device, *seq),
             Self::Epoch(id) => epochs.holds(id),
             Self::Unknown => true,
         }

@@ -15,8 +15,8 @@ use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
     self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord, Kind,
-    OfferedRecord, OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row,
-    SegmentRecord, SnapshotRecord, WithheldRecord,
+    LostRecord, OfferedRecord, OperationRecord, ParkedRecord, PendingRecord, Range, RecordError,
+    Row, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -32,6 +32,9 @@ pub(crate) struct Restored {
     pub(crate) withheld: Vec<WithheldRecord>,
     pub(crate) frontiers: Vec<FrontierRecord>,
     pub(crate) offered: Vec<OfferedRecord>,
+    pub(crate) shown: Vec<ShownRecord>,
+    pub(crate) siblings: Vec<SiblingRecord>,
+    pub(crate) lost: Vec<LostRecord>,
 }
 
 impl Conversation {
@@ -56,6 +59,7 @@ impl Conversation {
                 .map_err(|_| damaged)?;
             conversation.operations = operation.number.saturating_add(1);
         }
+        conversation.restore_void();
         for epoch in restored.epochs {
             let secret =
                 EpochSecret::from_bytes(&epoch.secret).map_err(|_| RecordError(Kind::Epoch))?;
@@ -66,6 +70,15 @@ impl Conversation {
         for chain in restored.chains {
             conversation.restore_chain(&chain);
         }
+        for sibling in restored.siblings {
+            conversation
+                .chains
+                .put_aside(sibling.device, sibling.run, sibling.seq, sibling.item);
+            conversation.forks.restore_sibling(sibling);
+        }
+        for lost in restored.lost {
+            conversation.forks.restore_lost(lost);
+        }
         for withheld in restored.withheld {
             conversation.restore_withheld(withheld);
         }
@@ -74,6 +87,9 @@ impl Conversation {
         }
         for offered in restored.offered {
             conversation.offered.restore(offered);
+        }
+        for shown in restored.shown {
+            conversation.restore_shown(shown);
         }
         for segment in restored.segments {
             conversation.segments.restore(segment);
@@ -115,6 +131,7 @@ impl Conversation {
             self.work.push_back(super::Work::Retry);
         }
         self.release();
+        self.start_forked(context);
     }
 
     /// Asks for a segment's snapshot; the envelopes after it come next.
@@ -152,6 +169,16 @@ impl Conversation {
                 self.run(context);
                 Ok(true)
             }
+            Some(Loading::Place(id, item)) if id == load => {
+                self.compared(item, rows)?;
+                self.run(context);
+                Ok(true)
+            }
+            Some(Loading::Forks(id)) if id == load => {
+                self.judge(rows, context)?;
+                self.run(context);
+                Ok(true)
+            }
             Some(Loading::Withheld(id, place)) if id == load => {
                 self.apply_withheld(place, rows, context)?;
                 self.run(context);
@@ -179,16 +206,19 @@ impl Conversation {
         let covered: BTreeMap<u32, u64> = snapshot
             .map(|snapshot| snapshot.covered.iter().copied().collect())
             .unwrap_or_default();
+        let aside = self.forks.of_segment(segment).map(|(index, _)| index);
         self.chains
             .iter()
-            .map(|(_, chain)| {
-                let after = covered.get(&chain.index).copied();
+            .map(|(_, chain)| chain.index)
+            .chain(aside)
+            .map(|index| {
+                let after = covered.get(&index).copied();
                 let from = after.map_or(0, |covered| covered.saturating_add(1));
                 Range {
                     kind: Kind::Envelope,
                     scope: self.id.0.to_vec(),
-                    from: envelope_order(segment, chain.index, from).to_vec(),
-                    to: envelope_order(segment, chain.index, u64::MAX).to_vec(),
+                    from: envelope_order(segment, index, from).to_vec(),
+                    to: envelope_order(segment, index, u64::MAX).to_vec(),
                 }
             })
             .collect()
@@ -272,6 +302,7 @@ impl Conversation {
         self.chains
             .iter()
             .map(|(_, chain)| (chain.index, chain.head))
+            .chain(self.forks.all())
             .collect()
     }
 

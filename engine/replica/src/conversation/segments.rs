@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use sheaf_crypto::ConversationId;
+use sheaf_crypto::{ConversationId, ItemId};
 
 use super::exchange::Answering;
 use super::offered::Offering;
@@ -34,6 +34,10 @@ pub(super) enum Loading {
     Answer(LoadId, Box<Answering>),
     /// Envelopes that a relay lacks are asked for.
     Offer(LoadId, Offering),
+    /// What is known at an item's place is asked for.
+    Place(LoadId, ItemId),
+    /// All envelopes are asked for, to judge forks.
+    Forks(LoadId),
 }
 
 /// All segments.
@@ -137,6 +141,16 @@ impl Segments {
         state.messages = document.message_count();
         state.heads = document.heads();
         state.document = Some(document);
+    }
+
+    /// Puts a document in the place of another that is not true any more, nor is its snapshot.
+    pub(super) fn renew(&mut self, segment: u32, document: Segment, tail_bytes: usize) {
+        self.insert(segment, document);
+        if let Some(state) = self.states.get_mut(&segment) {
+            state.tail_bytes = u64::try_from(tail_bytes).unwrap_or(u64::MAX);
+            state.snapshot_bytes = 0;
+        }
+        self.writing = 0;
     }
 
     /// Merges a batch into one document.

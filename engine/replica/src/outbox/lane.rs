@@ -13,10 +13,15 @@ pub(super) struct Lane {
     pub(super) in_flight: BTreeSet<u64>,
     /// Refusals of a record, and when it is tried again.
     pub(super) retries: BTreeMap<u64, (usize, Timestamp)>,
+    /// The relay takes nothing before then, as it said itself.
+    pub(super) shut_until: Timestamp,
 }
 
 impl Lane {
     pub(super) fn due(&self, now: Timestamp) -> Vec<u64> {
+        if now < self.shut_until {
+            return Vec::new();
+        }
         let room = limits::APPENDS_IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
         let due = |number: &&u64| self.retries.get(number).is_none_or(|(_, at)| *at <= now);
         self.unsent.iter().filter(due).take(room).copied().collect()
@@ -52,6 +57,9 @@ impl Lane {
     }
 
     pub(super) fn soonest(&self, now: Timestamp) -> Option<Timestamp> {
+        if now < self.shut_until && !self.unsent.is_empty() {
+            return Some(self.shut_until);
+        }
         let waiting = self.unsent.iter().filter_map(|n| self.retries.get(n));
         waiting.map(|(_, at)| *at).filter(|at| *at > now).min()
     }

@@ -1,16 +1,18 @@
 //! Going over a store: what its kinds are called, and whether a value decodes.
 
 use crate::audit::{AuditEntry, AuditHead};
+use crate::peer::PeerRecord;
+use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, FrontierRecord, Kind, MessageRecord, OfferedRecord, OperationRecord, OutboxRecord,
-    ParkedRecord, PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord,
-    SnapshotRecord, TokenRecord, WithheldRecord, decode,
+    EpochRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OfferedRecord, OperationRecord,
+    OutboxRecord, ParkedRecord, PendingRecord, RecordError, RelayRecord, Row, RunRecord,
+    SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 22] = [
+pub const KINDS: [Kind; 27] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -30,7 +32,12 @@ pub const KINDS: [Kind; 22] = [
     Kind::Audit,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Peer,
+    Kind::Shown,
+    Kind::Sibling,
+    Kind::Lost,
     Kind::Frontier,
+    Kind::Vault,
     Kind::Relay,
     Kind::Offered,
 ];
@@ -65,9 +72,14 @@ impl Kind {
             Self::Audit => "audit",
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
+            Self::Sibling => "sibling",
+            Self::Lost => "lost",
             Self::Frontier => "frontier",
             Self::Relay => "relay",
             Self::Offered => "offered",
+            Self::Vault => "vault",
+            Self::Peer => "peer",
+            Self::Shown => "shown",
         }
     }
 }
@@ -101,5 +113,10 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),
         Kind::Audit => decode::<AuditEntry>(kind, value).map(drop),
         Kind::AuditHead => decode::<AuditHead>(kind, value).map(drop),
+        Kind::Vault => decode::<VaultRecord>(kind, value).map(drop),
+        Kind::Peer => decode::<PeerRecord>(kind, value).map(drop),
+        Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
+        Kind::Sibling => decode::<SiblingRecord>(kind, value).map(drop),
+        Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
     }
 }

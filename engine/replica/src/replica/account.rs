@@ -3,7 +3,8 @@
 use zeroize::Zeroizing;
 
 use sheaf_crypto::{
-    Card, ConversationId, DeviceSecrets, RecoveryPhrase, Role, Suite, UserGenesis, UserId, UserLog,
+    Card, ConversationId, DeviceId, DeviceSecrets, Recipient, RecoveryPhrase, Role, Suite,
+    UserGenesis, UserId, UserLog,
 };
 
 use super::{Replica, context};
@@ -15,6 +16,7 @@ use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::limits;
 use crate::user::Devices;
+use crate::vault::VaultKey;
 
 impl Replica {
     pub(super) fn account_command(&mut self, command: Command) -> Result<Reply, CommandError> {
@@ -30,6 +32,9 @@ impl Replica {
                 card,
                 device,
             } => self.recover_account(&phrase, &card, device),
+            Command::SetVault { setting, phrase } => self.set_vault(setting, phrase.as_ref()),
+            Command::PublishVault => self.hurry_vault(),
+            Command::CancelRecovery => self.cancel_recovery(),
             Command::ThawByPhrase { phrase, device } => self.thaw_by_phrase(&phrase, &device),
             Command::RotateRecovery { phrase } => self.rotate_recovery(&phrase),
             Command::SetRelays(list) => self.set_relays(list),
@@ -71,6 +76,7 @@ impl Replica {
             Command::SetVerified { user, verified } => self.set_verified(user, verified),
             Command::SetBlocked { user, blocked } => self.set_blocked(user, blocked),
             Command::LiftQuarantine(device) => self.lift_quarantine(device),
+            Command::ImportBundle { records } => self.import_bundle(&records),
             Command::Resync {
                 conversations,
                 devices,
@@ -84,7 +90,9 @@ impl Replica {
                 .with_members(&conversation, Conversation::rotate)
                 .map(Reply::Rotated),
             Command::Close => self.close(),
-            Command::ApproveLink { .. }
+            Command::Export { .. }
+            | Command::ApproveLink { .. }
+            | Command::RecoverFromVault { .. }
             | Command::Send { .. }
             | Command::Import { .. }
             | Command::Change { .. } => Err(CommandError::Fault(
@@ -129,6 +137,7 @@ impl Replica {
         };
         self.account = Some(account);
         self.follow_relays();
+        self.vault.add_key(&VaultKey::of(&phrase));
         self.follow_inbox();
         Ok(reply)
     }
@@ -219,6 +228,28 @@ impl Replica {
         }
     }
 
+    /// Tells a device what became of it, and nothing else: it may be in a thief's hands.
+    pub(super) fn tell_of_itself(&mut self, device: &DeviceId) {
+        let Some(account) = &self.account else { return };
+        let mut everything = account.devices.everything();
+        let found = everything.find(|(known, ..)| *known == device);
+        let Some((_, certificate, _)) = found.filter(|_| *device != account.device()) else {
+            return;
+        };
+        let to = Recipient {
+            device: *device,
+            kem: certificate.kem.clone(),
+        };
+        let seed = certificate.inbox_seed;
+        let body = InboxBody::Own {
+            operations: account.devices.log().operations.clone(),
+            contacts: Vec::new(),
+        };
+        if let Err(error) = send_inbox(&to, seed, &body, &mut context!(self, account)) {
+            tracing::warn!(%error, "device not told of itself");
+        }
+    }
+
     pub(super) fn cards_of_contacts(&self) -> Vec<(Card, Option<String>)> {
         self.contacts
             .iter()
@@ -252,6 +283,7 @@ impl Replica {
         let conversation = Conversation::create(name, size, &mut context!(self, account))?;
         let id = conversation.id();
         self.conversations.insert(id, conversation);
+        self.hold_again();
         self.stage.notify(Event::ConversationAdded {
             conversation: id,
             by: None,

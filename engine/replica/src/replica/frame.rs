@@ -1,13 +1,15 @@
 //! What the relay says.
 
-use sheaf_protocol::{Delivery, Receipt, RelayId, RequestId, ServerFrame, TopicId, hash_record};
+use sheaf_protocol::{
+    Changed, Delivery, Receipt, RelayId, RequestId, ServerFrame, TopicId, hash_record,
+};
 
 use super::Replica;
 use crate::context::Context;
 use crate::conversation::{Conversation, Records};
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
-use crate::topic::{Batch, Heard, Owner};
+use crate::topic::{BadDelivery, Batch, Heard, Owner};
 
 impl Replica {
     pub(super) fn receive(&mut self, relay: RelayId, frame: ServerFrame) {
@@ -16,7 +18,12 @@ impl Replica {
         }
         match frame {
             // The link has read the hello already; another one means nothing.
-            ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } => {}
+            ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } | ServerFrame::Pong { .. } => {}
+            ServerFrame::Followed {
+                request,
+                digest,
+                changed,
+            } => self.followed(relay, request, digest, &changed),
             ServerFrame::Subscribed {
                 topic,
                 head,
@@ -39,6 +46,7 @@ impl Replica {
             ServerFrame::CaughtUp { topic, .. } => {
                 self.topics.caught_up(relay, &topic, &mut self.stage);
                 self.take_early(relay, &topic);
+                self.vault_caught_up(&topic);
             }
             ServerFrame::Receipt { request, receipt } => self.settle(relay, request, &receipt),
             ServerFrame::Refused(refusal) => {
@@ -66,6 +74,31 @@ impl Replica {
                 self.take_early(relay, topic);
             }
             Ok(None) => {}
+            Err(BadDelivery) => {
+                self.report_relay(relay, Act::BadDelivery);
+                self.topics.repair(relay, topic, self.now, &mut self.stage);
+            }
+        }
+    }
+
+    fn followed(
+        &mut self,
+        relay: RelayId,
+        request: RequestId,
+        digest: [u8; 32],
+        changed: &[Changed],
+    ) {
+        let stage = &mut self.stage;
+        match self.topics.followed(relay, request, digest, changed, stage) {
+            Ok(answered) => {
+                for owner in answered.rolled_back {
+                    self.rolled_back(relay, owner);
+                }
+                for topic in answered.unchanged {
+                    self.topics.caught_up(relay, &topic, &mut self.stage);
+                    self.take_early(relay, &topic);
+                }
+            }
             Err(()) => self.report_relay(relay, Act::BadDelivery),
         }
     }
@@ -93,7 +126,7 @@ impl Replica {
                 });
                 self.bound_documents();
             }
-            Owner::Inbox | Owner::Rendezvous => {
+            Owner::Inbox | Owner::Rendezvous | Owner::Vault => {
                 let (topics, origin) = (&mut self.topics, batch.origin);
                 batch.records.retain(|record| {
                     let hash = hash_record(record);
@@ -103,7 +136,8 @@ impl Replica {
                 });
                 match batch.owner {
                     Owner::Inbox => self.take_inbox(&batch),
-                    _ => self.take_rendezvous(&batch),
+                    Owner::Vault => self.take_vault(&batch),
+                    Owner::Rendezvous | Owner::Epoch(..) => self.take_rendezvous(&batch),
                 }
             }
         }

@@ -7,21 +7,24 @@ use rand_core::CryptoRng;
 use sheaf_crypto::{ConversationId, RunId};
 
 use super::relay::Relays;
-use super::{Replica, context};
+use super::{Policy, Replica, context};
 use crate::account::{Account, Contacts};
 use crate::agenda::Agenda;
 use crate::audit::AuditHead;
 use crate::conversation::{Conversation, Restored};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::record::{
     ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
-    Kind, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError,
-    Row, RunRecord, SegmentRecord, WithheldRecord, Write, decode,
+    Kind, LostRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
+    RecordError, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord, WithheldRecord, Write,
+    decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::Topics;
+use crate::vault::VaultKeeper;
 
 /// What was read, sorted by what it belongs to.
 #[derive(Default)]
@@ -33,10 +36,16 @@ struct Sorted {
     cursors: Vec<CursorRecord>,
     relays: Relays,
     audit: AuditHead,
+    peers: Peers,
     run: Option<RunRecord>,
+    vault: VaultKeeper,
 }
 
 impl Sorted {
+    fn of(&mut self, conversation: ConversationId) -> &mut Restored {
+        self.conversations.entry(conversation).or_default()
+    }
+
     fn add(&mut self, row: &Row) -> Result<(), RecordError> {
         let (kind, value) = (row.kind, row.value.as_slice());
         match kind {
@@ -46,46 +55,34 @@ impl Sorted {
                 .restore(decode::<ContactRecord>(kind, value)?)?,
             Kind::Conversation => {
                 let record: ConversationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.head = Some(record);
             }
             Kind::Operation => {
                 let record: OperationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.operations.insert(record.number, record);
             }
             Kind::Epoch => {
                 let record: EpochRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .epochs
-                    .push(record);
+                self.of(record.conversation).epochs.push(record);
             }
             Kind::Chain => {
                 let record: ChainRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .chains
-                    .push(record);
+                self.of(record.conversation).chains.push(record);
             }
             Kind::Segment => {
                 let record: SegmentRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .segments
-                    .push(record);
+                self.of(record.conversation).segments.push(record);
             }
             Kind::Pending => {
                 let record: PendingRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.pending.insert(record.number, record);
             }
             Kind::Parked => {
                 let record: ParkedRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.parked.insert(record.number, record);
             }
             Kind::Relay => self.relays.restore(decode(kind, value)?),
@@ -102,8 +99,22 @@ impl Sorted {
             }
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.withheld.push(record);
+                self.of(record.conversation).withheld.push(record);
+            }
+            Kind::Peer => self.peers.restore(decode(kind, value)?),
+            Kind::Shown => {
+                let record: ShownRecord = decode(kind, value)?;
+                self.of(record.conversation).shown.push(record);
+            }
+            Kind::Sibling => {
+                let record: SiblingRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.siblings.push(record);
+            }
+            Kind::Lost => {
+                let record: LostRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.lost.push(record);
             }
             Kind::Outbox => {
                 let record = OutboxRecord::decode(value)?;
@@ -111,6 +122,7 @@ impl Sorted {
             }
             Kind::Cursor => self.cursors.push(CursorRecord::decode(value)?),
             Kind::Run => self.run = Some(decode(kind, value)?),
+            Kind::Vault => self.vault = VaultKeeper::restore(row)?,
             Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Audit => {}
         }
         Ok(())
@@ -139,6 +151,9 @@ impl Replica {
             stage: Stage::default(),
             account: sorted.account,
             contacts: sorted.contacts,
+            peers: sorted.peers,
+            rates: BTreeMap::new(),
+            policy: Policy::default(),
             conversations: BTreeMap::new(),
             topics: Topics::default(),
             agenda: Agenda::default(),
@@ -146,6 +161,9 @@ impl Replica {
             relays: sorted.relays,
             inbox: Inbox::default(),
             linking: None,
+            recovering: None,
+            vault: sorted.vault,
+            vault_alarm: None,
             link_sent: super::link::LinkSent::default(),
             run: RunId([0; 16]),
             fingerprint,
@@ -153,6 +171,8 @@ impl Replica {
             now,
             was_caught_up: false,
             failed: None,
+            upkeep_due: now,
+            waits_for: None,
         };
         replica.stage.at(now);
         replica.stage.restore_audit(sorted.audit);
@@ -176,10 +196,12 @@ impl Replica {
         }
         replica.follow_relays();
         replica.follow_inbox();
+        replica.grant_vault();
         replica.start_conversations();
         for cursor in &sorted.cursors {
             replica.topics.restore(cursor);
         }
+        replica.hold_again();
         replica.stage.close();
         Ok(replica)
     }

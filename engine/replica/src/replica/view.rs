@@ -61,6 +61,9 @@ impl Replica {
     /// an account nor a joining under way. Two relays cannot link a device by it.
     #[must_use]
     pub fn relay_identity_seed(&self, relay: &RelayId) -> Option<Zeroizing<[u8; 32]>> {
+        if let (None, Some(recovering)) = (&self.account, &self.recovering) {
+            return Some(recovering.seed(relay));
+        }
         let joining = match &self.linking {
             Some((_, Linking::ExpectReply(joining))) => Some(&joining.secrets),
             Some((_, Linking::ExpectAccount(joined))) => Some(&joined.secrets),
@@ -140,16 +143,6 @@ impl Replica {
         let Some(account) = &self.account else {
             return Vec::new();
         };
-        let seen = |device: &DeviceId| -> Option<Timestamp> {
-            let times = self
-                .conversations
-                .values()
-                .flat_map(|known| known.last_seen());
-            times
-                .filter(|(author, _)| author == device)
-                .map(|(_, time)| time)
-                .max()
-        };
         let devices = account.devices.everything();
         let devices = devices.map(|(device, certificate, state)| {
             let live = account.devices.device(device);
@@ -169,7 +162,12 @@ impl Replica {
                     DeviceState::Active | DeviceState::Frozen | DeviceState::Revoked => None,
                 },
                 primary: live.is_some_and(|known| known.primary),
-                last_seen: seen(device),
+                last_seen: self.last_heard(device),
+                frozen_by: account.devices.frozen_by(device).map(|by| {
+                    let by = by.and_then(|by| account.devices.device(&by));
+                    by.map_or_else(|| "the recovery phrase".to_owned(), |by| by.label.clone())
+                }),
+                declined: account.devices.has_declined(device),
             }
         });
         devices.collect()

@@ -14,6 +14,8 @@ pub(crate) enum Owner {
     Inbox,
     /// The meeting place of two devices that are being linked.
     Rendezvous,
+    /// The account vault, read by a device that is to become one of the account.
+    Vault,
 }
 
 /// What proves access.

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use sheaf_protocol::{Cursor, Delivery, LogId};
+use sheaf_protocol::{Cursor, Delivery, LogId, RequestId};
 
 use super::Origin;
+use super::repair::Faults;
 
 /// One topic at one relay.
 #[derive(Default)]
@@ -30,6 +31,7 @@ pub(super) struct Reading {
     /// Records ahead of the cursor.
     pub(super) early: VecDeque<(u64, Vec<Delivery>)>,
     early_records: usize,
+    pub(super) faults: Faults,
 }
 
 /// Records that fit behind the cursor.
@@ -60,11 +62,24 @@ impl Reading {
         self.drop_early();
     }
 
+    /// A subscription is asked for.
+    pub(super) fn begin(&mut self, request: RequestId) {
+        self.subscribed = true;
+        self.subscription = request.0;
+        self.live = false;
+        self.expected = self.highest;
+    }
+
     /// The connection is gone, or the subscription ends.
     pub(super) fn stop(&mut self) {
         self.subscribed = false;
         self.live = false;
         self.drop_early();
+    }
+
+    /// It is not asked for, nor being waited with.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.subscribed && !self.paused && !self.faults.waits()
     }
 
     pub(super) fn drop_early(&mut self) {
