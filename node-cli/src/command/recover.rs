@@ -85,7 +85,7 @@ async fn by_card(
 }
 
 async fn by_vault(settings: &Settings, phrase: &str, device: &str) -> Result<(), Failure> {
-    if settings.home.relays(&settings.relays)?.is_empty() {
+    if settings.relays.is_empty() && settings.home.relays(&[])?.is_empty() {
         return Err(
             Failure::usage("the phrase alone does not say at which relay the vault is").advise(
                 "give the account's relay with --relay, or its card with --card to do without a vault",
