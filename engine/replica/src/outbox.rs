@@ -128,7 +128,8 @@ impl Outbox {
             return;
         }
         if now < self.shut_until {
-            return stage.wait(self.shut_until);
+            self.next_try = Some(self.shut_until);
+            return;
         }
         let room = limits::APPENDS_IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
         let due = |number: &&u64| {
