@@ -48,7 +48,9 @@ async fn open(home: &Path, relay: &RelayAddress) -> Engine {
 
 async fn person(home: &Path, name: &str, relay: &RelayAddress) -> (Engine, String) {
     let engine = open(home, relay).await;
-    let created = engine.create_account(name, "laptop", std::slice::from_ref(relay)).await;
+    let created = engine
+        .create_account(name, "laptop", std::slice::from_ref(relay))
+        .await;
     (engine, created.unwrap().card)
 }
 

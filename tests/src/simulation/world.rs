@@ -59,6 +59,28 @@ pub(super) enum Happening {
     Revive(usize),
 }
 
+impl Happening {
+    fn name(&self) -> String {
+        match self {
+            Self::ToRelay(connection, frame) => {
+                let frame = format!("{frame:?}");
+                format!(
+                    "to relay from {connection}: {}",
+                    frame.split(' ').next().unwrap()
+                )
+            }
+            Self::ToDevice(device, _, frame) => {
+                let frame = format!("{frame:?}");
+                format!("to device {device}: {}", frame.split(' ').next().unwrap())
+            }
+            Self::Flushed(device, ..) => format!("flush of {device}"),
+            Self::Loaded(device, ..) => format!("read of {device}"),
+            Self::Elapsed(device, _) => format!("alarm of {device}"),
+            Self::Connect(device) => format!("connection of {device}"),
+        }
+    }
+}
+
 /// Devices, a relay and the time.
 pub struct World {
     pub(super) rng: ChaCha8Rng,
@@ -357,7 +379,19 @@ impl World {
                 return;
             }
         }
-        panic!("the world does not come to rest");
+        let mut tally: BTreeMap<String, u32> = BTreeMap::new();
+        for _ in 0..1_000 {
+            if let Some(Reverse((_, order))) = self.queue.peek()
+                && let Some(happening) = self.happenings.get(order)
+            {
+                *tally.entry(happening.name()).or_default() += 1;
+            }
+            self.step();
+        }
+        panic!(
+            "the world does not come to rest at {:?}: {tally:?}",
+            self.now
+        );
     }
 
     /// People write while the world breaks around them.

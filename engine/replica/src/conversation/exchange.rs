@@ -263,7 +263,7 @@ impl Conversation {
         let jitter = context.rng.next_u64() % doubled.max(1);
         let due = context.now.after_ms(doubled.saturating_add(jitter));
         self.exchange.due = Some(due);
-        context.agenda.at(due, self.id, context.stage);
+        context.agenda.at(due, self.id);
     }
 
     fn seek_now(&mut self, context: &mut Context<'_>) {

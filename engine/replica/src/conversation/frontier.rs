@@ -245,7 +245,7 @@ impl Conversation {
         let extra = context.rng.next_u64() % spread.max(1);
         let due = context.now.after_ms(delay.saturating_add(extra));
         self.frontiers.due = Some(due);
-        context.agenda.at(due, self.id, context.stage);
+        context.agenda.at(due, self.id);
     }
 
     fn acknowledge_due(&mut self, context: &mut Context<'_>) {

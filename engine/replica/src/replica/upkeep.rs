@@ -49,7 +49,7 @@ impl Replica {
         self.topics.subscribe_due(self.now, &mut self.stage);
         self.outbox
             .pump(&mut self.topics, self.now, &mut self.stage);
-        for id in self.agenda.due(self.now, &mut self.stage) {
+        for id in self.agenda.due(self.now) {
             self.on_conversation(&id, Conversation::run);
         }
     }
@@ -75,12 +75,14 @@ impl Replica {
             return;
         }
         let due = [
-            self.agenda.next(),
             self.outbox.next_try(),
             self.topics.next_repair(),
             self.peers.next_release(),
         ];
-        let next = due.into_iter().flatten().min();
+        let now = self.now;
+        // What was due and is still there waits for something else than time.
+        let due = due.into_iter().flatten().filter(|at| *at > now);
+        let next = self.agenda.next().into_iter().chain(due).min();
         if let Some(at) = next.filter(|_| next != self.waits_for) {
             self.waits_for = next;
             self.stage.wait(at);

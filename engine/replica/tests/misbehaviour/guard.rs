@@ -14,7 +14,8 @@ use sheaf_replica::{
 
 use crate::forge::{only_epoch, secrets, written};
 use crate::last_record;
-use crate::world::{ALICE, BOB, Log, MALLORY, World};
+use crate::relay::Log;
+use crate::world::{ALICE, BOB, MALLORY, World};
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
