@@ -32,6 +32,15 @@ fn members_agree_whoever_removes_whom() {
     });
 }
 
+#[test]
+fn newcomers_read_from_their_beginning_on() {
+    all_seeds(simulation::Faults {
+        members: true,
+        since_join: true,
+        ..simulation::Faults::default()
+    });
+}
+
 fn all_seeds(faults: simulation::Faults) {
     let run = |seed| simulation::run_with(seed, faults);
     if let Ok(seed) = std::env::var("SHEAF_SEED") {

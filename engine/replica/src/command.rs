@@ -1,6 +1,6 @@
 //! What an app asks of a replica, and what it gets back.
 
-use sheaf_crypto::{ConversationId, DeviceId, Role, UserId};
+use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
 use crate::time::Timestamp;
@@ -109,6 +109,8 @@ pub enum Command {
         members: Vec<UserId>,
         /// Messages of a segment; `None` for the default.
         segment_messages: Option<u32>,
+        /// What newcomers may read.
+        history: History,
     },
     /// Add a contact to a conversation.
     AddMember {
@@ -165,6 +167,9 @@ pub enum Command {
     },
     /// Let a device's content count again that was held back as misbehaviour.
     LiftQuarantine(DeviceId),
+    /// Cut the history: what is written from now on opens nothing from before, and who is added later
+    /// begins here.
+    CutHistory(ConversationId),
     /// Draw a new epoch.
     Rotate(ConversationId),
     /// Send one message.
@@ -447,6 +452,11 @@ pub struct ConversationInfo {
     pub waiting: Vec<String>,
     /// Document heads by segment.
     pub heads: Vec<(u32, Vec<[u8; 32]>)>,
+    /// What newcomers may read.
+    pub history: History,
+    /// The segment that this person's reading begins with, where older ones are not shown; `None`
+    /// for somebody who reads from the beginning.
+    pub since: Option<u32>,
     /// Epochs known: id and whether the secret is held.
     pub epochs: Vec<(sheaf_crypto::EpochId, bool)>,
     /// The epoch that this device would write under now; none if it has to draw one first.

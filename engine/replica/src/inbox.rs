@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{
-    Card, InboxPart, JoinedInbox, SignedUserOperation, join_inbox_parts, open_inbox_part,
+    Card, ConversationId, InboxPart, JoinedInbox, SignedUserOperation, join_inbox_parts, open_inbox_part,
 };
 
 use crate::account::Account;
@@ -33,6 +33,13 @@ pub(crate) enum InboxBody {
         /// Contacts, with the names given to them.
         contacts: Vec<(Card, Option<String>)>,
     },
+    /// A member device asks for the control log of a conversation.
+    Ask {
+        /// Who the sender is.
+        card: Card,
+        /// Which.
+        conversation: ConversationId,
+    },
 }
 
 /// Bytes that are no inbox body.
@@ -58,7 +65,7 @@ impl InboxBody {
     /// The sender's user log, by which its signature is verified.
     pub(crate) fn card(&self) -> Option<&Card> {
         match self {
-            Self::Invite { card, .. } => Some(card),
+            Self::Invite { card, .. } | Self::Ask { card, .. } => Some(card),
             Self::Own { .. } => None,
         }
     }

@@ -282,6 +282,8 @@ pub(crate) struct ChainRecord {
     pub(crate) incarnation: OperationId,
     /// The last item that another member's item names as seen.
     pub(crate) vouched: u64,
+    /// The last cuts that the author of its last content knew.
+    pub(crate) cuts: Vec<OperationId>,
 }
 
 /// One accepted envelope.

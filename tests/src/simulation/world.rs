@@ -13,6 +13,7 @@ use sheaf_replica::{
 };
 
 use super::device::{Asked, Device, Want};
+use super::govern::Before;
 use super::relay::{Answer, ModelRelay, Session, exporter};
 use super::{below, one_in};
 
@@ -27,6 +28,8 @@ pub struct Faults {
     pub relay: bool,
     /// People add and remove each other, change roles and draw epochs.
     pub members: bool,
+    /// Some conversations let newcomers read only from their own beginning on.
+    pub since_join: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -38,6 +41,7 @@ impl Default for Faults {
             crashes: true,
             relay: true,
             members: false,
+            since_join: false,
             steps: 120,
         }
     }
@@ -55,7 +59,7 @@ enum Happening {
 /// Devices, a relay and the time.
 pub struct World {
     pub(super) rng: ChaCha8Rng,
-    faults: Faults,
+    pub(super) faults: Faults,
     now: Timestamp,
     /// Devices of the world.
     pub devices: Vec<Device>,
@@ -71,6 +75,10 @@ pub struct World {
     texts: u64,
     /// Conversations that were created.
     pub conversations: Vec<ConversationId>,
+    /// What people had written before somebody was added, where newcomers may not read it.
+    pub(super) before: Vec<Before>,
+    /// How much each device had said before the last words.
+    pub(super) words: Vec<usize>,
     /// People whom somebody tried to remove or demote: what they wrote may be cut off.
     pub touched: BTreeSet<(ConversationId, UserId)>,
 }
@@ -102,6 +110,8 @@ impl World {
             texts: 0,
             conversations: Vec::new(),
             touched: BTreeSet::new(),
+            before: Vec::new(),
+            words: Vec::new(),
         }
     }
 
@@ -154,7 +164,9 @@ impl World {
             }
         }
         self.settle();
-        let members: Vec<UserId> = (1..people)
+        // Where newcomers matter, the last person comes later.
+        let first = people - usize::from(self.faults.since_join);
+        let members: Vec<UserId> = (1..first)
             .map(|person| self.devices[person].user().unwrap())
             .collect();
         for name in ["field", "yard"] {
@@ -163,6 +175,7 @@ impl World {
                 name: name.into(),
                 members: members.clone(),
                 segment_messages: Some(size),
+                history: self.history(name),
             };
             if let Reply::ConversationCreated(id) = self.ask(0, command) {
                 self.conversations.push(id);
@@ -468,6 +481,7 @@ impl World {
             crashes: false,
             relay: false,
             members: false,
+            since_join: false,
             steps: 0,
         };
         self.settle();

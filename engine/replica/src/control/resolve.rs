@@ -20,13 +20,13 @@ use super::view::{EpochFacts, Member, View};
 type Roles = sheaf_membership::View<OperationId, UserId>;
 
 /// The operations of one past.
-struct Past<'a> {
+pub(super) struct Past<'a> {
     log: &'a Log<OperationId, UserId>,
     roles: &'a Roles,
     /// In causal order.
-    entries: &'a [(&'a OperationId, &'a Entry)],
+    pub(super) entries: &'a [(&'a OperationId, &'a Entry)],
     /// Every operation known, to find one by its id.
-    all: &'a BTreeMap<OperationId, Entry>,
+    pub(super) all: &'a BTreeMap<OperationId, Entry>,
 }
 
 pub(super) fn view(
@@ -47,6 +47,7 @@ pub(super) fn view(
     past.devices(&mut view);
     past.freezes(&mut view);
     past.names(&mut view);
+    past.cuts(&mut view);
     for (id, entry) in entries {
         open_epochs(&mut view, **id, entry);
     }
@@ -63,11 +64,11 @@ fn role(rank: Rank) -> Role {
 }
 
 impl Past<'_> {
-    fn stands(&self, id: &OperationId, part: Part) -> bool {
+    pub(super) fn stands(&self, id: &OperationId, part: Part) -> bool {
         self.roles.voided_by(id, part).is_none()
     }
 
-    fn saw(&self, later: &OperationId, earlier: &OperationId) -> bool {
+    pub(super) fn saw(&self, later: &OperationId, earlier: &OperationId) -> bool {
         self.log.past_contains(later, earlier)
     }
 
@@ -81,6 +82,7 @@ impl Past<'_> {
                     .map(|(id, rank)| (*id, role(*rank)))
                     .collect(),
                 devices: BTreeMap::new(),
+                origins: BTreeSet::new(),
             };
             view.members.insert(*user, member);
         }
@@ -175,7 +177,7 @@ impl Past<'_> {
     }
 
     /// Grants to a user that an operation had seen, and no end of which it had seen.
-    fn grants_before(
+    pub(super) fn grants_before(
         &self,
         view: &View,
         operation: &OperationId,

@@ -9,8 +9,7 @@ use std::collections::BTreeSet;
 
 use sheaf_crypto::{
     Body, Dependency, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose,
-    Operation, Recipient, Rekey, Role, RunId, SignedOperation, UserId, open_chain, open_forward,
-    open_rekey,
+    Operation, Recipient, Rekey, RunId, SignedOperation, open_chain, open_forward, open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
@@ -135,7 +134,7 @@ impl Conversation {
     }
 
     /// Learns an epoch, and those that its chain holds, down to the first.
-    fn learn(&mut self, epoch: EpochId, secret: EpochSecret, context: &mut Context<'_>) {
+    pub(super) fn learn(&mut self, epoch: EpochId, secret: EpochSecret, context: &mut Context<'_>) {
         let mut open = vec![(epoch, secret)];
         while let Some((epoch, secret)) = open.pop() {
             let view = self.control.current();
@@ -192,149 +191,6 @@ impl Conversation {
         }
     }
 
-    /// Seals to every given device the secret of every newest epoch.
-    fn forwards(
-        &self,
-        recipients: &[Recipient],
-        context: &mut Context<'_>,
-    ) -> Result<Vec<Forward>, CommandError> {
-        let parents = self.control.heads();
-        let mut forwards = Vec::new();
-        for epoch in &self.control.current().newest {
-            let held = self.epochs.get(epoch).ok_or_else(|| {
-                CommandError::Fault(
-                    "the newest key has not arrived here yet; sync first".to_owned(),
-                )
-            })?;
-            let commitment = held.keys.commitment();
-            for to in recipients {
-                let forward = sheaf_crypto::forward(
-                    &mut *context.rng,
-                    &self.id,
-                    *epoch,
-                    commitment,
-                    &held.secret,
-                    &parents,
-                    to,
-                )
-                .map_err(|error| CommandError::Fault(error.to_string()))?;
-                forwards.push(forward);
-            }
-        }
-        Ok(forwards)
-    }
-
-    /// Adds a user with all known devices, and sends them their invites.
-    pub(crate) fn add_member(
-        &mut self,
-        user: UserId,
-        role: Role,
-        context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
-        let contact = context
-            .contacts
-            .get(&user)
-            .ok_or(CommandError::UnknownContact(user))?;
-        if contact.blocked {
-            return Err(CommandError::Blocked(user));
-        }
-        let view = self.control.current();
-        if view.members.contains_key(&user) {
-            return Err(CommandError::AlreadyMember(user));
-        }
-        if view
-            .role(&context.account.user())
-            .is_none_or(|own| own < Role::Admin)
-        {
-            return Err(CommandError::NotAllowed);
-        }
-        let recipients = recipients_of(&contact.devices);
-        let log = contact.devices.encode();
-        let forwards = self.forwards(&recipients, context)?;
-        self.write_operation(
-            Body::Add {
-                user,
-                role,
-                log,
-                forwards,
-            },
-            context,
-        )?;
-        for device in recipients {
-            self.invite(&device, context)?;
-        }
-        Ok(())
-    }
-
-    /// Attaches every own device that is not part of the conversation yet, and invites it.
-    pub(crate) fn attach_own_devices(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
-        let view = self.control.current();
-        let Some(member) = view.members.get(&context.account.user()) else {
-            return Ok(());
-        };
-        let missing: Vec<Recipient> = recipients_of(&context.account.devices)
-            .into_iter()
-            .filter(|recipient| !member.devices.contains_key(&recipient.device))
-            .collect();
-        for recipient in missing {
-            let log = context.account.devices.encode();
-            let forwards = self.forwards(std::slice::from_ref(&recipient), context)?;
-            let device = recipient.device;
-            self.write_operation(
-                Body::AttachDevice {
-                    device,
-                    log,
-                    forwards,
-                },
-                context,
-            )?;
-            self.invite(&recipient, context)?;
-        }
-        Ok(())
-    }
-
-    /// Draws a new epoch for every member device, chained to the newest ones. What does not fit into
-    /// one record is forwarded after it.
-    pub(super) fn rekey(&mut self, context: &mut Context<'_>) -> Result<EpochId, CommandError> {
-        let fault = |error: String| CommandError::Fault(error);
-        let view = std::sync::Arc::clone(self.control.current());
-        let own = context.account.device();
-        let mut recipients = view.recipients();
-        if !recipients.iter().any(|to| to.device == own) {
-            return Err(CommandError::NotAllowed);
-        }
-        recipients.sort_by_key(|to| (to.device != own, to.device));
-        let rest: Vec<DeviceId> = recipients
-            .split_off(recipients.len().min(limits::SEALS_PER_RECORD_MAX))
-            .into_iter()
-            .map(|to| to.device)
-            .collect();
-        recipients.sort_by_key(|to| to.device);
-        let held: Vec<(EpochId, &EpochSecret)> = view
-            .newest
-            .iter()
-            .filter_map(|epoch| self.epochs.get(epoch).map(|held| (*epoch, &held.secret)))
-            .collect();
-        let (seq, _) = self.next_place(context);
-        let (epoch, secret, rekey) = sheaf_crypto::rekey(
-            &mut *context.rng,
-            &self.id,
-            own,
-            seq,
-            &self.control.heads(),
-            &recipients,
-            &held,
-        )
-        .map_err(|error| fault(error.to_string()))?;
-        drop(secret);
-        self.write_operation(Body::Rekey(rekey), context)?;
-        self.hand_over(epoch, &rest, context)?;
-        Ok(epoch)
-    }
-
     /// Sequence and predecessor of this device's next item.
     pub(super) fn next_place(&self, context: &Context<'_>) -> (u64, Option<ItemId>) {
         let device = context.account.device();
@@ -387,7 +243,9 @@ impl Conversation {
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
-        for device in concerned(&operation.body) {
+        let all = view.since_join || !view.cuts.is_empty();
+        let everybody = view.live().map(|(device, _)| *device).filter(|_| all);
+        for device in concerned(&operation.body).into_iter().chain(everybody) {
             // Who lacks the newest reads where he can.
             let reads = |epoch: &EpochId| view.holders(epoch).contains(&device);
             if !view.newest.iter().any(reads) {
@@ -447,22 +305,27 @@ impl Conversation {
     /// its own other runs.
     pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         self.vouch_due = false;
+        let mut named = self.new_cuts(&own.0);
         let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
-        let seen = seen.take(limits::DEPENDENCIES_MAX);
         let seen = seen.map(|((device, run), (seq, item))| Dependency {
             device: *device,
             run: *run,
             seq: *seq,
             item: *item,
         });
-        seen.collect()
+        named.extend(seen);
+        named.truncate(limits::DEPENDENCIES_MAX);
+        named
     }
 
     /// The same, no longer new after it.
     pub(super) fn take_dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         let taken = self.dependencies(own);
         for dependency in &taken {
-            self.seen.remove(&(dependency.device, dependency.run));
+            let chain = (dependency.device, dependency.run);
+            if self.seen.get(&chain) == Some(&(dependency.seq, dependency.item)) {
+                self.seen.remove(&chain);
+            }
         }
         taken
     }

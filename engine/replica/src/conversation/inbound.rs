@@ -16,11 +16,12 @@ use sheaf_crypto::{
 };
 use sheaf_protocol::{TopicId, hash_record};
 
-use super::merge::decode_content;
+use super::merge::{decode_body, decode_content};
 use super::parked::Need;
-use super::{Conversation, Records, Work};
+use super::{ContentBody, Conversation, Records, Work};
 use crate::chain::Place;
 use crate::context::Context;
+use crate::control::View;
 use crate::epoch::is_safe;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::MessageRecord;
@@ -214,18 +215,17 @@ impl Conversation {
             }
         };
         let device = opened.device();
-        let missing = opened
-            .control_heads()
-            .iter()
-            .find(|head| !self.control.contains(head));
-        if let Some(missing) = missing {
-            return Verdict::Park(Need::Operation(*missing));
+        let mut heads = opened.control_heads().iter();
+        if let Some(missing) = heads.find(|head| !self.control.contains(head)).copied() {
+            self.ask_for_operations(device, missing, context);
+            return Verdict::Park(Need::Operation(missing));
         }
         let view = self.control.view(opened.control_heads());
-        let member = view.as_ref().and_then(|view| {
-            let member = view.members.get(&opened.user())?;
-            Some((member, member.devices.get(&device)?))
-        });
+        let Some(view) = view else {
+            return Verdict::Done;
+        };
+        let member = view.members.get(&opened.user());
+        let member = member.and_then(|member| Some((member, member.devices.get(&device)?)));
         let Some((member, attached)) = member else {
             context
                 .stage
@@ -250,15 +250,15 @@ impl Conversation {
             return refuse(Act::NotAMember, context);
         }
         let role = member.role;
-        let is_safe = view
-            .as_ref()
-            .is_some_and(|view| is_safe(&self.control, view, &source.epoch));
+        let is_safe = is_safe(&self.control, &view, &source.epoch);
         match inner.kind {
-            Purpose::Control => self.examine_control(source, &inner, context),
+            Purpose::Control => self.examine_control(source, &inner, &view, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
             Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
-            Purpose::Checkpoint => self.examine_checkpoint(source, wire, &inner, context),
-            Purpose::Content => self.examine_content(source, wire, inner, context),
+            Purpose::Checkpoint => {
+                self.examine_checkpoint(source, wire, &inner, &view, context)
+            },
+            Purpose::Content => self.examine_content(source, wire, inner, &view, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
                 refuse(Act::RefusedContent(reason), context)
@@ -272,6 +272,7 @@ impl Conversation {
         inner: &Inner,
         item: ItemId,
         source: Source,
+        (body, view): (Option<&ContentBody>, &View),
         context: &mut Context<'_>,
     ) -> Result<(), Verdict> {
         let chain = (&inner.device, &inner.run);
@@ -280,12 +281,9 @@ impl Conversation {
             .place(chain, inner.seq, inner.previous.as_ref(), &item);
         let sequence = inner.seq;
         let act = match place {
-            Place::Next => {
-                let unmet = inner
-                    .dependencies
-                    .iter()
-                    .find(|d| !self.chains.satisfies(d));
-                return unmet.map_or(Ok(()), |unmet| Err(Verdict::Park(Need::Dependency(*unmet))));
+            Place::Next => return self.ready(inner, body, view, context),
+            Place::Gap if self.begins_chain(inner, context) => {
+                return self.ready(inner, body, view, context);
             }
             Place::Gap => return Err(Verdict::Park(Need::Chain(inner.device, inner.seq))),
             // Control items are published under every newest epoch and so come several times; what
@@ -307,10 +305,24 @@ impl Conversation {
         Err(Verdict::Done)
     }
 
+    fn ready(
+        &self,
+        inner: &Inner,
+        body: Option<&ContentBody>,
+        view: &View,
+        context: &Context<'_>,
+    ) -> Result<(), Verdict> {
+        match self.unmet(inner, body, view, context) {
+            Some(unmet) => Err(Verdict::Park(Need::Dependency(unmet))),
+            None => Ok(()),
+        }
+    }
+
     fn examine_control(
         &mut self,
         source: Source,
         inner: &Inner,
+        view: &View,
         context: &mut Context<'_>,
     ) -> Verdict {
         let (conversation, device) = (self.id, inner.device);
@@ -340,10 +352,13 @@ impl Conversation {
             );
         }
         let item = ItemId::from(signed.id());
-        if let Err(verdict) = self.placed(inner, item, source, context) {
+        let known = self.control.contains(&signed.id());
+        if let Err(verdict) = self.placed(inner, item, source, (None, view), context) {
             // An operation is judged by its parents alone, and it may hold the very secret that
-            // opens the items before it: it does not wait for its place.
-            if matches!(verdict, Verdict::Park(_)) && !self.control.contains(&signed.id()) {
+            // opens the items before it: it does not wait for its place. A newcomer's part of a
+            // chain may begin after it.
+            let early = matches!(verdict, Verdict::Park(_)) || self.is_newcomer(context);
+            if early && !known {
                 match self.accept_operation(&signed, context) {
                     Ok(_) => self.work.push_back(Work::Retry),
                     Err(error) => return refused(error.to_string(), context),
@@ -369,13 +384,24 @@ impl Conversation {
         source: Source,
         wire: &[u8],
         inner: Inner,
+        view: &View,
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(&inner, item, source, context) {
+        let body = decode_body(&inner);
+        let at = (body.as_ref().ok(), view);
+        if let Err(verdict) = self.placed(&inner, item, source, at, context) {
             return verdict;
         }
-        let decoded = decode_content(&inner, &self.id);
+        if let Some(body) = at.0
+            && !self.control.is_visible(view, &context.account.user(), body.segment)
+        {
+            return self.pass_over(source, &inner, item, view, context);
+        }
+        let decoded = match &body {
+            Ok(body) if !view.has_segment(body.segment) => Err("segment is of no window".to_owned()),
+            Ok(_) | Err(_) => decode_content(&inner, &self.id),
+        };
         let held = self.is_withheld(&inner);
         if !held && (self.vouched(&inner, context) || self.releases()) {
             return Verdict::Release;
@@ -387,7 +413,7 @@ impl Conversation {
             Ok((segment, changes)) => (segment, changes, None),
             Err(reason) => (0, Vec::new(), Some(reason)),
         };
-        self.accept_item(&inner, item, context);
+        self.accept_written(&inner, item, view, context);
         self.epochs.count(&source.epoch);
         if held && refusal.is_none() {
             self.withhold(&inner, segment, context);
@@ -408,19 +434,39 @@ impl Conversation {
         }))
     }
 
+    /// Content of a time that this device's user does not read: its place is taken, and what comes
+    /// after it goes on.
+    fn pass_over(
+        &mut self,
+        source: Source,
+        inner: &Inner,
+        item: ItemId,
+        view: &View,
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        self.accept_written(inner, item, view, context);
+        self.epochs.count(&source.epoch);
+        if !self.is_withheld(inner) {
+            self.vouched(inner, context);
+        }
+        self.work.push_back(Work::Retry);
+        Verdict::Done
+    }
+
     /// An item that only names what its author has seen.
     fn examine_checkpoint(
         &mut self,
         source: Source,
         wire: &[u8],
         inner: &Inner,
+        view: &View,
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(inner, item, source, context) {
+        if let Err(verdict) = self.placed(inner, item, source, (None, view), context) {
             return verdict;
         }
-        self.accept_item(inner, item, context);
+        self.accept_written(inner, item, view, context);
         self.epochs.count(&source.epoch);
         if !self.is_withheld(inner) {
             self.vouched(inner, context);
@@ -441,6 +487,22 @@ impl Conversation {
         context
             .stage
             .report(Suspect::Device(inner.device), act, Some(self.id));
+    }
+
+    /// The same for an item sealed under an epoch from after every cut that its author knew.
+    fn accept_written(
+        &mut self,
+        inner: &Inner,
+        item: ItemId,
+        view: &View,
+        context: &mut Context<'_>,
+    ) {
+        self.accept_item(inner, item, context);
+        if !view.cuts.is_empty() {
+            let cuts = self.control.last_cuts(view);
+            self.chains.knew(&inner.device, &inner.run, cuts);
+            self.write_chain(inner.device, inner.run, context);
+        }
     }
 
     /// The item is part of its chain from here on.

@@ -32,7 +32,12 @@ impl Conversation {
         command: Command,
         context: &mut Context<'_>,
     ) -> Option<Work> {
-        let segment = self.segments.writing();
+        if let Err(error) = self.mend_window(context) {
+            context.stage.complete(id, Err(error));
+            return None;
+        }
+        let window = self.control.current().window;
+        let segment = self.segments.writing(window.first);
         if !self.segments.is_ready(segment) {
             self.load(segment, context);
             return Some(Work::Command(id, command));
@@ -210,8 +215,13 @@ impl Conversation {
             return false;
         }
         // What was written by a device that may not write any more stays here, unsent.
-        let role = self.control.current().role(&context.account.user());
+        let view = self.control.current();
+        let role = view.role(&context.account.user());
         if !self.is_part(context) || role < Some(Role::Writer) {
+            return false;
+        }
+        // Of who was just added it is not known yet where he begins.
+        if view.window.unfinished {
             return false;
         }
         match context.outbox.of_conversation(&self.id) {
@@ -297,11 +307,16 @@ impl Conversation {
             .collect();
         let genesis = Genesis::of(&self.id.0, segment);
         let payload = encode_payload(&genesis, &actor, &changes).map_err(|error| fault(&error))?;
-        let body = postcard::to_allocvec(&ContentBody { segment, payload })
-            .map_err(|error| fault(&error))?;
         let incarnation = self.acting(&user).ok_or(CommandError::NotAllowed)?;
         let (seq, previous) = self.place_in(run, context);
-        let dependencies = self.take_dependencies((device, run));
+        let mut dependencies = self.take_dependencies((device, run));
+        let built_on = self.sort_seen(segment, &mut dependencies);
+        let content = ContentBody {
+            segment,
+            built_on,
+            payload,
+        };
+        let body = postcard::to_allocvec(&content).map_err(|error| fault(&error))?;
         let inner = Inner {
             kind: Purpose::Content,
             user,
@@ -329,7 +344,9 @@ impl Conversation {
             Ok(_) | Err(sheaf_crypto::EnvelopeError::TooLarge { .. }) => {
                 for dependency in dependencies {
                     let place = (dependency.seq, dependency.item);
-                    self.seen.insert((dependency.device, dependency.run), place);
+                    let chain = (dependency.device, dependency.run);
+                    let seen = self.seen.entry(chain).or_insert(place);
+                    *seen = place.max(*seen);
                 }
                 return Ok(false);
             }
@@ -354,6 +371,7 @@ impl Conversation {
     ) {
         let item = item_of_record(&wire);
         self.accept_own(inner, item, context);
+        self.knew_cuts(inner, context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&wire));
         let mut messages = Vec::new();
@@ -416,6 +434,7 @@ impl Conversation {
             .map_err(|error| fault(&error))?;
         let item = item_of_record(&record);
         self.accept_own(&inner, item, context);
+        self.knew_cuts(&inner, context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&record));
         let outgoing = Outgoing {

@@ -88,6 +88,12 @@ impl Replica {
                 }
                 self.take_invite(&invite, user)
             }
+            InboxBody::Ask { conversation, .. } => {
+                self.on_conversation(&conversation, |known, context| {
+                    known.answer(device, context);
+                });
+                Ok(())
+            }
             InboxBody::Own {
                 operations,
                 contacts,
@@ -113,7 +119,7 @@ impl Replica {
         let founding = invite.operations.first().ok_or("the invite is empty")?;
         let id = founding.founded();
         if self.conversations.contains_key(&id) {
-            self.on_conversation(&id, |known, context| known.extend(invite, context));
+            self.on_conversation(&id, |known, context| known.extend(invite, by, context));
             return Ok(());
         }
         if self.conversations.len() >= crate::limits::CONVERSATIONS_MAX {

@@ -290,6 +290,7 @@ impl World {
             name: name.to_owned(),
             members: vec![user(&self.peers[BOB]), user(&self.peers[MALLORY])],
             segment_messages: None,
+            history: sheaf_crypto::History::Full,
         };
         match self.ask(ALICE, create) {
             Reply::ConversationCreated(conversation) => conversation,

@@ -1,0 +1,178 @@
+//! Where newcomers begin: cuts made here, and what a newcomer does without (docs/decisions/0009).
+
+use std::collections::BTreeSet;
+
+use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId};
+
+use super::{ContentBody, Conversation};
+use crate::command::CommandError;
+use crate::context::Context;
+use crate::control::View;
+use crate::inbox::InboxBody;
+use crate::limits;
+
+impl Conversation {
+    /// Cuts the history at the person's wish: what is written from here on opens nothing before it.
+    pub(crate) fn cut(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        if !self.is_part(context) {
+            return Err(CommandError::NotAllowed);
+        }
+        self.write_cut(context)?;
+        self.rekey(context)?;
+        Ok(())
+    }
+
+    /// Opens a window of segments, by chance one of those above the last.
+    pub(super) fn write_cut(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        let mut chance = [0; 4];
+        context.rng.fill_bytes(&mut chance);
+        let step = u32::from_be_bytes(chance)
+            .checked_rem(limits::CUT_WINDOWS_MAX)
+            .unwrap_or(0)
+            .saturating_add(1);
+        let above = step.saturating_mul(limits::WINDOW_SEGMENTS);
+        let body = Body::Cut {
+            snapshot: [0; 32],
+            segment: self.control.current().highest_cut().saturating_add(above),
+            heads: Vec::new(),
+            frontier: Vec::new(),
+        };
+        self.write_operation(body, context)
+    }
+
+    /// Makes one more cut where several were made at once, so that what is written next is for
+    /// everybody.
+    pub(super) fn mend_window(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        let window = self.control.current().window;
+        if !window.divided || window.unfinished || !self.is_part(context) {
+            return Ok(());
+        }
+        self.write_cut(context)?;
+        self.rekey(context)?;
+        Ok(())
+    }
+
+    /// The cuts that this device learned of since its last content, as items that it has seen. Who
+    /// begins at one of them begins this device's chain at the item that names it.
+    pub(super) fn new_cuts(&self, device: &DeviceId) -> Vec<Dependency> {
+        let mut own = self.chains.of_device(device).peekable();
+        if own.peek().is_none() {
+            return Vec::new();
+        }
+        let known: BTreeSet<OperationId> =
+            own.flat_map(|(_, chain)| chain.cuts.iter().copied()).collect();
+        let new = self.control.cuts_after(&known).into_iter().rev();
+        let named = new.take(limits::CUTS_NAMED_MAX).map(|(id, operation)| Dependency {
+            device: operation.author,
+            run: operation.run,
+            seq: operation.seq,
+            item: ItemId::from(id),
+        });
+        named.collect()
+    }
+
+    /// An item of this device is sealed under an epoch from after every cut that is known here.
+    pub(super) fn knew_cuts(&mut self, inner: &Inner, context: &mut Context<'_>) {
+        let view = std::sync::Arc::clone(self.control.current());
+        if !view.cuts.is_empty() {
+            let cuts = self.control.last_cuts(&view);
+            self.chains.knew(&inner.device, &inner.run, cuts);
+            self.write_chain(inner.device, inner.run, context);
+        }
+    }
+
+    /// How many of the items seen were written by somebody who knew the cut of a segment's window:
+    /// they come first.
+    pub(super) fn sort_seen(&self, segment: u32, seen: &mut [Dependency]) -> u16 {
+        let knew = |seen: &Dependency| {
+            let chain = self.chains.get(&seen.device, &seen.run);
+            chain.is_some_and(|chain| self.control.knew_window(&chain.cuts, segment))
+        };
+        seen.sort_by_key(|dependency| !knew(dependency));
+        let count = seen.iter().filter(|dependency| knew(dependency)).count();
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// This device's user does not read from the first item on.
+    pub(super) fn is_newcomer(&self, context: &Context<'_>) -> bool {
+        self.control.is_newcomer(&context.account.user())
+    }
+
+    /// An item begins its device's chain here: it is the first of those that this device may read.
+    pub(super) fn begins_chain(&self, inner: &Inner, context: &Context<'_>) -> bool {
+        let beginnings = self.control.beginnings(&context.account.user());
+        let mut named = inner.dependencies.iter();
+        named.any(|seen| beginnings.contains(&OperationId(seen.item.0)))
+    }
+
+    /// Something that has to come before an item. A newcomer waits for what documents are built on
+    /// that he can read in full; of the rest he cannot tell whether it will ever come.
+    pub(super) fn unmet(
+        &self,
+        inner: &Inner,
+        body: Option<&ContentBody>,
+        view: &View,
+        context: &Context<'_>,
+    ) -> Option<Dependency> {
+        let mut seen = inner.dependencies.iter();
+        let mut unmet = seen.by_ref().filter(|seen| !self.chains.satisfies(seen)).peekable();
+        unmet.peek()?;
+        if !self.is_newcomer(context) {
+            return unmet.next().copied();
+        }
+        let user = context.account.user();
+        let body = body.filter(|body| self.control.is_visible(view, &user, body.segment))?;
+        let built_on = inner.dependencies.iter().take(usize::from(body.built_on));
+        let mut missing = built_on.filter(|seen| {
+            !self.chains.satisfies(seen) && !self.control.contains(&OperationId(seen.item.0))
+        });
+        missing.next().copied()
+    }
+
+    /// A newcomer meets operations that were published where he does not read: he asks who names
+    /// them, once for each of both.
+    pub(super) fn ask_for_operations(
+        &mut self,
+        of: DeviceId,
+        missing: OperationId,
+        context: &mut Context<'_>,
+    ) {
+        if !self.is_newcomer(context) || self.wanted.len() >= limits::OPERATIONS_ASKED_MAX {
+            return;
+        }
+        let view = std::sync::Arc::clone(self.control.current());
+        let Some((_, attached)) = view.device(&of).filter(|_| self.wanted.insert((of, missing)))
+        else {
+            return;
+        };
+        let to = sheaf_crypto::Recipient {
+            device: of,
+            kem: attached.kem.clone(),
+        };
+        let body = InboxBody::Ask {
+            card: context.account.card(),
+            conversation: self.id,
+        };
+        if let Err(error) = super::send_inbox(&to, attached.inbox_seed, &body, context) {
+            tracing::warn!(%error, "missing operations not asked for");
+        }
+    }
+
+    /// Gives the control log to a member device that asks for it, once for every state of it.
+    pub(crate) fn answer(&mut self, device: DeviceId, context: &mut Context<'_>) {
+        let view = std::sync::Arc::clone(self.control.current());
+        let Some((_, attached)) = view.live().find(|(known, _)| **known == device) else {
+            return;
+        };
+        if self.answered.insert(device, self.operations) == Some(self.operations) {
+            return;
+        }
+        let to = sheaf_crypto::Recipient {
+            device,
+            kem: attached.kem.clone(),
+        };
+        if let Err(error) = self.invite(&to, context) {
+            tracing::warn!(%error, "operations not given");
+        }
+    }
+}
