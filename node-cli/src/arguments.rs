@@ -268,6 +268,17 @@ pub(crate) enum ConversationVerb {
         /// Contact to invite at once, by id or name; may be repeated
         #[arg(long = "member", value_name = "USER", num_args = 1..)]
         members: Vec<String>,
+        /// What people who are added later may read
+        #[arg(long, value_enum, default_value = "full")]
+        history: HistoryArgument,
+    },
+    /// Cut the history: keys of what is written from now on open nothing from before
+    Cut {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
     },
     /// List the conversations on this device
     List,
@@ -299,6 +310,15 @@ pub(crate) enum ConversationVerb {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What newcomers may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum HistoryArgument {
+    /// Everything
+    Full,
+    /// What is written after they were added
+    SinceJoin,
 }
 
 /// `sheaf epoch`.

@@ -47,9 +47,11 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
             timeout,
         } => device::join(settings, code, device, timeout).await,
         Request::ListDevices => device::list(settings).await,
-        Request::CreateConversation { name, members } => {
-            conversation::create(settings, name, members).await
-        }
+        Request::CreateConversation {
+            name,
+            members,
+            history,
+        } => conversation::create(settings, name, members, history).await,
         Request::ListConversations => conversation::list(settings).await,
         Request::ShowConversation(typed) => conversation::show(settings, typed).await,
         Request::ShowHeads(typed) => conversation::heads(settings, typed).await,

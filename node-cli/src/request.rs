@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sheaf_engine::{MessageId, Overwrite, Role, Timestamp};
+use sheaf_engine::{History, MessageId, Overwrite, Role, Timestamp};
 use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
-    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, RoleName, RunArguments, StoreVerb,
-    SyncVerb,
+    EpochVerb, GlobalArguments, HistoryArgument, MemberVerb, MessageVerb, Noun, RoleName,
+    RunArguments, StoreVerb, SyncVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
@@ -70,6 +70,7 @@ pub(crate) enum Request {
     CreateConversation {
         name: String,
         members: Vec<String>,
+        history: History,
     },
     ListConversations,
     ShowConversation(String),
@@ -141,6 +142,7 @@ pub(crate) enum ConversationRequest {
     RemoveMember(String),
     SetRole(String, Role),
     Rename(String),
+    Cut,
     Leave,
 }
 
@@ -309,7 +311,26 @@ fn device(verb: DeviceVerb) -> Result<Request, Failure> {
 
 fn conversation(verb: ConversationVerb) -> Result<Request, Failure> {
     Ok(match verb {
-        ConversationVerb::Create { name, members } => Request::CreateConversation { name, members },
+        ConversationVerb::Create {
+            name,
+            members,
+            history,
+        } => Request::CreateConversation {
+            name,
+            members,
+            history: match history {
+                HistoryArgument::Full => History::Full,
+                HistoryArgument::SinceJoin => History::SinceJoin,
+            },
+        },
+        ConversationVerb::Cut { conversation, yes } => {
+            let what = format!(
+                "this cuts the history of \"{conversation}\": who is added later begins here and \
+                 reads nothing older, and no later key opens what came before"
+            );
+            confirmed(yes, what)?;
+            change_conversation(conversation, ConversationRequest::Cut)
+        }
         ConversationVerb::List => Request::ListConversations,
         ConversationVerb::Show { conversation } => Request::ShowConversation(conversation),
         ConversationVerb::Heads { conversation } => Request::ShowHeads(conversation),

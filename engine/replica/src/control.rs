@@ -27,8 +27,8 @@ use sheaf_membership::{Log, Refusal};
 
 use crate::user::{Devices, UserLogError};
 
-use facts::Facts;
 pub(crate) use cut::Window;
+use facts::Facts;
 pub(crate) use view::{Standing, View};
 
 /// Why an operation was refused. The verdict depends only on the operation and its past.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{
-    Card, ConversationId, InboxPart, JoinedInbox, SignedUserOperation, join_inbox_parts, open_inbox_part,
+    Card, ConversationId, InboxPart, JoinedInbox, SignedUserOperation, join_inbox_parts,
+    open_inbox_part,
 };
 
 use crate::account::Account;

@@ -79,8 +79,8 @@ pub const WINDOW_SEGMENTS: u32 = 256;
 /// Windows that a cut may lie above the one before it. Its author picks one of them by chance, so
 /// that two cuts made at once rarely open the same.
 pub const CUT_WINDOWS_MAX: u32 = 4_096;
-/// Cuts that one item names as newly seen. Who missed more at once names the newest: the oldest of
-/// those added then read this device only in a later run of its own beginning.
+/// Cuts that one item names as newly seen. Who missed more at once names the newest; whoever began at
+/// an older one of them has to be added again to read that device.
 pub const CUTS_NAMED_MAX: usize = 128;
 /// Operations that a newcomer asks others for, per conversation and start of the process. Beyond it he
 /// waits for somebody's next invite.

@@ -243,13 +243,13 @@ fn newcomer_agrees(
     number: usize,
     conversation: &ConversationId,
 ) -> Result<(), Failure> {
-    let heads = |device: &super::Device| {
-        let view = device.replica.conversation(conversation);
-        view.map(|view| view.heads).unwrap_or_default()
-    };
+    let view = |device: &super::Device| device.replica.conversation(conversation);
     let (device, first) = (&world.devices[number], &world.devices[0]);
-    let reference = heads(first);
-    for (segment, known) in heads(device) {
+    let reference = view(first).map(|view| view.heads).unwrap_or_default();
+    let own = view(device).expect("a member has it");
+    // What is left of an earlier membership is as it was when that ended.
+    let heads = own.heads.into_iter();
+    for (segment, known) in heads.filter(|(segment, _)| Some(*segment) >= own.since) {
         if !reference.contains(&(segment, known)) {
             let failure = format!("newcomer {number} has another segment {segment}");
             return Err(Failure(failure));

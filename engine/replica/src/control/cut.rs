@@ -6,13 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sheaf_crypto::{
-    Body, DeviceId, EpochId, Forward, History, Operation, OperationId, UserId,
-};
+use sheaf_crypto::{Body, DeviceId, EpochId, Forward, History, Operation, OperationId, UserId};
 
+use super::check::check_commitment;
 use super::facts::Facts;
 use super::resolve::Past;
-use super::check::check_commitment;
 use super::view::View;
 use super::{ControlLog, OperationError};
 use crate::limits::{CUT_WINDOWS_MAX, SEGMENTS_MAX, WINDOW_SEGMENTS};
@@ -119,10 +117,13 @@ impl Past<'_> {
                 })
             });
         // Two cuts of one window divide whom they let in: neither is written to.
-        let lone = known.iter().rev().filter_map(|(first, cuts)| match cuts.as_slice() {
-            [cut] => Some((*first, Some(*cut))),
-            _ => None,
-        });
+        let lone = known
+            .iter()
+            .rev()
+            .filter_map(|(first, cuts)| match cuts.as_slice() {
+                [cut] => Some((*first, Some(*cut))),
+                _ => None,
+            });
         let mut highest = None;
         for (first, cut) in lone.chain([(0, None)]) {
             highest.get_or_insert(first);
@@ -179,10 +180,12 @@ impl ControlLog {
     pub(crate) fn is_open(&self, view: &View, operation: &OperationId) -> bool {
         let mut cuts = view.cuts.iter().filter(|(_, cut)| cut.stands);
         let after_cuts = cuts.all(|(cut, _)| self.saw(operation, cut));
-        after_cuts && (!view.since_join || view.members.values().all(|member| {
-            let mut origins = member.origins.iter();
-            origins.any(|origin| self.saw(operation, origin))
-        }))
+        after_cuts
+            && (!view.since_join
+                || view.members.values().all(|member| {
+                    let mut origins = member.origins.iter();
+                    origins.any(|origin| self.saw(operation, origin))
+                }))
     }
 
     /// Whether a member may have an epoch's secret: it was drawn after he was added, and after what
@@ -206,7 +209,12 @@ impl ControlLog {
     }
 
     /// The same as [`Self::is_entitled`] for the user of a device.
-    pub(crate) fn device_is_entitled(&self, view: &View, device: &DeviceId, epoch: &EpochId) -> bool {
+    pub(crate) fn device_is_entitled(
+        &self,
+        view: &View,
+        device: &DeviceId,
+        epoch: &EpochId,
+    ) -> bool {
         let user = view.device(device).map(|(user, _)| *user);
         user.is_some_and(|user| self.is_entitled(view, &user, epoch))
     }
@@ -216,11 +224,14 @@ impl ControlLog {
         if let Some(member) = self.current.members.get(user) {
             return member.origins.clone();
         }
-        let additions = self.entries.iter().filter(|(_, entry)| match &entry.operation.body {
-            Body::Genesis(genesis) => genesis.creator == *user,
-            Body::Add { user: added, .. } => added == user,
-            _ => false,
-        });
+        let additions = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| match &entry.operation.body {
+                Body::Genesis(genesis) => genesis.creator == *user,
+                Body::Add { user: added, .. } => added == user,
+                _ => false,
+            });
         additions.map(|(id, _)| *id).collect()
     }
 
@@ -242,7 +253,11 @@ impl ControlLog {
             };
             let nearest = near.iter().filter(|cut| {
                 !near.iter().any(|other| {
-                    let between = if view.since_join { saw(cut, other) } else { saw(other, cut) };
+                    let between = if view.since_join {
+                        saw(cut, other)
+                    } else {
+                        saw(other, cut)
+                    };
                     other != *cut && between
                 })
             });
@@ -254,7 +269,9 @@ impl ControlLog {
     /// The first segment that a user's reading begins with; none if that is the first of all.
     pub(crate) fn since(&self, user: &UserId) -> Option<u32> {
         let beginnings = self.beginnings(user);
-        let cuts = beginnings.iter().filter_map(|cut| self.current.cuts.get(cut));
+        let cuts = beginnings
+            .iter()
+            .filter_map(|cut| self.current.cuts.get(cut));
         cuts.map(|cut| cut.segment).min()
     }
 
@@ -297,11 +314,17 @@ impl ControlLog {
     }
 
     /// Cuts that whoever knew these did not know, in the order of acceptance.
-    pub(crate) fn cuts_after(&self, known: &BTreeSet<OperationId>) -> Vec<(OperationId, &Operation)> {
+    pub(crate) fn cuts_after(
+        &self,
+        known: &BTreeSet<OperationId>,
+    ) -> Vec<(OperationId, &Operation)> {
         if self.current.cuts.is_empty() {
             return Vec::new();
         }
-        let entries = self.order.iter().filter(|id| self.current.cuts.contains_key(*id));
+        let entries = self
+            .order
+            .iter()
+            .filter(|id| self.current.cuts.contains_key(*id));
         let new = entries.filter(|id| !known.iter().any(|cut| self.saw(cut, id)));
         new.filter_map(|id| Some((*id, &self.entries.get(id)?.operation)))
             .collect()
@@ -351,7 +374,10 @@ fn check_forwards(
     if !wanted.all(|pair| given.contains(&pair)) {
         return Err(OperationError::MissingForward);
     }
-    if forwards.iter().any(|f| !facts.devices.contains_key(&f.device)) {
+    if forwards
+        .iter()
+        .any(|f| !facts.devices.contains_key(&f.device))
+    {
         return Err(OperationError::WrongRecipients);
     }
     if !forwards.iter().all(|f| may(&f.epoch)) {

@@ -130,9 +130,10 @@ impl View {
 
     /// The cut whose window holds a segment; none for the first window, or if two claim it.
     pub(crate) fn cut_of(&self, segment: u32) -> Option<OperationId> {
-        let mut of = self.cuts.iter().filter(|(_, cut)| {
-            cut.segment <= segment && segment <= Window::last(cut.segment)
-        });
+        let mut of = self
+            .cuts
+            .iter()
+            .filter(|(_, cut)| cut.segment <= segment && segment <= Window::last(cut.segment));
         let found = of.next().map(|(id, _)| *id);
         found.filter(|_| of.next().is_none())
     }

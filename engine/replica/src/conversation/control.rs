@@ -201,6 +201,19 @@ impl Conversation {
         last.map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item)))
     }
 
+    /// Place of this device's next item in a given run: an earlier run's own chain goes on for the
+    /// changes that were written, and not yet sealed, under it.
+    pub(super) fn place_in(&self, run: RunId, context: &Context<'_>) -> (u64, Option<ItemId>) {
+        let device = context.account.device();
+        match self.chains.get(&device, &run) {
+            Some(chain) => (chain.head.saturating_add(1), Some(chain.item)),
+            None => self
+                .chains
+                .newest_of(&device)
+                .map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item))),
+        }
+    }
+
     /// Signs, takes in and publishes an operation of this device, under every newest epoch that is
     /// held: before the operation, so that everybody who does not know it yet can read it, and
     /// after it, so that a newcomer finds it.

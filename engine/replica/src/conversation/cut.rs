@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId};
+use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId, item_of_record};
 
-use super::{ContentBody, Conversation};
+use super::inbound::{Source, Verdict};
+use super::parked::Need;
+use super::{ContentBody, Conversation, Work};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::View;
@@ -55,19 +57,19 @@ impl Conversation {
     /// The cuts that this device learned of since its last content, as items that it has seen. Who
     /// begins at one of them begins this device's chain at the item that names it.
     pub(super) fn new_cuts(&self, device: &DeviceId) -> Vec<Dependency> {
-        let mut own = self.chains.of_device(device).peekable();
-        if own.peek().is_none() {
-            return Vec::new();
-        }
-        let known: BTreeSet<OperationId> =
-            own.flat_map(|(_, chain)| chain.cuts.iter().copied()).collect();
+        let own = self.chains.of_device(device);
+        let known: BTreeSet<OperationId> = own
+            .flat_map(|(_, chain)| chain.cuts.iter().copied())
+            .collect();
         let new = self.control.cuts_after(&known).into_iter().rev();
-        let named = new.take(limits::CUTS_NAMED_MAX).map(|(id, operation)| Dependency {
-            device: operation.author,
-            run: operation.run,
-            seq: operation.seq,
-            item: ItemId::from(id),
-        });
+        let named = new
+            .take(limits::CUTS_NAMED_MAX)
+            .map(|(id, operation)| Dependency {
+                device: operation.author,
+                run: operation.run,
+                seq: operation.seq,
+                item: ItemId::from(id),
+            });
         named.collect()
     }
 
@@ -115,7 +117,10 @@ impl Conversation {
         context: &Context<'_>,
     ) -> Option<Dependency> {
         let mut seen = inner.dependencies.iter();
-        let mut unmet = seen.by_ref().filter(|seen| !self.chains.satisfies(seen)).peekable();
+        let mut unmet = seen
+            .by_ref()
+            .filter(|seen| !self.chains.satisfies(seen))
+            .peekable();
         unmet.peek()?;
         if !self.is_newcomer(context) {
             return unmet.next().copied();
@@ -141,7 +146,9 @@ impl Conversation {
             return;
         }
         let view = std::sync::Arc::clone(self.control.current());
-        let Some((_, attached)) = view.device(&of).filter(|_| self.wanted.insert((of, missing)))
+        let Some((_, attached)) = view
+            .device(&of)
+            .filter(|_| self.wanted.insert((of, missing)))
         else {
             return;
         };
@@ -173,6 +180,76 @@ impl Conversation {
         };
         if let Err(error) = self.invite(&to, context) {
             tracing::warn!(%error, "operations not given");
+        }
+    }
+
+    pub(super) fn ready(
+        &self,
+        inner: &Inner,
+        body: Option<&ContentBody>,
+        view: &View,
+        context: &Context<'_>,
+    ) -> Result<(), Verdict> {
+        match self.unmet(inner, body, view, context) {
+            Some(unmet) => Err(Verdict::Park(Need::Dependency(unmet))),
+            None => Ok(()),
+        }
+    }
+
+    /// Content of a time that this device's user does not read: its place is taken, and what comes
+    /// after it goes on.
+    pub(super) fn pass_over(
+        &mut self,
+        source: Source,
+        inner: &Inner,
+        item: ItemId,
+        view: &View,
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        self.accept_written(inner, item, view, context);
+        self.epochs.count(&source.epoch);
+        if !self.is_withheld(inner) {
+            self.vouched(inner, context);
+        }
+        self.work.push_back(Work::Retry);
+        Verdict::Done
+    }
+
+    /// An item that only names what its author has seen.
+    pub(super) fn examine_checkpoint(
+        &mut self,
+        source: Source,
+        wire: &[u8],
+        inner: &Inner,
+        view: &View,
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        let item = item_of_record(wire);
+        if let Err(verdict) = self.placed(inner, item, source, (None, view), context) {
+            return verdict;
+        }
+        self.accept_written(inner, item, view, context);
+        self.epochs.count(&source.epoch);
+        if !self.is_withheld(inner) {
+            self.vouched(inner, context);
+        }
+        self.work.push_back(Work::Retry);
+        Verdict::Done
+    }
+
+    /// An item is part of its chain, sealed under an epoch from after every cut that its author knew.
+    pub(super) fn accept_written(
+        &mut self,
+        inner: &Inner,
+        item: ItemId,
+        view: &View,
+        context: &mut Context<'_>,
+    ) {
+        self.accept_item(inner, item, context);
+        if !view.cuts.is_empty() {
+            let cuts = self.control.last_cuts(view);
+            self.chains.knew(&inner.device, &inner.run, cuts);
+            self.write_chain(inner.device, inner.run, context);
         }
     }
 }

@@ -40,14 +40,14 @@ pub(super) struct Staged {
 
 /// Where a record comes from.
 #[derive(Clone, Copy)]
-struct Source {
-    epoch: EpochId,
+pub(super) struct Source {
+    pub(super) epoch: EpochId,
     topic: TopicId,
     live: bool,
 }
 
 /// What became of one record.
-enum Verdict {
+pub(super) enum Verdict {
     /// It is taken in, or known, or refused: done with.
     Done,
     /// Its content is to be merged.
@@ -255,9 +255,7 @@ impl Conversation {
             Purpose::Control => self.examine_control(source, &inner, &view, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
             Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
-            Purpose::Checkpoint => {
-                self.examine_checkpoint(source, wire, &inner, &view, context)
-            },
+            Purpose::Checkpoint => self.examine_checkpoint(source, wire, &inner, &view, context),
             Purpose::Content => self.examine_content(source, wire, inner, &view, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
@@ -267,7 +265,7 @@ impl Conversation {
     }
 
     /// Puts an item in its place of its device's chain; `None` if it is not to be taken in.
-    fn placed(
+    pub(super) fn placed(
         &mut self,
         inner: &Inner,
         item: ItemId,
@@ -303,19 +301,6 @@ impl Conversation {
         };
         context.stage.report(suspect, act, Some(self.id));
         Err(Verdict::Done)
-    }
-
-    fn ready(
-        &self,
-        inner: &Inner,
-        body: Option<&ContentBody>,
-        view: &View,
-        context: &Context<'_>,
-    ) -> Result<(), Verdict> {
-        match self.unmet(inner, body, view, context) {
-            Some(unmet) => Err(Verdict::Park(Need::Dependency(unmet))),
-            None => Ok(()),
-        }
     }
 
     fn examine_control(
@@ -394,12 +379,16 @@ impl Conversation {
             return verdict;
         }
         if let Some(body) = at.0
-            && !self.control.is_visible(view, &context.account.user(), body.segment)
+            && !self
+                .control
+                .is_visible(view, &context.account.user(), body.segment)
         {
             return self.pass_over(source, &inner, item, view, context);
         }
         let decoded = match &body {
-            Ok(body) if !view.has_segment(body.segment) => Err("segment is of no window".to_owned()),
+            Ok(body) if !view.has_segment(body.segment) => {
+                Err("segment is of no window".to_owned())
+            }
             Ok(_) | Err(_) => decode_content(&inner, &self.id),
         };
         let held = self.is_withheld(&inner);
@@ -434,47 +423,6 @@ impl Conversation {
         }))
     }
 
-    /// Content of a time that this device's user does not read: its place is taken, and what comes
-    /// after it goes on.
-    fn pass_over(
-        &mut self,
-        source: Source,
-        inner: &Inner,
-        item: ItemId,
-        view: &View,
-        context: &mut Context<'_>,
-    ) -> Verdict {
-        self.accept_written(inner, item, view, context);
-        self.epochs.count(&source.epoch);
-        if !self.is_withheld(inner) {
-            self.vouched(inner, context);
-        }
-        self.work.push_back(Work::Retry);
-        Verdict::Done
-    }
-
-    /// An item that only names what its author has seen.
-    fn examine_checkpoint(
-        &mut self,
-        source: Source,
-        wire: &[u8],
-        inner: &Inner,
-        view: &View,
-        context: &mut Context<'_>,
-    ) -> Verdict {
-        let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(inner, item, source, (None, view), context) {
-            return verdict;
-        }
-        self.accept_written(inner, item, view, context);
-        self.epochs.count(&source.epoch);
-        if !self.is_withheld(inner) {
-            self.vouched(inner, context);
-        }
-        self.work.push_back(Work::Retry);
-        Verdict::Done
-    }
-
     pub(super) fn refuse_content(
         &mut self,
         inner: &Inner,
@@ -489,24 +437,8 @@ impl Conversation {
             .report(Suspect::Device(inner.device), act, Some(self.id));
     }
 
-    /// The same for an item sealed under an epoch from after every cut that its author knew.
-    fn accept_written(
-        &mut self,
-        inner: &Inner,
-        item: ItemId,
-        view: &View,
-        context: &mut Context<'_>,
-    ) {
-        self.accept_item(inner, item, context);
-        if !view.cuts.is_empty() {
-            let cuts = self.control.last_cuts(view);
-            self.chains.knew(&inner.device, &inner.run, cuts);
-            self.write_chain(inner.device, inner.run, context);
-        }
-    }
-
     /// The item is part of its chain from here on.
-    fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
+    pub(super) fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
         self.chains.accept(
             inner.device,
             inner.run,

@@ -451,23 +451,6 @@ impl Conversation {
             .pump(context.topics, context.now, context.stage);
         Ok(())
     }
-
-    /// Place of this device's next item in a given run: an earlier run's own chain goes on for the
-    /// changes that were written, and not yet sealed, under it.
-    fn place_in(
-        &self,
-        run: sheaf_crypto::RunId,
-        context: &Context<'_>,
-    ) -> (u64, Option<sheaf_crypto::ItemId>) {
-        let device = context.account.device();
-        match self.chains.get(&device, &run) {
-            Some(chain) => (chain.head.saturating_add(1), Some(chain.item)),
-            None => self
-                .chains
-                .newest_of(&device)
-                .map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item))),
-        }
-    }
 }
 
 fn new_message(

@@ -3,7 +3,8 @@
 use zeroize::Zeroizing;
 
 use sheaf_crypto::{
-    Card, ConversationId, DeviceSecrets, History, RecoveryPhrase, Role, Suite, UserGenesis, UserId, UserLog,
+    Card, ConversationId, DeviceSecrets, History, RecoveryPhrase, Role, Suite, UserGenesis, UserId,
+    UserLog,
 };
 
 use super::{Replica, context};
