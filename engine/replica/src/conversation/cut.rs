@@ -107,6 +107,13 @@ impl Conversation {
         named.any(|seen| beginnings.contains(&OperationId(seen.item.0)))
     }
 
+    /// An item's author did not know that this device's user begins: what comes before it never will.
+    pub(super) fn is_before_beginning(&self, view: &View, context: &Context<'_>) -> bool {
+        let beginnings = self.control.beginnings(&context.account.user());
+        let mut known = beginnings.iter();
+        !beginnings.is_empty() && !known.any(|cut| view.cuts.contains_key(cut))
+    }
+
     /// Something that has to come before an item. A newcomer waits for what documents are built on
     /// that he can read in full; of the rest he cannot tell whether it will ever come.
     pub(super) fn unmet(

@@ -283,6 +283,7 @@ impl Conversation {
             Place::Gap if self.begins_chain(inner, context) => {
                 return self.ready(inner, body, view, context);
             }
+            Place::Gap if self.is_before_beginning(view, context) => return Err(Verdict::Done),
             Place::Gap => return Err(Verdict::Park(Need::Chain(inner.device, inner.seq))),
             // Control items are published under every newest epoch and so come several times; what
             // this device wrote itself comes back after a restart.
