@@ -2,11 +2,14 @@
 
 use sheaf_crypto::{ConversationId, DeviceId, UserId};
 use sheaf_replica::record::Kind;
-use sheaf_replica::{AuditEntry, Command, DeviceChange, RecoveryWords, Reply, Timestamp};
+use sheaf_replica::{
+    AuditEntry, AuditHead, AuditVerifier, Command, CommandError, DeviceChange, DeviceReport,
+    QuarantineInfo, RecoveryWords, Replica, Reply, Timestamp,
+};
 use zeroize::Zeroizing;
 
 use crate::engine::{Engine, EngineError, unexpected};
-use crate::store::{Newest, ReadError};
+use crate::store::{Newest, ReadError, Store};
 
 /// Entries of the audit log that are read at once.
 const AUDIT_PAGE: usize = 512;
@@ -21,6 +24,8 @@ pub struct RevocationReport {
     pub rotated: Vec<ConversationId>,
     /// Conversations where this device could not take it out: another device or member will.
     pub outstanding: Vec<ConversationId>,
+    /// What the device had, and who knows that it is out.
+    pub report: DeviceReport,
 }
 
 impl Engine {
@@ -82,9 +87,41 @@ impl Engine {
                 device,
                 rotated,
                 outstanding,
+                report: self.device_report(device).await?,
             }),
             _ => Err(unexpected()),
         }
+    }
+
+    /// What a device of this account had, and who knows that it is out.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`] if it is no device of the account.
+    pub async fn device_report(&self, device: DeviceId) -> Result<DeviceReport, EngineError> {
+        let report = self
+            .query(move |replica| replica.device_report(&device))
+            .await?;
+        report.ok_or_else(|| CommandError::UnknownDevice.into())
+    }
+
+    /// Says that this device is not to be primary, because it is about to be away or does not want
+    /// to: the next one in order is, until a handover names this one again.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn decline_primary(&self) -> Result<(), EngineError> {
+        let this = self.overview().await?.device;
+        let device = this.ok_or(CommandError::NoAccount)?;
+        let done = self.change_device(device, DeviceChange::Decline).await;
+        done.map(|_| ())
+    }
+
+    /// Devices whose content is kept back as misbehaviour.
+    ///
+    /// # Errors
+    /// [`EngineError::Closed`].
+    pub async fn quarantines(&self) -> Result<Vec<QuarantineInfo>, EngineError> {
+        self.query(Replica::quarantines).await
     }
 
     /// Becomes a new device of an account whose other devices are lost; they are revoked. `card` is
@@ -168,33 +205,58 @@ impl Engine {
             .map(|_| ())
     }
 
-    /// Entries of the audit log since a time, in order. The chain of hashes is checked over what is
-    /// read.
+    /// Entries of the audit log since a time, in order. The chain of hashes is checked over the whole
+    /// log.
     ///
     /// # Errors
-    /// [`EngineError::Read`] if an entry is missing or changed.
+    /// [`EngineError::Audit`] if an entry was changed or is missing; [`EngineError::Read`] if one
+    /// cannot be read.
     pub fn audit(&self, since: Timestamp) -> Result<Vec<AuditEntry>, EngineError> {
         let store = self.store()?;
-        let mut entries = Vec::new();
-        let mut after: Option<[u8; 8]> = None;
-        let mut previous = [0; 32];
         loop {
-            let bounds = (after.as_ref().map(<[u8; 8]>::as_slice), None);
-            let rows = store.page(Kind::Audit, &[], bounds, AUDIT_PAGE, Newest::Last)?;
-            for row in &rows {
-                let entry = AuditEntry::decode(&row.value).map_err(|_| ReadError::Damaged)?;
-                if !entry.follows(&previous) {
-                    return Err(ReadError::Damaged.into());
-                }
-                previous = entry.hash;
-                after = Some(entry.number.to_be_bytes());
-                if entry.time >= since {
-                    entries.push(entry);
-                }
+            let head = audit_head(&store)?;
+            let read = read_audit(&store, head, since);
+            // What is written meanwhile may take the oldest entry away.
+            if read.is_ok() || audit_head(&store)? == head {
+                return read;
             }
-            if rows.len() < AUDIT_PAGE {
+        }
+    }
+}
+
+fn audit_head(store: &Store) -> Result<AuditHead, EngineError> {
+    let row = store.point(Kind::AuditHead, &[])?;
+    let head = row.map(|row| AuditHead::decode(&row.value)).transpose();
+    Ok(head.map_err(|_| ReadError::Damaged)?.unwrap_or_default())
+}
+
+fn read_audit(
+    store: &Store,
+    head: AuditHead,
+    since: Timestamp,
+) -> Result<Vec<AuditEntry>, EngineError> {
+    let mut verifier = AuditVerifier::new(head);
+    let mut entries = Vec::new();
+    let mut after: Option<[u8; 8]> = None;
+    loop {
+        let bounds = (after.as_ref().map(<[u8; 8]>::as_slice), None);
+        let rows = store.page(Kind::Audit, &[], bounds, AUDIT_PAGE, Newest::Last)?;
+        for row in &rows {
+            let entry = AuditEntry::decode(&row.value).map_err(|_| ReadError::Damaged)?;
+            // Written after the head was read.
+            if entry.number >= head.next {
+                verifier.end()?;
                 return Ok(entries);
             }
+            verifier.entry(&entry)?;
+            after = Some(entry.number.to_be_bytes());
+            if entry.time >= since {
+                entries.push(entry);
+            }
+        }
+        if rows.len() < AUDIT_PAGE {
+            verifier.end()?;
+            return Ok(entries);
         }
     }
 }

@@ -7,14 +7,15 @@ use std::sync::{Arc, RwLock};
 
 use sheaf_crypto::{Argon2Params, Unlock};
 use sheaf_protocol::RelayAddress;
-use sheaf_replica::Replica;
+use sheaf_replica::{Policy, Replica, VaultSetting};
 use tokio::sync::{broadcast, mpsc, watch};
 use zeroize::Zeroizing;
 
+use crate::activity::{Life, LinkStatus};
 use crate::driver::{Driver, LinkState, Own, Progress, now};
 use crate::engine::Engine;
 use crate::entropy::OsEntropy;
-use crate::link::{Control, Traffic, manage};
+use crate::link::{Control, Pace, Traffic, manage};
 use crate::store::{Durable, OpenError, Store, Writer};
 
 /// Requests of handles that may wait; more wait at the handle.
@@ -51,6 +52,8 @@ pub struct EngineBuilder {
     relay: Option<RelayAddress>,
     token: Option<String>,
     create: bool,
+    vault: VaultSetting,
+    policy: Policy,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -71,6 +74,8 @@ impl EngineBuilder {
             relay: None,
             token: None,
             create: true,
+            vault: VaultSetting::On,
+            policy: Policy::default(),
         }
     }
 
@@ -116,6 +121,22 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether a vault of the account is kept on the relay as long as [`Engine::set_vault`] has not
+    /// decided it; one is unless this says otherwise.
+    #[must_use]
+    pub fn account_vault(mut self, setting: VaultSetting) -> Self {
+        self.vault = setting;
+        self
+    }
+
+    /// Limits of this device's own: how many messages of one user are taken in at once, when its
+    /// sealing key is replaced, and when it takes an absent primary's place.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Opens the store, and starts the engine on the present tokio runtime. A relay is connected to
     /// in the background; nothing waits for it.
     ///
@@ -129,13 +150,17 @@ impl EngineBuilder {
             relay,
             token,
             create,
+            vault,
+            policy,
             new_secret: _,
         } = self;
         // Argon2id takes a moment of one core: not on a thread that others wait for.
         let opening = tokio::task::spawn_blocking(move || {
             let unlock = Secret::unlock(secret.as_ref())?;
             let store = Store::open(&directory, &unlock, create.then_some(argon2))?;
-            let replica = replica(&store)?;
+            let mut replica = replica(&store)?;
+            replica.suppose_vault(vault);
+            replica.set_policy(policy);
             Ok::<_, OpenError>((store, replica))
         });
         let (store, replica) = opening
@@ -174,11 +199,13 @@ fn start(
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (state, link_state) = watch::channel(LinkState::default());
     let (progress, progressed) = watch::channel(Progress::default());
+    let (status, seen) = watch::channel(LinkStatus::default());
     let traffic = Arc::new(Traffic::default());
     drop(tokio::spawn(manage(
         controlled,
         frames,
         Arc::clone(&traffic),
+        Pace::default(),
     )));
     let driver = Driver {
         replica,
@@ -194,10 +221,12 @@ fn start(
         events: events.clone(),
         state,
         progress,
+        status,
+        life: Life::default(),
         own: Own::default(),
     };
     drop(tokio::spawn(driver.run()));
     Ok(Engine::new(
-        requests, reading, events, link_state, progressed, traffic,
+        requests, reading, events, link_state, progressed, seen, traffic,
     ))
 }

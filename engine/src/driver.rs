@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sheaf_protocol::{ClientFrame, RelayAddress};
+use sheaf_protocol::{ClientFrame, RelayAddress, ServerFrame};
 use sheaf_replica::record::{Kind, decode_token};
 use sheaf_replica::{
     Command, CommandError, CommandId, Event, Input, MessageId, Output, Replica, Reply, Timestamp,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::activity::{Activity, Life, LinkStatus};
 use crate::engine::Reading;
-use crate::link::{Control, LinkError, LinkEvent, Target};
+use crate::link::{Control, LinkError, LinkEvent, Target, Transport};
 use crate::store::{Store, Writer, Written};
 
 /// Where the answer to a command goes.
 type Answer = oneshot::Sender<Result<Reply, CommandError>>;
+
+/// Longest time without an input. What is due after days needs no alarm of its own.
+const UPKEEP: Duration = Duration::from_secs(3_600);
 
 /// Asked of the replica by a handle.
 pub(crate) enum Request {
@@ -25,6 +29,10 @@ pub(crate) enum Request {
     Query(Box<dyn FnOnce(&Replica) + Send>),
     /// Try to connect at once.
     Connect,
+    /// The network is another one.
+    Network,
+    /// What the app is doing.
+    Activity(Activity),
     /// Use another relay.
     Relay(Option<RelayAddress>),
     /// Stop in order.
@@ -73,6 +81,8 @@ pub(crate) struct Driver {
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) state: watch::Sender<LinkState>,
     pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) status: watch::Sender<LinkStatus>,
+    pub(crate) life: Life,
     pub(crate) own: Own,
 }
 
@@ -101,12 +111,12 @@ pub(crate) fn now() -> Timestamp {
 impl Driver {
     /// Runs until it is closed or every handle is gone.
     pub(crate) async fn run(mut self) {
+        self.life.used(now());
         self.drain();
         loop {
-            let alarm = self
-                .own
-                .alarm
-                .map(|at| Duration::from_millis(at.since_ms(now())));
+            let delay = |at: Timestamp| Duration::from_millis(at.since_ms(now()));
+            let doze = self.life.idle_at().map(delay);
+            let alarm = self.own.alarm.map_or(UPKEEP, delay).min(UPKEEP);
             tokio::select! {
                 biased;
                 Some((batch, result)) = self.written.recv() => {
@@ -124,12 +134,14 @@ impl Driver {
                     None => break,
                 },
                 Some(event) = self.link.recv() => self.link_event(event),
-                () = sleep(alarm), if alarm.is_some() => {
+                () = tokio::time::sleep(alarm) => {
                     self.own.alarm = None;
                     self.input(Input::Elapsed);
                 }
+                () = sleep(doze), if doze.is_some() => self.life.doze(),
             }
             self.drain();
+            self.show_life();
             if self.own.closing.is_none() && self.own.closed() {
                 break;
             }
@@ -143,12 +155,26 @@ impl Driver {
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Command(command, answer) => self.command(command, answer),
+            Request::Command(command, answer) => {
+                self.life.used(now());
+                self.command(command, answer);
+            }
             Request::Query(look) => look(&self.replica),
             Request::Connect => self.control.send_modify(|control| control.urgency += 1),
+            Request::Network => self.control.send_modify(|control| control.network += 1),
+            Request::Activity(activity) => {
+                let before = self.life.scope();
+                self.life.set_activity(activity, now());
+                let scope = self.life.scope();
+                if scope != before {
+                    self.life.reading_anew();
+                    self.input(Input::Reading(scope));
+                }
+            }
             Request::Relay(relay) => self.relay = relay,
             Request::Close(answer) => {
                 let id = self.own.number();
+                self.life.close();
                 self.own.closing = Some((id, answer));
                 self.input(Input::Command(id, Command::Close));
             }
@@ -194,7 +220,10 @@ impl Driver {
     }
 
     fn link_event(&mut self, event: LinkEvent) {
+        self.life.link(&event, now());
+        self.show_life();
         match event {
+            LinkEvent::Authenticating(_) => {}
             LinkEvent::Connecting => {
                 self.state.send_replace(LinkState::Connecting);
             }
@@ -204,6 +233,7 @@ impl Driver {
                 exporter,
                 log,
                 frames,
+                transport: _,
             } => {
                 self.own.connection = Some((connection, frames));
                 self.state.send_replace(LinkState::Synchronizing);
@@ -220,10 +250,13 @@ impl Driver {
                     .as_ref()
                     .is_some_and(|(known, _)| *known == connection)
                 {
+                    if let ServerFrame::Refused(refusal) = &frame {
+                        self.life.refused(refusal.retry_after_ms, now());
+                    }
                     self.input(Input::Received(frame));
                 }
             }
-            LinkEvent::Down(error) => {
+            LinkEvent::Down { error, .. } => {
                 self.own.connection = None;
                 self.state.send_replace(LinkState::Disconnected(error));
                 self.input(Input::LinkDown);
@@ -306,11 +339,35 @@ impl Driver {
 
     fn notify(&mut self, event: Event) {
         if matches!(event, Event::CaughtUp) {
+            self.life.caught_up();
             self.state.send_replace(LinkState::Active);
         }
         // Nobody listens: nothing is lost, views have everything.
         if self.events.send(event).is_err() {
             tracing::trace!("event without a listener");
+        }
+    }
+
+    /// Tells the link what the app is doing, and the app how the connection stands.
+    fn show_life(&mut self) {
+        let activity = self.life.activity();
+        self.control.send_if_modified(|control| {
+            let changed = control.activity != activity;
+            control.activity = activity;
+            changed
+        });
+        let state = self.life.state();
+        let mut status = self.life.status.clone();
+        status.state = state;
+        let (before, transport) = {
+            let known = self.status.borrow();
+            (known.state, known.transport)
+        };
+        let moved = before != state || transport != status.transport;
+        let transport = status.transport.map(Transport::name);
+        self.status.send_replace(status);
+        if moved {
+            self.notify(Event::LifeCycleChanged { state, transport });
         }
     }
 

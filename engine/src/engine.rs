@@ -1,18 +1,19 @@
 //! The handle that an app holds.
 
+mod connection;
+
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use sheaf_crypto::{ConversationId, DeviceId, History, UserId, fingerprint};
 use sheaf_protocol::RelayAddress;
 use sheaf_replica::{
-    Command, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Event, Overview,
+    BrokenAudit, Command, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Event, Overview,
     RecoveryWords, Replica, Reply,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::activity::LinkStatus;
 use crate::builder::EngineBuilder;
 use crate::conversation::Conversation;
 use crate::driver::{LinkState, Progress, Request};
@@ -29,6 +30,9 @@ pub enum EngineError {
     /// The store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The audit log was changed or is not whole.
+    #[error(transparent)]
+    Audit(#[from] BrokenAudit),
     /// The engine is closed.
     #[error("the engine is closed")]
     Closed,
@@ -70,6 +74,10 @@ pub struct Counters {
     pub sent_bytes: u64,
     /// Bytes of frames received, without QUIC's own.
     pub received_bytes: u64,
+    /// Frames sent.
+    pub sent_frames: u64,
+    /// Frames received.
+    pub received_frames: u64,
 }
 
 /// A running engine. Cheap to clone; when the last clone is dropped it stops, and nothing durable is
@@ -81,6 +89,7 @@ pub struct Engine {
     events: broadcast::Sender<Event>,
     state: watch::Receiver<LinkState>,
     progress: watch::Receiver<Progress>,
+    status: watch::Receiver<LinkStatus>,
     traffic: Arc<Traffic>,
 }
 
@@ -123,6 +132,7 @@ impl Engine {
         events: broadcast::Sender<Event>,
         state: watch::Receiver<LinkState>,
         progress: watch::Receiver<Progress>,
+        status: watch::Receiver<LinkStatus>,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
@@ -131,6 +141,7 @@ impl Engine {
             events,
             state,
             progress,
+            status,
             traffic,
         }
     }
@@ -148,6 +159,10 @@ impl Engine {
             .await
             .map_err(|_| EngineError::Closed)?;
         Ok(answered.await.map_err(|_| EngineError::Closed)??)
+    }
+
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
     }
 
     pub(crate) async fn query<T: Send + 'static>(
@@ -379,76 +394,6 @@ impl Engine {
         EventStream(self.events.subscribe())
     }
 
-    /// How the connection stands.
-    #[must_use]
-    pub fn link_state(&self) -> LinkState {
-        self.state.borrow().clone()
-    }
-
-    /// Bytes that went over the link.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        Counters {
-            sent_bytes: self.traffic.sent.load(Ordering::Relaxed),
-            received_bytes: self.traffic.received.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Tries to connect at once instead of waiting for the next attempt.
-    ///
-    /// # Errors
-    /// [`EngineError::Closed`].
-    pub async fn connect_now(&self) -> Result<(), EngineError> {
-        self.requests
-            .send(Request::Connect)
-            .await
-            .map_err(|_| EngineError::Closed)
-    }
-
-    /// Waits for the relay's hello.
-    ///
-    /// # Errors
-    /// The last [`LinkError`] once the time is over; at once if the relay's key or version is wrong
-    /// or it does not admit this device.
-    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), EngineError> {
-        let mut state = self.state.clone();
-        let up = state.wait_for(|state| match state {
-            LinkState::Synchronizing | LinkState::Active => true,
-            LinkState::Disconnected(error) => is_final(error),
-            LinkState::Offline | LinkState::Connecting => false,
-        });
-        let reached = tokio::time::timeout(timeout, up).await.is_ok();
-        match self.link_state() {
-            LinkState::Synchronizing | LinkState::Active if reached => Ok(()),
-            LinkState::Disconnected(error) => Err(error.into()),
-            _ => Err(LinkError::Unreachable("no answer in time".to_owned()).into()),
-        }
-    }
-
-    /// Waits until everything here is durable at the relay and everything at the relay is here.
-    ///
-    /// # Errors
-    /// [`EngineError::Link`] without a connection, [`EngineError::NotSettled`] once the time is
-    /// over.
-    pub async fn wait_settled(&self, timeout: Duration) -> Result<Overview, EngineError> {
-        let started = tokio::time::Instant::now();
-        self.wait_connected(timeout).await?;
-        let left = timeout.saturating_sub(started.elapsed());
-        let mut progress = self.progress.clone();
-        let settled = progress
-            .wait_for(|now| now.connected && now.caught_up && now.pending == 0 && now.parked == 0);
-        let settled = tokio::time::timeout(left, settled)
-            .await
-            .is_ok_and(|seen| seen.is_ok());
-        if settled {
-            return self.overview().await;
-        }
-        let Progress {
-            pending, parked, ..
-        } = *self.progress.borrow();
-        Err(EngineError::NotSettled { pending, parked })
-    }
-
     /// Stops in order: what is asked for is done, the store is flushed, the run is ended so that the
     /// next start goes on with it.
     ///
@@ -465,13 +410,6 @@ impl Engine {
         // The driver ends by itself; when it does, this channel closes, and the store is let go.
         self.requests.closed().await;
         closed.map_err(EngineError::Close)
-    }
-}
-
-fn is_final(error: &LinkError) -> bool {
-    match error {
-        LinkError::WrongKey | LinkError::Version | LinkError::NotAdmitted(_) => true,
-        LinkError::Resolve(_) | LinkError::Unreachable(_) | LinkError::Broken(_) => false,
     }
 }
 

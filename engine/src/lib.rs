@@ -21,23 +21,31 @@
 )]
 
 mod account;
+mod activity;
 mod builder;
+mod bundle;
 mod conversation;
 mod driver;
 mod engine;
 mod entropy;
 mod link;
 mod store;
+mod sync;
+mod vault;
 
 pub use account::RevocationReport;
+pub use activity::{Activity, LinkStatus};
 pub use builder::{EngineBuilder, Restored};
+pub use bundle::{BundleError, BundleTaken};
 pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
-pub use link::LinkError;
+pub use link::{LinkError, Transport};
 pub use store::{
     BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError,
 };
+
+pub use sync::{Barrier, Resynced};
 
 pub use sheaf_crypto::{
     Argon2Params, ConversationId, DeviceId, EpochId, History, Role, UserId, fingerprint,
@@ -45,7 +53,9 @@ pub use sheaf_crypto::{
 };
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{
-    Act, AuditEntry, CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding,
-    Draft, Event, ImportDraft, MessageId, MessageRecord, Misbehaviour, Origin, Overview,
-    RecoveryWords, Suspect, Timestamp, document, limits,
+    Act, AuditEntry, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
+    DeviceReport, DeviceStanding, Draft, Event, ForkInfo, ImportDraft, LifeCycle, MessageId,
+    MessageRecord, Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine,
+    QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery,
+    VaultSetting, VaultStatus, document, limits,
 };

@@ -2,6 +2,13 @@
 
 mod manager;
 mod quic;
+mod reach;
+mod session;
+mod tls;
+mod websocket;
+mod wire;
+
+use std::time::Duration;
 
 use sheaf_protocol::{ClientFrame, LogId, RelayAddress, RelayId, ServerFrame};
 use tokio::sync::mpsc;
@@ -12,6 +19,73 @@ pub(crate) use manager::{Control, manage};
 /// Frames that wait to be sent. The replica bounds its appends; beyond this the connection is
 /// dropped and built anew.
 const FRAMES_OUT_MAX: usize = 65_536;
+
+/// What carries a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// QUIC over UDP.
+    Quic,
+    /// WebSocket over TLS over TCP, where UDP is blocked.
+    WebSocket,
+}
+
+impl Transport {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Quic => Self::WebSocket,
+            Self::WebSocket => Self::Quic,
+        }
+    }
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How long the link waits for what. Durations of the engine; tests have shorter ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// No hello for so long: the other transport is tried beside the first.
+    pub(crate) race_after: Duration,
+    /// The transport that worked is tried first for so long.
+    pub(crate) remember: Duration,
+    /// Over WebSocket QUIC is tried again so often.
+    pub(crate) probe: Duration,
+    /// Silence after which a ping is sent while the app is in front.
+    pub(crate) heartbeat: Duration,
+    /// The same while it is idle or in the background. Relays cut a connection after 60 s of silence.
+    pub(crate) heartbeat_slow: Duration,
+    /// A ping without any answer for so long: the connection is dead.
+    pub(crate) pong: Duration,
+    /// The same after the network changed.
+    pub(crate) pong_moved: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            race_after: Duration::from_millis(600),
+            remember: Duration::from_secs(3_600),
+            probe: Duration::from_secs(300),
+            heartbeat: Duration::from_secs(15),
+            heartbeat_slow: Duration::from_secs(45),
+            pong: Duration::from_secs(10),
+            pong_moved: Duration::from_secs(2),
+        }
+    }
+}
 
 /// Why a relay could not be reached.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,6 +133,8 @@ impl PartialEq for Target {
 pub(crate) enum LinkEvent {
     /// A connection is being built.
     Connecting,
+    /// TLS is done over one transport; the relay has not said hello.
+    Authenticating(Transport),
     /// The relay said hello.
     Up {
         connection: u64,
@@ -66,11 +142,18 @@ pub(crate) enum LinkEvent {
         exporter: [u8; 32],
         log: LogId,
         frames: mpsc::Sender<ClientFrame>,
+        transport: Transport,
     },
     /// The relay said something.
     Frame(u64, ServerFrame),
     /// The connection is gone or did not come about.
-    Down(LinkError),
+    Down {
+        error: LinkError,
+        /// When it is tried again, in milliseconds from now.
+        retry_ms: u64,
+        /// The relay asked for this delay.
+        asked: bool,
+    },
 }
 
 /// Bytes that went over the link.
@@ -78,4 +161,8 @@ pub(crate) enum LinkEvent {
 pub(crate) struct Traffic {
     pub(crate) sent: std::sync::atomic::AtomicU64,
     pub(crate) received: std::sync::atomic::AtomicU64,
+    pub(crate) frames_sent: std::sync::atomic::AtomicU64,
+    pub(crate) frames_received: std::sync::atomic::AtomicU64,
+    /// The last ping's round trip in microseconds; zero before the first.
+    pub(crate) round_trip_us: std::sync::atomic::AtomicU64,
 }

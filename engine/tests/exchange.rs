@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use sheaf_engine::{
-    ConversationId, Draft, Engine, Event, LinkError, MessageRecord, Page, RelayAddress, RelayId,
+    ConversationId, Draft, Engine, Event, LinkError, MessageRecord, Page, Policy, RelayAddress,
+    RelayId,
 };
 use sheaf_relay::{Config, Relay};
 
@@ -26,7 +27,8 @@ fn config(data: &Path) -> Config {
 }
 
 async fn open(home: &Path, relay: Option<&RelayAddress>) -> Engine {
-    let mut builder = Engine::builder(home).key([7; 32]);
+    let policy = Policy::without_message_limit();
+    let mut builder = Engine::builder(home).key([7; 32]).policy(policy);
     if let Some(relay) = relay {
         builder = builder.relay(relay.clone());
     }

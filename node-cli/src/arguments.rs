@@ -1,9 +1,13 @@
 //! What was typed.
 
+mod sync;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use sheaf_protocol::RelayAddress;
+
+pub(crate) use sync::SyncVerb;
 
 /// Conversations that belong to their members: end-to-end encrypted, on every device, offline too.
 ///
@@ -84,6 +88,12 @@ pub(crate) enum Noun {
     Store(StoreVerb),
     /// Show connection, pending changes, last sync and heads
     Status(StatusArguments),
+    /// Say why something is not synced, and what to do
+    Doctor {
+        /// Wait so many seconds for the relay
+        #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+        wait: f64,
+    },
     /// Show what was noted about devices, contacts and misbehaviour
     Audit {
         /// Only what is not older: a time (RFC 3339) or a duration like 2h
@@ -127,18 +137,30 @@ pub(crate) struct RunArguments {
 /// `sheaf account`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountVerb {
-    /// Become a new device of an account whose other devices are lost; reads the phrase from
-    /// standard input
+    /// Become a new device of an account whose other devices are lost, by the recovery phrase: from
+    /// the vault on the relay, or with the account's card from what contacts have
     Recover {
-        /// The account's own card, as any contact has it
+        /// File whose first line is the phrase; it is read from standard input otherwise
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+        /// The account's own card, as any contact has it; no vault is needed then
         #[arg(long)]
-        card: String,
+        card: Option<String>,
         /// This device's name
         #[arg(long, value_name = "NAME")]
         device: String,
         /// Revoke every other device of the account
         #[arg(long)]
         yes: bool,
+    },
+    /// Whether a vault of the account is kept on the relay
+    #[command(subcommand)]
+    Vault(VaultVerb),
+    /// Replace the recovery phrase; the new one is shown once
+    RotatePhrase {
+        /// File with the present phrase
+        #[arg(long, value_name = "FILE")]
+        phrase_file: PathBuf,
     },
     /// Change the passphrase or key file; both are read in the order of the present ones
     Passphrase {
@@ -149,6 +171,21 @@ pub(crate) enum AccountVerb {
         #[arg(long, value_name = "FILE")]
         new_key_file: Option<PathBuf>,
     },
+}
+
+/// `sheaf account vault`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultVerb {
+    /// Keep a vault: the recovery phrase alone brings the account back
+    On {
+        /// File whose first line is the phrase, for a device that does not have the vault's key
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+    },
+    /// Put an empty vault in its place and keep none
+    Off,
+    /// Show whether one is kept, and how old it is
+    Status,
 }
 
 /// `sheaf store`.
@@ -191,6 +228,9 @@ pub(crate) enum ContactVerb {
         /// The digits are the same on the contact's side: mark as verified
         #[arg(long)]
         confirm: bool,
+        /// Take it back: not verified any more
+        #[arg(long, conflicts_with = "confirm")]
+        withdraw: bool,
     },
     /// Refuse a contact's invites
     Block {
@@ -242,6 +282,9 @@ pub(crate) enum DeviceVerb {
     Thaw {
         /// Id, beginning of an id, or name
         device: String,
+        /// File with the recovery phrase, where no device is senior enough
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
     },
     /// End a device for good: out of the account and of every conversation, each under a new key
     Revoke {
@@ -251,9 +294,37 @@ pub(crate) enum DeviceVerb {
         #[arg(long)]
         yes: bool,
     },
-    /// Make a device the primary one
+    /// Show what a device had, and who knows that it is out
+    Report {
+        /// Id, beginning of an id, or name
+        device: String,
+    },
+    /// Make a device the primary one, or pass that on
+    #[command(group(clap::ArgGroup::new("to").required(true)))]
     Handover {
         /// Id, beginning of an id, or name
+        #[arg(group = "to")]
+        device: Option<String>,
+        /// This device is about to be away: the next one is primary
+        #[arg(long, group = "to")]
+        unavailable: bool,
+        /// This device does not want to be primary
+        #[arg(long, group = "to")]
+        decline: bool,
+    },
+    /// Devices whose content is kept back because they misbehaved
+    #[command(subcommand, arg_required_else_help = true)]
+    Quarantine(QuarantineVerb),
+}
+
+/// `sheaf device quarantine`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineVerb {
+    /// List devices in quarantine, why and until when
+    List,
+    /// It was a false alarm: take in what was kept back, and forget what was counted
+    Lift {
+        /// Id or beginning of an id
         device: String,
     },
 }
@@ -439,17 +510,6 @@ pub(crate) enum MessageVerb {
         conversation: String,
         /// The file
         file: PathBuf,
-    },
-}
-
-/// `sheaf sync`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum SyncVerb {
-    /// Connect, push and pull until nothing is left
-    Now {
-        /// Give up after so many seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
-        timeout: f64,
     },
 }
 

@@ -5,14 +5,17 @@ mod audit;
 mod contact;
 mod conversation;
 mod device;
+mod doctor;
 mod epoch;
 mod event;
 mod import;
 mod message;
+mod recover;
 mod run;
 mod status;
 mod store;
 mod sync;
+mod vault;
 
 use std::path::Path;
 
@@ -34,11 +37,12 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Card => account::card(settings).await,
         Request::AddContact { card, name } => contact::add(settings, card, name).await,
         Request::ListContacts => contact::list(settings).await,
-        Request::Verify { user, confirm } => contact::verify(settings, user, confirm).await,
+        Request::Verify { user, change } => contact::verify(settings, user, change).await,
         Request::SetBlocked { user, standing } => {
             contact::set_blocked(settings, user, standing).await
         }
-        Request::Recover { card, device } => account::recover(settings, card, device).await,
+        Request::Recover(recover) => recover::recover(settings, recover).await,
+        Request::Vault(verb) => vault::vault(settings, verb).await,
         Request::ChangeDevice { device, change } => device::change(settings, device, change).await,
         Request::LinkDevice { timeout } => device::link(settings, timeout).await,
         Request::JoinDevice {
@@ -47,6 +51,11 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
             timeout,
         } => device::join(settings, code, device, timeout).await,
         Request::ListDevices => device::list(settings).await,
+        Request::ReportDevice(typed) => device::report(settings, typed).await,
+        Request::Decline => device::decline(settings).await,
+        Request::ListQuarantines => device::list_quarantines(settings).await,
+        Request::LiftQuarantine(typed) => device::lift_quarantine(settings, typed).await,
+        Request::RotatePhrase { phrase } => account::rotate_phrase(settings, &phrase).await,
         Request::CreateConversation {
             name,
             members,
@@ -73,7 +82,8 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::Import { conversation, file } => {
             import::import(settings, conversation, file).await
         }
-        Request::SyncNow { timeout } => sync::now(settings, timeout).await,
+        Request::Doctor { wait } => doctor::doctor(settings, wait).await,
+        Request::Sync(request) => sync::sync(settings, request).await,
         Request::Run { lock_after } => run::run(settings, lock_after).await,
         Request::ChangeSecret(new) => account::change_secret(settings, &new).await,
         Request::Backup { file, overwrite } => store::backup(settings, file, overwrite).await,

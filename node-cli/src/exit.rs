@@ -65,6 +65,16 @@ impl Failure {
         Self::new(Code::Done, "")
     }
 
+    /// What failed, in words.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do about it.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
     /// Nothing needs to be said.
     pub(crate) fn is_silent(&self) -> bool {
         self.what.is_empty()

@@ -1,5 +1,7 @@
 //! What was meant by what was typed.
 
+mod sync;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,14 +10,16 @@ use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
     AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
-    EpochVerb, GlobalArguments, HistoryArgument, MemberVerb, MessageVerb, Noun, RoleName,
-    RunArguments, StoreVerb, SyncVerb,
+    EpochVerb, GlobalArguments, HistoryArgument, MemberVerb, MessageVerb, Noun, QuarantineVerb,
+    RoleName, RunArguments, StoreVerb, VaultVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
 use crate::output::Printer;
 use crate::secret::SecretSource;
 use crate::time::{now_ms, parse_since};
+
+pub(crate) use sync::SyncRequest;
 
 /// Most messages that one listing shows.
 const LIST_MAX: usize = 10_000;
@@ -27,6 +31,15 @@ pub(crate) struct Settings {
     pub(crate) relay: Option<RelayAddress>,
     pub(crate) secret: SecretSource,
     pub(crate) printer: Printer,
+}
+
+/// What an account is recovered with.
+#[derive(Debug)]
+pub(crate) struct RecoverRequest {
+    pub(crate) phrase_file: Option<PathBuf>,
+    /// The account's card; the vault on the relay otherwise.
+    pub(crate) card: Option<String>,
+    pub(crate) device: String,
 }
 
 /// What is to be done.
@@ -44,16 +57,14 @@ pub(crate) enum Request {
     ListContacts,
     Verify {
         user: String,
-        confirm: bool,
+        change: Option<Verdict>,
     },
     SetBlocked {
         user: String,
         standing: Standing,
     },
-    Recover {
-        card: String,
-        device: String,
-    },
+    Recover(RecoverRequest),
+    Vault(VaultVerb),
     ChangeDevice {
         device: String,
         change: DeviceRequest,
@@ -67,6 +78,13 @@ pub(crate) enum Request {
         timeout: Duration,
     },
     ListDevices,
+    ReportDevice(String),
+    Decline,
+    ListQuarantines,
+    LiftQuarantine(String),
+    RotatePhrase {
+        phrase: PathBuf,
+    },
     CreateConversation {
         name: String,
         members: Vec<String>,
@@ -96,8 +114,9 @@ pub(crate) enum Request {
         conversation: String,
         file: PathBuf,
     },
-    SyncNow {
-        timeout: Duration,
+    Sync(SyncRequest),
+    Doctor {
+        wait: Duration,
     },
     Run {
         lock_after: Option<Duration>,
@@ -119,6 +138,13 @@ pub(crate) enum Request {
     Man(Option<PathBuf>),
 }
 
+/// What comparing the digits came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Same,
+    Withdrawn,
+}
+
 /// How a contact is to stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -132,6 +158,7 @@ pub(crate) enum DeviceRequest {
     Rename(String),
     Freeze,
     Thaw,
+    ThawByPhrase(PathBuf),
     Revoke,
     HandOver,
 }
@@ -201,9 +228,7 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Epoch(EpochVerb::List { conversation }) => Request::ListEpochs(conversation),
         Noun::Epoch(EpochVerb::Rotate { conversation }) => Request::Rotate(conversation),
         Noun::Message(verb) => message(verb)?,
-        Noun::Sync(SyncVerb::Now { timeout }) => Request::SyncNow {
-            timeout: seconds("--timeout", timeout)?,
-        },
+        Noun::Sync(verb) => Request::Sync(sync::sync(verb)?),
         Noun::Run(RunArguments { lock_after }) => Request::Run {
             lock_after: lock_after
                 .map(|after| seconds("--lock-after", after))
@@ -212,6 +237,9 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Store(verb) => store(verb),
         Noun::Status(status) => Request::Status {
             wait: seconds("--wait", status.wait)?,
+        },
+        Noun::Doctor { wait } => Request::Doctor {
+            wait: seconds("--wait", wait)?,
         },
         Noun::Audit { since } => Request::Audit {
             since: Timestamp(since.map_or(Ok(0), |text| since_ms(&text))?),
@@ -253,11 +281,24 @@ fn account(verb: AccountVerb) -> Result<Request, Failure> {
             new_key_file,
             new_passphrase_file,
         ))),
-        AccountVerb::Recover { card, device, yes } => {
+        AccountVerb::RotatePhrase { phrase_file } => Ok(Request::RotatePhrase {
+            phrase: phrase_file,
+        }),
+        AccountVerb::Vault(verb) => Ok(Request::Vault(verb)),
+        AccountVerb::Recover {
+            phrase_file,
+            card,
+            device,
+            yes,
+        } => {
             let what = "this makes a new device of the account and revokes all its other devices; \
                         they cannot come back";
             confirmed(yes, what.to_owned())?;
-            Ok(Request::Recover { card, device })
+            Ok(Request::Recover(RecoverRequest {
+                phrase_file,
+                card,
+                device,
+            }))
         }
     }
 }
@@ -266,7 +307,18 @@ fn contact(verb: ContactVerb) -> Request {
     match verb {
         ContactVerb::Add { card, name } => Request::AddContact { card, name },
         ContactVerb::List => Request::ListContacts,
-        ContactVerb::Verify { user, confirm } => Request::Verify { user, confirm },
+        ContactVerb::Verify {
+            user,
+            confirm,
+            withdraw,
+        } => Request::Verify {
+            user,
+            change: match (confirm, withdraw) {
+                (true, _) => Some(Verdict::Same),
+                (false, true) => Some(Verdict::Withdrawn),
+                (false, false) => None,
+            },
+        },
         ContactVerb::Block { user } => Request::SetBlocked {
             user,
             standing: Standing::Blocked,
@@ -296,7 +348,13 @@ fn device(verb: DeviceVerb) -> Result<Request, Failure> {
         DeviceVerb::List => Request::ListDevices,
         DeviceVerb::Rename { device, name } => change(device, DeviceRequest::Rename(name)),
         DeviceVerb::Freeze { device } => change(device, DeviceRequest::Freeze),
-        DeviceVerb::Thaw { device } => change(device, DeviceRequest::Thaw),
+        DeviceVerb::Thaw {
+            device,
+            phrase_file,
+        } => match phrase_file {
+            Some(phrase) => change(device, DeviceRequest::ThawByPhrase(phrase)),
+            None => change(device, DeviceRequest::Thaw),
+        },
         DeviceVerb::Revoke { device, yes } => {
             let what = format!(
                 "this ends the device \"{device}\" for good: it leaves your account and every \
@@ -305,7 +363,14 @@ fn device(verb: DeviceVerb) -> Result<Request, Failure> {
             confirmed(yes, what)?;
             change(device, DeviceRequest::Revoke)
         }
-        DeviceVerb::Handover { device } => change(device, DeviceRequest::HandOver),
+        DeviceVerb::Report { device } => Request::ReportDevice(device),
+        DeviceVerb::Handover {
+            device: Some(device),
+            ..
+        } => change(device, DeviceRequest::HandOver),
+        DeviceVerb::Handover { device: None, .. } => Request::Decline,
+        DeviceVerb::Quarantine(QuarantineVerb::List) => Request::ListQuarantines,
+        DeviceVerb::Quarantine(QuarantineVerb::Lift { device }) => Request::LiftQuarantine(device),
     })
 }
 

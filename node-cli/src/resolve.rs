@@ -1,7 +1,8 @@
 //! From what a person types to the one thing that is meant.
 
 use sheaf_engine::{
-    ContactInfo, Conversation, ConversationInfo, DeviceInfo, DeviceStanding, Engine, Role, UserId,
+    ContactInfo, Conversation, ConversationInfo, DeviceInfo, DeviceStanding, Engine, PeerInfo,
+    Role, UserId,
 };
 
 use crate::exit::Failure;
@@ -38,6 +39,16 @@ impl Named for ContactInfo {
 }
 
 impl Named for DeviceInfo {
+    fn id(&self) -> String {
+        self.device.to_string()
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for PeerInfo {
     fn id(&self) -> String {
         self.device.to_string()
     }

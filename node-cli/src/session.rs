@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use sheaf_engine::{
-    BackupError, CommandError, Engine, EngineBuilder, EngineError, LinkError, OpenError, ReadError,
-    UserId,
+    BackupError, BundleError, CommandError, Engine, EngineBuilder, EngineError, LinkError,
+    OpenError, Policy, ReadError, UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -14,6 +14,9 @@ use crate::secret::{Purpose, Secret};
 
 /// Variable that holds the token for relays that ask for one.
 const RELAY_TOKEN: &str = "SHEAF_RELAY_TOKEN";
+
+/// Variable that holds the messages a minute of one person beyond which what follows is delayed.
+const MESSAGE_LIMIT: &str = "SHEAF_MESSAGE_LIMIT";
 
 /// Longest wait for the relay's receipts of a change that is durable here.
 const LET_GO_MAX: Duration = Duration::from_millis(1_500);
@@ -85,6 +88,16 @@ async fn open(settings: &Settings, purpose: Purpose, reach: Reach) -> Result<Eng
     if let Ok(token) = std::env::var(RELAY_TOKEN) {
         builder = builder.token(token);
     }
+    if let Ok(limit) = std::env::var(MESSAGE_LIMIT) {
+        let limit: u32 = limit.parse().map_err(|_| {
+            Failure::usage(format!("{MESSAGE_LIMIT} is no number: {limit}"))
+                .advise("give the messages a minute of one person, or 0 for no limit")
+        })?;
+        builder = builder.policy(Policy {
+            messages_per_minute: (limit > 0).then_some(limit),
+            ..Policy::default()
+        });
+    }
     let engine = builder.open().await?;
     if let Some(given) = &settings.relay
         && engine.overview().await?.user.is_some()
@@ -134,8 +147,12 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
     if change_reach(settings)? == Reach::Offline {
         return Ok(());
     }
+    if engine.overview().await?.user.is_some() {
+        // A command ends before the quiet time that a vault waits for.
+        engine.publish_vault().await?;
+    }
     let gone = async {
-        while engine.overview().await?.pending > 0 {
+        while engine.overview().await?.pending > 0 || vault_waits(engine).await? {
             tokio::time::sleep(LET_GO_STEP).await;
         }
         Ok::<(), EngineError>(())
@@ -149,6 +166,12 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
             Ok(())
         }
     }
+}
+
+/// A vault is to be written, and no connection is there yet.
+async fn vault_waits(engine: &Engine) -> Result<bool, EngineError> {
+    let status = engine.vault_status().await?;
+    Ok(status.is_some_and(|status| status.stale && status.has_key))
 }
 
 /// The person whose device this is.
@@ -204,6 +227,17 @@ impl From<BackupError> for Failure {
     }
 }
 
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Engine(error) => error.into(),
+            BundleError::NotABundle(_) => Self::new(Code::Integrity, error.to_string())
+                .advise("copy it again, or have it exported again"),
+            other => Self::failed(other.to_string()),
+        }
+    }
+}
+
 impl From<EngineError> for Failure {
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -217,6 +251,10 @@ impl From<EngineError> for Failure {
                 Self::new(Code::Integrity, error.to_string())
                     .advise("restore the store from a backup, or link this device again")
             }
+            EngineError::Audit(error) => Self::new(Code::Integrity, error.to_string()).advise(
+                "what it says cannot be relied on: somebody wrote to the store; compare it with a \
+                 backup, or link this device again",
+            ),
             EngineError::NotSettled { .. } => Self::new(Code::Partial, error.to_string())
                 .advise("run `sheaf sync now` again, or give it longer with --timeout"),
             other => Self::failed(other.to_string()),
@@ -250,6 +288,13 @@ fn command_failure(error: &CommandError) -> Failure {
         CommandError::Blocked(_) => (
             Code::Failed,
             Some("`sheaf contact unblock` takes invites again"),
+        ),
+        CommandError::NoVault(_) => (
+            Code::Failed,
+            Some(
+                "`sheaf account recover --card` needs the account's card, as any contact has it, and \
+                 no vault; `sheaf account vault on --phrase-file` keeps one from a device of the account",
+            ),
         ),
         CommandError::BadPhrase(_) => (
             Code::Failed,

@@ -5,6 +5,7 @@
 //! [`FRAME_BYTES_MAX`](crate::limits::FRAME_BYTES_MAX) before the body is read.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 
 use crate::access::AccessProof;
 use crate::id::{Cursor, LogId, RequestId, TopicId};
@@ -72,6 +73,42 @@ pub enum ClientFrame {
         /// The last record to delete.
         upto: Cursor,
     },
+    /// Asks for a [`ServerFrame::Pong`]: shows that both sides are there, and how far apart.
+    Ping {
+        /// Comes back in the answer.
+        token: u64,
+    },
+    /// Proves and subscribes to many topics at once: what a device says when it connects again. At
+    /// most [`FOLLOWED_MAX`](limits::FOLLOWED_MAX) topics.
+    Follow {
+        /// Number of the request, named by the answer.
+        request: RequestId,
+        /// The topics.
+        topics: Vec<Followed>,
+    },
+}
+
+/// One topic of a [`ClientFrame::Follow`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// Ed25519 public key whose hash is the topic.
+    pub capability: [u8; 32],
+    /// Ed25519 signature over [`access_message`](crate::access_message).
+    #[serde(with = "serde_bytes")]
+    pub signature: Vec<u8>,
+    /// Where to go on; `None` for the beginning.
+    pub after: Option<Cursor>,
+}
+
+/// How one topic of a [`ClientFrame::Follow`] differs from what the device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Place of the topic in the request, from zero.
+    pub place: u32,
+    /// Sequence of the newest record; zero when there is none.
+    pub head: u64,
+    /// The cursor is of another log: delivery starts from the beginning.
+    pub restarted: bool,
 }
 
 /// One record and its place.
@@ -138,6 +175,33 @@ pub enum ServerFrame {
         /// Delay before connecting again, in milliseconds.
         reconnect_ms: u32,
     },
+    /// Answer to a [`ClientFrame::Ping`].
+    Pong {
+        /// The token of the question.
+        token: u64,
+    },
+    /// All subscriptions of a [`ClientFrame::Follow`] stand. Topics that are not named here have
+    /// nothing new: no `CaughtUp` follows for them, what comes is live.
+    Followed {
+        /// The request answered.
+        request: RequestId,
+        /// [`digest_topics`] over the heads of the topics that are not named: equal to the device's
+        /// own, or the two do not speak of the same.
+        digest: [u8; 32],
+        /// The topics that have something new.
+        changed: Vec<Changed>,
+    },
+}
+
+/// SHA-256 over topics and the sequence that each stands at, in the order given.
+#[must_use]
+pub fn digest_topics(topics: impl IntoIterator<Item = (TopicId, u64)>) -> [u8; 32] {
+    let mut digest = Sha256::new_with_prefix(b"sheaf1/unchanged");
+    for (topic, sequence) in topics {
+        digest.update(topic.0);
+        digest.update(sequence.to_be_bytes());
+    }
+    digest.finalize().into()
 }
 
 /// Why a request was refused.

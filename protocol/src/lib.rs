@@ -9,13 +9,16 @@ mod frame;
 mod id;
 pub mod limits;
 mod receipt;
+mod socket;
 
 pub use access::{AccessError, AccessProof, access_message, topic_of_capability};
 pub use address::{AddressError, RelayAddress};
 pub use frame::{
-    Class, ClientFrame, DecodeError, Delivery, FRAME_PREFIX_BYTES, ServerFrame, VERSION,
-    decode_client_frame, decode_server_frame, encode_client_frame, encode_server_frame,
+    Changed, Class, ClientFrame, DecodeError, Delivery, FRAME_PREFIX_BYTES, Followed, ServerFrame,
+    VERSION, decode_client_frame, decode_server_frame, digest_topics, encode_client_frame,
+    encode_server_frame,
 };
 pub use frame::{ErrorCode, Refusal};
 pub use id::{Cursor, IdError, LogId, RecordHash, RelayId, RequestId, TopicId, hash_record};
 pub use receipt::{Receipt, ReceiptError, receipt_message};
+pub use socket::{SOCKET_ALPN, SOCKET_CLOSE_BASE, SOCKET_PATH, StreamKind};

@@ -22,3 +22,8 @@ pub const INBOX_SECONDS_MAX: u64 = 45 * 24 * 3600;
 pub const LOG_SECONDS_MAX: u64 = 90 * 24 * 3600;
 /// Largest piece of a sealed message that may need several records (an invite, an account).
 pub const PART_BYTES_MAX: usize = 48 * 1024;
+/// Largest message of the WebSocket transport, in bytes: one byte that names the stream, then a piece
+/// of it.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024 + 1;
+/// Topics that one `Follow` frame names at most: such a frame stays well below the largest.
+pub const FOLLOWED_MAX: usize = 1_024;

@@ -33,9 +33,12 @@ struct Arguments {
     /// Host that the printed address names
     #[arg(long, value_name = "HOST")]
     public_host: Option<String>,
+    /// TCP address of the WebSocket transport, or "off" [default: as --listen]
+    #[arg(long, value_name = "ADDR", value_parser = tcp_listen)]
+    websocket: Option<TcpListen>,
     /// TCP address of health and metrics, or "off" [default: 127.0.0.1:9464]
-    #[arg(long, value_name = "ADDR", value_parser = http_listen)]
-    http: Option<HttpListen>,
+    #[arg(long, value_name = "ADDR", value_parser = tcp_listen)]
+    http: Option<TcpListen>,
     /// Who may use the relay [default: open]
     #[arg(long, value_name = "MODE", value_parser = admission_mode)]
     admission: Option<AdmissionMode>,
@@ -68,17 +71,17 @@ struct Arguments {
     quiet: bool,
 }
 
-/// Where health and metrics are served, if at all.
+/// Where something is served over TCP, if at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HttpListen {
+enum TcpListen {
     Off,
     At(SocketAddr),
 }
 
-fn http_listen(text: &str) -> Result<HttpListen, std::net::AddrParseError> {
+fn tcp_listen(text: &str) -> Result<TcpListen, std::net::AddrParseError> {
     match text {
-        "off" => Ok(HttpListen::Off),
-        address => address.parse().map(HttpListen::At),
+        "off" => Ok(TcpListen::Off),
+        address => address.parse().map(TcpListen::At),
     }
 }
 
@@ -117,10 +120,18 @@ impl Arguments {
         let mut config = Config::load(self.config.as_deref())?;
         set(&mut config.listen, self.listen);
         set(&mut config.data, self.data);
+        match self.websocket {
+            None => {}
+            Some(TcpListen::Off) => config.websocket.enabled = false,
+            Some(TcpListen::At(listen)) => {
+                config.websocket.enabled = true;
+                config.websocket.listen = Some(listen);
+            }
+        }
         match self.http {
             None => {}
-            Some(HttpListen::Off) => config.http.enabled = false,
-            Some(HttpListen::At(listen)) => {
+            Some(TcpListen::Off) => config.http.enabled = false,
+            Some(TcpListen::At(listen)) => {
                 config.http.enabled = true;
                 config.http.listen = listen;
             }

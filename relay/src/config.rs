@@ -21,6 +21,8 @@ pub struct Config {
     pub key: Option<PathBuf>,
     /// Host that the printed address names; by default the address listened on.
     pub public_host: Option<String>,
+    /// The same frames over WebSocket, where UDP is blocked.
+    pub websocket: WebSocketConfig,
     /// Health and metrics over HTTP.
     pub http: HttpConfig,
     /// Who may use the relay.
@@ -29,6 +31,16 @@ pub struct Config {
     pub limits: LimitConfig,
     /// The store.
     pub store: StoreConfig,
+}
+
+/// The WebSocket transport.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSocketConfig {
+    /// Whether to serve it.
+    pub enabled: bool,
+    /// TCP address; by default address and port of `listen`, which is where devices look for it.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Health and metrics.
@@ -131,10 +143,20 @@ impl Default for Config {
             data: PathBuf::from("sheaf-relay-data"),
             key: None,
             public_host: None,
+            websocket: WebSocketConfig::default(),
             http: HttpConfig::default(),
             admission: AdmissionConfig::default(),
             limits: LimitConfig::default(),
             store: StoreConfig::default(),
+        }
+    }
+}
+
+impl Default for WebSocketConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: None,
         }
     }
 }

@@ -10,9 +10,11 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use bytes::Bytes;
 use sheaf_protocol::limits::{APPENDS_IN_FLIGHT_MAX, FRAME_BYTES_MAX, TOKEN_BYTES_MAX};
-use sheaf_protocol::{ClientFrame, ErrorCode, Refusal, ServerFrame, VERSION, encode_server_frame};
+use sheaf_protocol::{
+    ClientFrame, ErrorCode, Refusal, ServerFrame, StreamKind, VERSION, encode_server_frame,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -29,7 +31,8 @@ use crate::misbehaviour::{CloseCode, Misbehaviour};
 use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::store::Storage;
-use crate::tls::{DeviceKey, EXPORTER_LABEL, peer, raise_limits};
+use crate::tls::DeviceKey;
+use crate::wire::{Receiving, Sending, Wire};
 use crate::writer::WriterQueue;
 
 /// Longest hello: a token and a few bytes.
@@ -38,9 +41,6 @@ const HELLO_BYTES_MAX: usize = TOKEN_BYTES_MAX + 64;
 const CONTROL_FRAMES_MAX: usize = 64;
 /// How long a device may take to acknowledge the last words of a connection.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// First bytes of the two streams that the relay opens.
-const LIVE_STREAM: u8 = 1;
-const HISTORY_STREAM: u8 = 2;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -85,56 +85,46 @@ enum End {
 
 /// A connection whose device said hello and is admitted.
 struct Greeted {
-    connection: Connection,
+    wire: Wire,
     device: DeviceKey,
     exporter: [u8; 32],
-    send: SendStream,
-    receive: RecvStream,
+    send: Sending,
+    receive: Receiving,
     credential: Credential,
 }
 
 /// Serves a connection from the end of its TLS handshake to its own.
-pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection) {
-    let greeting = timeout(shared.handshake(), greet(&shared, &connection)).await;
+pub(crate) async fn serve(shared: Arc<Shared>, wire: Wire) {
+    let greeting = timeout(shared.handshake(), greet(&shared, &wire)).await;
     let greeted = match greeting {
         Ok(Ok(greeted)) => greeted,
-        Ok(Err(code)) => return close(&connection, code),
+        Ok(Err(code)) => return wire.close(code),
         Err(_) => {
             shared.metrics.handshake(Handshake::TimedOut);
-            return close(&connection, CloseCode::HelloTimeout);
+            return wire.close(CloseCode::HelloTimeout);
         }
     };
     let Some(_place) = shared
         .registry
-        .enter(&connection, &greeted.credential, &greeted.device)
+        .enter(&wire, &greeted.credential, &greeted.device)
     else {
         shared.metrics.handshake(Handshake::TurnedAway);
-        return close(&connection, CloseCode::TooManyConnections);
+        return wire.close(CloseCode::TooManyConnections);
     };
-    raise_limits(&connection);
+    wire.raise_limits();
     shared.metrics.handshake(Handshake::Up);
-    shared.metrics.connections.increment(1.0);
+    shared.metrics.up(wire.transport());
     Box::pin(run(&shared, greeted)).await;
-    shared.metrics.connections.decrement(1.0);
-}
-
-fn close(connection: &Connection, code: CloseCode) {
-    let reason = format!("{code:?}");
-    connection.close(VarInt::from_u32(code.code()), reason.as_bytes());
+    shared.metrics.down(wire.transport());
 }
 
 /// Reads the hello and decides about it.
-async fn greet(shared: &Shared, connection: &Connection) -> Result<Greeted, CloseCode> {
-    let mut exporter = [0; 32];
-    let exported = connection.export_keying_material(&mut exporter, EXPORTER_LABEL, b"");
-    let device = peer(connection).filter(|_| exported.is_ok());
-    let device = device.ok_or(CloseCode::Misbehaved)?;
-    let Ok((mut send, mut receive)) = connection.accept_bi().await else {
+async fn greet(shared: &Shared, wire: &Wire) -> Result<Greeted, CloseCode> {
+    let (device, exporter) = wire.identity().ok_or(CloseCode::Misbehaved)?;
+    let Some((mut send, mut receive)) = wire.accept_control().await else {
         shared.metrics.handshake(Handshake::Failed);
         return Err(CloseCode::Misbehaved);
     };
-    // The highest priority, since receipts and refusals are short and waited for.
-    let _closed = send.set_priority(2);
     let hello = match read_frame(&mut receive, HELLO_BYTES_MAX).await {
         Ok(ClientFrame::Hello { version, token }) => (version, token),
         Ok(_) => return Err(wrong_hello(shared, Misbehaviour::NoHello)),
@@ -159,7 +149,7 @@ async fn greet(shared: &Shared, connection: &Connection) -> Result<Greeted, Clos
         return Err(turn_away(shared, &mut send, reason, CloseCode::NotAdmitted).await);
     }
     Ok(Greeted {
-        connection: connection.clone(),
+        wire: wire.clone(),
         device,
         exporter,
         send,
@@ -177,7 +167,7 @@ fn wrong_hello(shared: &Shared, kind: Misbehaviour) -> CloseCode {
 /// Says why before closing; a close alone would leave the device guessing.
 async fn turn_away(
     shared: &Shared,
-    send: &mut SendStream,
+    send: &mut Sending,
     (code, message): (ErrorCode, &str),
     close: CloseCode,
 ) -> CloseCode {
@@ -190,8 +180,12 @@ async fn turn_away(
         message: message.to_owned(),
     }));
     // The device may be gone already: the close that follows says it all the same.
-    if send.write_all(&frame).await.is_ok() && send.finish().is_ok() {
-        let _late = timeout(LAST_WORDS, send.stopped()).await;
+    if send
+        .write(&mut [Bytes::from(frame)], shared.handshake())
+        .await
+        .is_ok()
+    {
+        send.finish(LAST_WORDS).await;
     }
     close
 }
@@ -199,7 +193,7 @@ async fn turn_away(
 /// Runs a greeted connection to its end.
 async fn run(shared: &Arc<Shared>, greeted: Greeted) {
     let Greeted {
-        connection,
+        wire,
         device,
         exporter,
         mut send,
@@ -212,13 +206,14 @@ async fn run(shared: &Arc<Shared>, greeted: Greeted) {
         record_bytes_max: shared.limits.record_bytes_max,
     });
     let streams = async {
-        send.write_all(&hello).await.ok()?;
-        let live = deliver::open(&connection, LIVE_STREAM, 1).await?;
-        let history = deliver::open(&connection, HISTORY_STREAM, 0).await?;
+        let hello = &mut [Bytes::from(hello)];
+        send.write(hello, shared.handshake()).await.ok()?;
+        let live = wire.open(StreamKind::Live).await?;
+        let history = wire.open(StreamKind::History).await?;
         Some((live, history))
     };
     let Ok(Some((live, history))) = timeout(shared.handshake(), streams).await else {
-        return close(&connection, CloseCode::Stalled);
+        return wire.close(CloseCode::Stalled);
     };
 
     let (outbox, live_frames) = Outbox::new();
@@ -227,20 +222,20 @@ async fn run(shared: &Arc<Shared>, greeted: Greeted) {
     let mut writers = JoinSet::new();
     writers.spawn(deliver::live(
         Arc::clone(shared),
-        connection.clone(),
+        wire.clone(),
         live,
         Arc::clone(&outbox),
         live_frames,
     ));
     writers.spawn(deliver::history(
         Arc::clone(shared),
-        connection.clone(),
+        wire.clone(),
         history,
         Arc::clone(&outbox),
     ));
     let control = tokio::spawn(deliver::control(
         Arc::clone(shared),
-        connection.clone(),
+        wire.clone(),
         send,
         frames_out,
         answers_out,
@@ -259,10 +254,10 @@ async fn run(shared: &Arc<Shared>, greeted: Greeted) {
         // Every append that was read is answered before the connection closes.
         End::Gone | End::Draining => {
             let _ended = control.await;
-            close(&connection, CloseCode::ShuttingDown);
+            wire.close(CloseCode::ShuttingDown);
         }
         End::Close(code) => {
-            close(&connection, code);
+            wire.close(code);
             control.abort();
         }
     }
@@ -270,7 +265,7 @@ async fn run(shared: &Arc<Shared>, greeted: Greeted) {
 }
 
 /// Takes frames off the control stream until something ends it.
-async fn read_all(shared: &Shared, mut receive: RecvStream, session: &mut Session) -> End {
+async fn read_all(shared: &Shared, mut receive: Receiving, session: &mut Session) -> End {
     loop {
         let frame = tokio::select! {
             biased;

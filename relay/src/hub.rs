@@ -148,6 +148,15 @@ impl Hub {
     /// Adds a subscription, in place of an older one of the same connection. `head` is the topic's
     /// newest durable sequence; only the store's writer may say so.
     pub(crate) fn subscribe(&self, outbox: &Arc<Outbox>, behind: Behind, head: u64) {
+        self.enter(outbox, behind, head, false);
+    }
+
+    /// Adds a subscription, live at once if it has everything.
+    pub(crate) fn follow(&self, outbox: &Arc<Outbox>, behind: Behind, head: u64) {
+        self.enter(outbox, behind, head, true);
+    }
+
+    fn enter(&self, outbox: &Arc<Outbox>, behind: Behind, head: u64, live: bool) {
         let mut topics = self.topics();
         if outbox.closed.load(Ordering::Relaxed) {
             return;
@@ -158,14 +167,17 @@ impl Hub {
         });
         topic.head = topic.head.max(head);
         topic.drop_subscriber(outbox, &self.metrics);
+        let live = live && topic.head == behind.after;
         topic.subscribers.push(Subscriber {
             outbox: Arc::clone(outbox),
             generation: behind.generation,
-            live: false,
+            live,
             last: behind.after,
         });
         self.metrics.subscriptions.increment(1.0);
-        outbox.push_behind(behind);
+        if !live {
+            outbox.push_behind(behind);
+        }
     }
 
     pub(crate) fn unsubscribe(&self, outbox: &Arc<Outbox>, topic: &TopicId) {

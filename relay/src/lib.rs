@@ -18,14 +18,17 @@ mod misbehaviour;
 mod rate;
 mod registry;
 mod relay;
+mod socket;
 pub mod store;
 mod tls;
+mod wire;
 mod writer;
 
 pub use admission::AdmissionError;
 pub use cli::run_cli;
 pub use config::{
     AdmissionConfig, AdmissionMode, Config, ConfigError, HttpConfig, LimitConfig, StoreConfig,
+    WebSocketConfig,
 };
 pub use key::KeyError;
 pub use misbehaviour::CloseCode;

@@ -1,4 +1,6 @@
-//! Takes connections in: cheap checks first, and nothing here waits for one device.
+//! Takes connections in, over UDP and TCP: cheap checks first, and nothing here waits for one device.
+
+mod tcp;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,9 +10,52 @@ use quinn::{Endpoint, Incoming};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use self::tcp::Sockets;
+use crate::config::Config;
 use crate::connection::{Shared, serve};
+use crate::key::RelayKey;
 use crate::metrics::Handshake;
 use crate::rate::Prefix;
+use crate::relay::StartError;
+use crate::tls;
+use crate::wire::Wire;
+
+/// How often a free port is looked for that both transports can have.
+const PORTS_TRIED_MAX: usize = 16;
+
+/// What devices come in by.
+pub(crate) struct Doors {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) sockets: Option<Sockets>,
+}
+
+/// Listens on UDP and, unless it is turned off, on the same port of TCP.
+pub(crate) fn bind(config: &Config, key: &RelayKey, idle: Duration) -> Result<Doors, StartError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let endpoint = tls::endpoint(config.listen, &config.data, key, idle)?;
+        if !config.websocket.enabled {
+            let sockets = None;
+            return Ok(Doors { endpoint, sockets });
+        }
+        let mut listen = config.listen;
+        if let Ok(local) = endpoint.local_addr() {
+            listen.set_port(local.port());
+        }
+        let listen = config.websocket.listen.unwrap_or(listen);
+        match Sockets::bind(listen, key, idle) {
+            Ok(sockets) => {
+                let sockets = Some(sockets);
+                return Ok(Doors { endpoint, sockets });
+            }
+            // The free UDP port may be somebody's TCP port.
+            Err(StartError::Bind { .. })
+                if config.listen.port() == 0 && tries < PORTS_TRIED_MAX => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 /// Takes connections until the relay drains or its socket is gone.
 pub(crate) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, tasks: TaskTracker) {
@@ -68,7 +113,7 @@ async fn greet(shared: Arc<Shared>, incoming: Incoming, shaking: Handshaking) {
         Err(_) => return shared.metrics.handshake(Handshake::TimedOut),
     };
     drop(shaking);
-    serve(shared, connection).await;
+    serve(shared, Wire::Quic(connection)).await;
 }
 
 /// One handshake under way.

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{
 use sheaf_protocol::ErrorCode;
 
 use crate::misbehaviour::Misbehaviour;
+use crate::wire::Transport;
 
 const METADATA: Metadata<'static> = Metadata::new("sheaf_relay", Level::INFO, None);
 
@@ -35,7 +36,8 @@ pub(crate) enum Handshake {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     handle: PrometheusHandle,
-    pub(crate) connections: Gauge,
+    connections: Vec<Gauge>,
+    transports: Vec<Counter>,
     pub(crate) subscriptions: Gauge,
     pub(crate) appended: Counter,
     pub(crate) appended_bytes: Counter,
@@ -101,6 +103,24 @@ impl Maker {
             .collect()
     }
 
+    fn labelled_gauge(
+        &self,
+        name: &'static str,
+        label: &'static str,
+        values: &[&'static str],
+        text: &'static str,
+    ) -> Vec<Gauge> {
+        let (key, text) = self.describe(name, text);
+        self.0.describe_gauge(key, None, text);
+        values
+            .iter()
+            .map(|value| {
+                let key = Key::from_parts(name, vec![Label::new(label, *value)]);
+                self.0.register_gauge(&key, &METADATA)
+            })
+            .collect()
+    }
+
     fn build_info(&self) {
         let name = "sheaf_relay_build_info";
         let (key, text) = self.describe(name, "Always one; the version is in the label.");
@@ -116,6 +136,15 @@ const APPEND_SECONDS: &[f64] = &[
     4.0,
 ];
 const BATCH_RECORDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+const TRANSPORTS: [&str; 2] = ["quic", "websocket"];
+
+fn place_of(transport: Transport) -> usize {
+    match transport {
+        Transport::Quic => 0,
+        Transport::WebSocket => 1,
+    }
+}
 
 const HANDSHAKES: [&str; 6] = [
     "up",
@@ -155,7 +184,8 @@ impl Metrics {
         let codes: Vec<_> = CODES.iter().map(|(_, name)| *name).collect();
         Self {
             handle: maker.0.handle(),
-            connections: maker.gauge("sheaf_relay_connections", "Connections that are up: the relay said hello. Handshakes under way are not counted."),
+            connections: maker.labelled_gauge("sheaf_relay_connections", "transport", &TRANSPORTS, "Connections that are up: the relay said hello. Handshakes under way are not counted."),
+            transports: maker.labelled("sheaf_relay_connected_total", "transport", &TRANSPORTS, "Connections that came up, by what carries them. A device that changes its transport counts again."),
             subscriptions: maker.gauge("sheaf_relay_subscriptions", "Topics subscribed to, over all connections: one topic on two connections counts twice."),
             appended: maker.counter("sheaf_relay_appended_total", "Records made durable. Neither duplicates nor ephemeral or refused records are counted."),
             appended_bytes: maker.counter("sheaf_relay_appended_bytes_total", "Bytes of the records made durable, without frames and keys."),
@@ -176,6 +206,24 @@ impl Metrics {
             handshakes: maker.labelled("sheaf_relay_handshakes_total", "outcome", &HANDSHAKES, "Handshakes by how they ended. A retried one comes back and counts again."),
             refusals: maker.labelled("sheaf_relay_refusals_total", "code", &codes, "Requests answered with a refusal. Connections closed for misbehaviour are not counted here."),
             misbehaviours: maker.labelled("sheaf_relay_misbehaviour_total", "kind", &kinds, "What devices did against the protocol. Being refused by a limit is not misbehaviour, ignoring it is."),
+        }
+    }
+
+    /// A connection is up.
+    pub(crate) fn up(&self, transport: Transport) {
+        let place = place_of(transport);
+        if let Some(counter) = self.transports.get(place) {
+            counter.increment(1);
+        }
+        if let Some(gauge) = self.connections.get(place) {
+            gauge.increment(1.0);
+        }
+    }
+
+    /// A connection that was up is gone.
+    pub(crate) fn down(&self, transport: Transport) {
+        if let Some(gauge) = self.connections.get(place_of(transport)) {
+            gauge.decrement(1.0);
         }
     }
 

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quinn::{Connection, VarInt};
-
 use crate::admission::{Admission, Credential};
 use crate::config::LimitConfig;
 use crate::misbehaviour::CloseCode;
 use crate::rate::Prefix;
 use crate::tls::DeviceKey;
+use crate::wire::Wire;
 
 /// Knows every connection that is up.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ struct Entries {
 
 #[derive(Debug)]
 struct Entry {
-    connection: Connection,
+    wire: Wire,
     credential: Credential,
     device: DeviceKey,
     prefix: Option<Prefix>,
@@ -55,11 +54,6 @@ fn lock(entries: &Mutex<Entries>) -> MutexGuard<'_, Entries> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn close(connection: &Connection, code: CloseCode) {
-    let reason = format!("{code:?}");
-    connection.close(VarInt::from_u32(code.code()), reason.as_bytes());
-}
-
 impl Registry {
     pub(crate) fn new(limits: &LimitConfig) -> Self {
         Self {
@@ -74,11 +68,11 @@ impl Registry {
     /// loses its oldest: it may have lost that one itself when its network changed.
     pub(crate) fn enter(
         &self,
-        connection: &Connection,
+        wire: &Wire,
         credential: &Credential,
         device: &DeviceKey,
     ) -> Option<Place> {
-        let prefix = Prefix::of(connection.remote_address().ip());
+        let prefix = Prefix::of(wire.remote_address().ip());
         let mut entries = lock(&self.entries);
         let own = entries.by_device.get(device).map_or(0, Vec::len);
         if own >= self.per_device {
@@ -89,7 +83,7 @@ impl Registry {
             return None;
         }
         let number = entries.insert(Entry {
-            connection: connection.clone(),
+            wire: wire.clone(),
             credential: credential.clone(),
             device: *device,
             prefix,
@@ -106,7 +100,7 @@ impl Registry {
             .values()
             .filter(|entry| !admission.admits(&entry.credential));
         refused
-            .map(|entry| close(&entry.connection, CloseCode::NotAdmitted))
+            .map(|entry| entry.wire.close(CloseCode::NotAdmitted))
             .count()
     }
 }
@@ -129,7 +123,7 @@ impl Entries {
             .get(device)
             .and_then(|numbers| numbers.first());
         if let Some(entry) = oldest.copied().and_then(|oldest| self.remove(oldest)) {
-            close(&entry.connection, CloseCode::Replaced);
+            entry.wire.close(CloseCode::Replaced);
         }
     }
 

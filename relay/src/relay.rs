@@ -17,13 +17,14 @@ use crate::config::{Config, ConfigError};
 use crate::connection::Shared;
 use crate::hub::Hub;
 use crate::key::{KeyError, RelayKey, random};
+use crate::listen::Doors;
 use crate::metrics::Metrics;
 use crate::misbehaviour::CloseCode;
 use crate::rate::Rates;
 use crate::registry::Registry;
 use crate::store::{DiskOptions, DiskStorage, OpenError, Quota, RangeLimit, Storage, StorageError};
 use crate::writer::{self, Command, Deletion, WriterQueue};
-use crate::{http, listen, tls};
+use crate::{http, listen};
 
 /// How long connections have to finish what is under way.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -114,7 +115,7 @@ impl Relay {
         let key_path = key_path.unwrap_or_else(|| config.data.join("relay.key"));
         let key = RelayKey::load_or_create(&key_path)?;
         let idle = Duration::from_secs(u64::from(config.limits.idle_seconds));
-        let endpoint = tls::endpoint(config.listen, &config.data, &key, idle)?;
+        let Doors { endpoint, sockets } = listen::bind(&config, &key, idle)?;
         let http = http_listener(&config).await?;
         let hub = Arc::new(Hub::new(Arc::clone(&metrics)));
         let (writer, writer_end) =
@@ -139,6 +140,9 @@ impl Relay {
             endpoint.clone(),
             tasks.clone(),
         ));
+        if let Some(sockets) = sockets {
+            tasks.spawn(sockets.accept_all(Arc::clone(&shared), tasks.clone()));
+        }
         tokio::spawn(
             stop.clone()
                 .run_until_cancelled_owned(upkeep(Arc::clone(&shared))),

@@ -1,4 +1,4 @@
-//! QUIC and TLS: 1.3 only, raw public keys both ways (RFC 7250), no tickets, no early data.
+//! TLS, over QUIC and over TCP: 1.3 only, raw public keys both ways (RFC 7250), no tickets, no early data.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,6 +19,8 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
     SignatureScheme,
 };
+
+use sheaf_protocol::SOCKET_ALPN;
 
 use crate::key::{KeyError, RelayKey, load_or_create};
 use crate::relay::StartError;
@@ -108,7 +110,17 @@ impl ClientCertVerifier for AnyDevice {
 pub(crate) fn peer(connection: &quinn::Connection) -> Option<DeviceKey> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    device_of_chain(&chain)
+}
+
+/// The device key of what the device showed.
+pub(crate) fn device_of_chain(chain: &[CertificateDer<'_>]) -> Option<DeviceKey> {
     device_key(chain.first()?)
+}
+
+/// Takes TLS connections over TCP, with the keys and rules of those over QUIC.
+pub(crate) fn acceptor(key: &RelayKey) -> Result<tokio_rustls::TlsAcceptor, Error> {
+    Ok(Arc::new(server_tls(key, SOCKET_ALPN)?).into())
 }
 
 /// Raises the limits of a connection whose hello was taken.
@@ -117,7 +129,7 @@ pub(crate) fn raise_limits(connection: &quinn::Connection) {
     connection.set_send_window(SEND_WINDOW_AFTER_HELLO_BYTES);
 }
 
-fn server_tls(key: &RelayKey) -> Result<rustls::ServerConfig, Error> {
+fn server_tls(key: &RelayKey, alpn: &[u8]) -> Result<rustls::ServerConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let der = key.pkcs8();
@@ -129,7 +141,7 @@ fn server_tls(key: &RelayKey) -> Result<rustls::ServerConfig, Error> {
     let mut tls = server_builder(provider)?
         .with_client_cert_verifier(Arc::new(AnyDevice(algorithms)))
         .with_cert_resolver(Arc::new(resolver));
-    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.alpn_protocols = vec![alpn.to_vec()];
     // A ticket would let in a device that is no longer admitted, without its key being looked at.
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
@@ -165,7 +177,7 @@ pub(crate) fn endpoint(
     key: &RelayKey,
     idle: Duration,
 ) -> Result<quinn::Endpoint, StartError> {
-    let tls = server_tls(key).map_err(StartError::Tls)?;
+    let tls = server_tls(key, ALPN).map_err(StartError::Tls)?;
     let tls = QuicServerConfig::try_from(tls).map_err(StartError::Cipher)?;
     let mut server = quinn::ServerConfig::new(Arc::new(tls), Arc::new(token_key(data)?));
     server

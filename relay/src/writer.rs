@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sheaf_protocol::{Class, Cursor, Delivery, ErrorCode, RecordHash, RequestId, TopicId};
+use sheaf_protocol::{
+    Changed, Class, Cursor, Delivery, ErrorCode, RecordHash, RequestId, TopicId, digest_topics,
+};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::hub::{Behind, Generation, Hub, Outbox};
@@ -54,8 +56,13 @@ pub(crate) enum Outcome {
         head: u64,
         restarted: bool,
     },
+    Followed {
+        digest: [u8; 32],
+        changed: Vec<Changed>,
+    },
     Refused {
-        topic: TopicId,
+        /// Nothing for a request about many topics.
+        topic: Option<TopicId>,
         code: ErrorCode,
         retry_after_ms: u32,
         message: &'static str,
@@ -76,6 +83,15 @@ pub(crate) struct SubscribeCommand {
     pub(crate) topic: TopicId,
     pub(crate) after: Option<Cursor>,
     pub(crate) generation: Generation,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) reply: ReplyTo,
+}
+
+/// Many subscriptions to begin at once.
+#[derive(Debug)]
+pub(crate) struct FollowCommand {
+    /// Topic, cursor and generation of each, in the order of the request.
+    pub(crate) topics: Vec<(TopicId, Option<Cursor>, Generation)>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) reply: ReplyTo,
 }
@@ -109,6 +125,7 @@ pub(crate) enum Deletion {
 #[derive(Debug)]
 pub(crate) enum Change {
     Subscribe(SubscribeCommand),
+    Follow(FollowCommand),
     Unsubscribe { topic: TopicId, outbox: Arc<Outbox> },
 }
 
@@ -262,7 +279,7 @@ impl Writer {
         result: Appended,
     ) -> Outcome {
         let full = |message| Outcome::Refused {
-            topic,
+            topic: Some(topic),
             code: ErrorCode::Full,
             retry_after_ms: 0,
             message,
@@ -298,13 +315,14 @@ impl Writer {
         tracing::warn!(%error, records = records.len(), "appends refused: the store is not writable");
         self.metrics.store_errors.increment(1);
         for (record, (reply, _)) in records.iter().zip(replies) {
-            answer(reply, unavailable(record.topic));
+            answer(reply, unavailable(Some(record.topic)));
         }
     }
 
     fn change(&self, change: Change) {
         match change {
             Change::Subscribe(command) => self.subscribe(command),
+            Change::Follow(command) => self.follow(command),
             Change::Unsubscribe { topic, outbox } => self.hub.unsubscribe(&outbox, &topic),
         }
     }
@@ -360,7 +378,7 @@ impl Writer {
             Err(error) => {
                 tracing::warn!(%error, "a subscription was refused: the store is not readable");
                 self.metrics.store_errors.increment(1);
-                return answer(reply, unavailable(topic));
+                return answer(reply, unavailable(Some(topic)));
             }
         };
         let known =
@@ -382,6 +400,56 @@ impl Writer {
         self.hub.subscribe(&outbox, behind, head);
     }
 
+    /// What a device has everything of is live from here on, without another word; the rest is read
+    /// from the store. All heads are of one moment, between two batches.
+    fn follow(&self, command: FollowCommand) {
+        let FollowCommand {
+            topics,
+            outbox,
+            reply,
+        } = command;
+        let log = self.storage.log();
+        let mut heads = Vec::with_capacity(topics.len());
+        for (topic, _, _) in &topics {
+            match self.storage.stat(topic) {
+                Ok(stat) => heads.push(stat.head),
+                Err(error) => {
+                    tracing::warn!(%error, "subscriptions were refused: the store is not readable");
+                    self.metrics.store_errors.increment(1);
+                    return answer(reply, unavailable(None));
+                }
+            }
+        }
+        let mut changed = Vec::new();
+        let mut unchanged = Vec::new();
+        let mut subscriptions = Vec::with_capacity(topics.len());
+        for (((topic, after, generation), head), place) in topics.into_iter().zip(heads).zip(0..) {
+            let known = after.is_none_or(|cursor| cursor.log == log && cursor.sequence <= head);
+            let after = after.filter(|_| known).map_or(0, |cursor| cursor.sequence);
+            if known && after == head {
+                unchanged.push((topic, head));
+            } else {
+                let restarted = !known;
+                changed.push(Changed {
+                    place,
+                    head,
+                    restarted,
+                });
+            }
+            let behind = Behind {
+                topic,
+                generation,
+                after,
+            };
+            subscriptions.push((behind, head));
+        }
+        let digest = digest_topics(unchanged);
+        answer(reply, Outcome::Followed { digest, changed });
+        for (behind, head) in subscriptions {
+            self.hub.follow(&outbox, behind, head);
+        }
+    }
+
     fn gauge(&self) {
         let totals = self.storage.totals();
         self.metrics.store_records.set(totals.records as f64);
@@ -393,7 +461,7 @@ fn count(number: usize) -> f64 {
     u32::try_from(number).map_or(f64::MAX, f64::from)
 }
 
-fn unavailable(topic: TopicId) -> Outcome {
+fn unavailable(topic: Option<TopicId>) -> Outcome {
     Outcome::Refused {
         topic,
         code: ErrorCode::Unavailable,

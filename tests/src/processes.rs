@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sheaf_engine::{ConversationId, Engine, Page, RelayAddress};
+use sheaf_engine::{ConversationId, Engine, Page, Policy, RelayAddress};
 
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,6 +127,7 @@ impl Drop for DeviceProcess {
 pub async fn open(home: &Path, relay: &RelayAddress) -> Engine {
     Engine::builder(home)
         .key([7; 32])
+        .policy(Policy::without_message_limit())
         .relay(relay.clone())
         .open()
         .await

@@ -44,7 +44,7 @@ pub fn run_with(seed: u64, faults: Faults) -> Result<(), Failure> {
     let rng = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::new(rng, faults);
     world.found();
-    world.live();
+    world.live()?;
     world.quiet();
     if faults.members {
         check::members(&world)

@@ -223,6 +223,20 @@ impl DeviceSecrets {
         self.kem_record()
     }
 
+    /// Counter of the newest sealing key.
+    #[must_use]
+    pub fn kem_counter(&self) -> u64 {
+        self.secrets.kem.last().map_or(0, |kem| kem.counter)
+    }
+
+    /// Erases the sealing key of one counter, the newest excepted.
+    pub fn forget_kem(&mut self, counter: u64) {
+        let newest = self.kem_counter();
+        self.secrets
+            .kem
+            .retain(|kem| kem.counter != counter || kem.counter == newest);
+    }
+
     /// Erases every sealing key older than `counter`, the newest excepted.
     pub fn forget_kem_before(&mut self, counter: u64) {
         let newest = self.secrets.kem.last().map_or(0, |kem| kem.counter);

@@ -292,6 +292,13 @@ impl Opened {
         self.inner.kind
     }
 
+    /// The body before verification: only good for finding the author's key in it, where a device
+    /// attaches itself.
+    #[must_use]
+    pub fn unverified_body(&self) -> &[u8] {
+        &self.inner.body
+    }
+
     /// The control heads at which the author's authority is to be judged.
     #[must_use]
     pub fn control_heads(&self) -> &[OperationId] {

@@ -29,6 +29,14 @@ pub struct SignedInner {
 }
 
 impl SignedInner {
+    /// What the signed part says, not yet verified: enough to find the author's key.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::UnknownKind`], [`EnvelopeError::Malformed`], [`EnvelopeError::Padding`].
+    pub fn claimed(&self) -> Result<Inner, EnvelopeError> {
+        decode_inner(&self.inner)
+    }
+
     /// Checks the signature and gives what was signed.
     ///
     /// # Errors
@@ -64,6 +72,7 @@ impl fmt::Debug for SignedInner {
 pub enum Evidence {
     /// The signed part itself.
     Shown(SignedInner),
-    /// A record too large to show, which members hold or fetch.
+    /// An item that is not shown: an operation, which the control log holds with its own signature,
+    /// or a record too large to show, which proves nothing by itself.
     Named(ItemId),
 }

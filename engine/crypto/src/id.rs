@@ -107,6 +107,24 @@ pub fn item_of_record(wire: &[u8]) -> ItemId {
     ItemId(hash(&[wire]))
 }
 
+/// What a segment's document comes to, for devices to compare:
+/// `H("sheaf1/documents" || conversation || segment (u32, big endian) || heads in rising order)`.
+#[must_use]
+pub fn document_digest(
+    conversation: &ConversationId,
+    segment: u32,
+    heads: &[[u8; 32]],
+) -> [u8; 32] {
+    let mut heads = heads.to_vec();
+    heads.sort_unstable();
+    hash(&[
+        label::hash::DOCUMENTS,
+        &conversation.0,
+        &segment.to_be_bytes(),
+        heads.as_flattened(),
+    ])
+}
+
 /// The Automerge actor of one device, conversation, segment and run:
 /// `H("sheaf1/actor" || device || conversation || segment (u32, big endian) || run)[0..16]`.
 #[must_use]

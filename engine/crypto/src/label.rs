@@ -10,11 +10,14 @@ pub(crate) mod hash {
     pub(crate) const OPERATION: &[u8] = b"sheaf1/op";
     pub(crate) const EPOCH: &[u8] = b"sheaf1/epoch-id";
     pub(crate) const ACTOR: &[u8] = b"sheaf1/actor";
+    pub(crate) const DOCUMENTS: &[u8] = b"sheaf1/documents";
     pub(crate) const SAFETY_NUMBER: &[u8] = b"sheaf1/sn";
     pub(crate) const LINK_COMMITMENT: &[u8] = b"sheaf1/sas-commit";
     pub(crate) const LINK_TRANSCRIPT: &[u8] = b"sheaf1/link-transcript";
     pub(crate) const INBOX_BODY: &[u8] = b"sheaf1/inbox-body";
     pub(crate) const INBOX_MESSAGE: &[u8] = b"sheaf1/inbox-whole";
+    pub(crate) const VAULT_BODY: &[u8] = b"sheaf1/vault-body";
+    pub(crate) const VAULT_WHOLE: &[u8] = b"sheaf1/vault-whole";
 }
 
 /// Labels in front of what Ed25519 signs.
@@ -28,6 +31,7 @@ pub(crate) mod signature {
     pub(crate) const OPERATION: &[u8] = b"sheaf1/op-sig";
     pub(crate) const ENVELOPE: &[u8] = b"sheaf1/env-sig";
     pub(crate) const INBOX: &[u8] = b"sheaf1/inbox-sig";
+    pub(crate) const VAULT: &[u8] = b"sheaf1/vault-sig";
 }
 
 /// The `info` of HKDF.
@@ -63,6 +67,7 @@ pub(crate) mod hpke {
     pub(crate) const FORWARD: &[u8] = b"sheaf1/forward";
     pub(crate) const INBOX: &[u8] = b"sheaf1/inbox";
     pub(crate) const LINK: &[u8] = b"sheaf1/link";
+    pub(crate) const VAULT: &[u8] = b"sheaf1/vault";
 }
 
 /// Contexts of HPKE's `export`.

@@ -8,6 +8,7 @@
 //! Signed objects keep the bytes that were received. Their types have two states: what `decode` or
 //! `open` gives is only good for finding the author's key, what `verify` gives is good for use.
 
+pub mod account_vault;
 pub mod capability;
 pub mod card;
 mod codec;
@@ -34,6 +35,10 @@ mod testing;
 pub mod user;
 pub mod vault;
 
+pub use account_vault::{
+    AccountVault, AccountVaultError, AccountVaultPart, JoinedVault, VaultNumber,
+    join_account_vault, open_account_vault_part, seal_account_vault,
+};
 pub use capability::{CapabilityKey, inbox_capability};
 pub use card::Card;
 pub use codec::CodecError;
@@ -46,7 +51,7 @@ pub use epoch::{
 pub use evidence::{Evidence, SignedInner};
 pub use id::{
     ConversationId, DeviceId, EpochId, IdError, ItemId, OperationId, RunId, UserId, actor_bytes,
-    item_of_record,
+    document_digest, item_of_record,
 };
 pub use inbox::{
     InboxError, InboxMessage, InboxPart, JoinedInbox, join_inbox_parts, open_inbox_part, seal_inbox,

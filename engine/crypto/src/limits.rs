@@ -50,6 +50,11 @@ pub const PADDED_BYTES_MIN: usize = 256;
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Parts that one inbox message or linked account may have.
 pub const PARTS_MAX: usize = 255;
+/// Smallest padded account vault, in bytes; larger ones are this times a power of two.
+pub const VAULT_BYTES_MIN: usize = 32 * 1024;
+/// Largest body of an account vault, in bytes: with what goes around it, it fits a padded vault of
+/// 4 MiB.
+pub const VAULT_BODY_BYTES_MAX: usize = 4 * 1024 * 1024 - 256;
 /// Life of a link code, in milliseconds (research/keys.md 2.13).
 pub const LINK_CODE_MS_MAX: u64 = 5 * 60 * 1000;
 /// Slots of one vault.

@@ -73,6 +73,12 @@ pub struct SignedOperation {
 }
 
 impl SignedOperation {
+    /// Bytes that it takes, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len().saturating_add(64)
+    }
+
     /// Signs by a device.
     ///
     /// # Errors

@@ -112,20 +112,28 @@ impl RecoveryPhrase {
     /// # Errors
     /// [`StatementError::Certificate`] when the key cannot be derived.
     pub fn kem_public(&self) -> Result<(Suite, Vec<u8>), StatementError> {
-        let secret = kdf(self.entropy.as_slice(), &[], label::key::RECOVERY_KEM);
-        kem::public_of(Suite::default(), &secret)
-            .map(|public| (Suite::default(), public))
+        let (suite, secret) = self.kem_secret();
+        kem::public_of(suite, &secret)
+            .map(|public| (suite, public))
             .map_err(|_| StatementError::Certificate)
     }
 
     /// The capability of the topic where devices keep what a restored device needs.
     #[must_use]
     pub fn vault_capability(&self) -> CapabilityKey {
-        CapabilityKey::from_seed(&kdf(
-            self.entropy.as_slice(),
-            &[],
-            label::key::RECOVERY_VAULT,
-        ))
+        CapabilityKey::from_seed(&self.vault_seed())
+    }
+
+    /// The seed of [`Self::vault_capability`]. Devices keep it: it opens the topic, and reads
+    /// nothing in it.
+    #[must_use]
+    pub fn vault_seed(&self) -> Zeroizing<[u8; 32]> {
+        kdf(self.entropy.as_slice(), &[], label::key::RECOVERY_VAULT)
+    }
+
+    pub(crate) fn kem_secret(&self) -> (Suite, Zeroizing<[u8; 32]>) {
+        let secret = kdf(self.entropy.as_slice(), &[], label::key::RECOVERY_KEM);
+        (Suite::default(), secret)
     }
 
     pub(crate) fn sign(&self, label: &[u8], parts: &[&[u8]]) -> Signature {

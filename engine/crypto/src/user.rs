@@ -197,6 +197,9 @@ pub enum UserBody {
         #[serde(deserialize_with = "codec::text::<_, { limits::LABEL_BYTES_MAX }>")]
         label: String,
     },
+    /// The author is not to be the primary device, because it is about to be away or does not want
+    /// to: the next one in order is, until a later handover names the author. By a device only.
+    Decline,
 }
 
 /// One operation of a user log.
@@ -249,7 +252,10 @@ impl UserOperation {
                 bounded(incarnations.len(), limits::INCARNATIONS_MAX)
             }
             UserBody::RenameDevice { label, .. } => bounded(label.len(), limits::LABEL_BYTES_MAX),
-            UserBody::Freeze { .. } | UserBody::Thaw { .. } | UserBody::Handover { .. } => Ok(()),
+            UserBody::Freeze { .. }
+            | UserBody::Thaw { .. }
+            | UserBody::Handover { .. }
+            | UserBody::Decline => Ok(()),
         }
     }
 }

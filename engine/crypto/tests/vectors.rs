@@ -6,6 +6,8 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+#[path = "vectors/account_vault.rs"]
+mod account_vault;
 #[path = "vectors/cast.rs"]
 mod cast;
 #[path = "vectors/operations.rs"]
@@ -17,8 +19,9 @@ use serde_json::{Value, json};
 use sheaf_crypto::{
     Argon2Params, Card, DeviceId, EpochId, EpochKeys, EpochSecret, Inner, ItemId, Join, Kind,
     Offer, OperationId, RecoveryPhrase, RunId, Suite, Unlock, UserGenesis, UserId, UserLog, Vault,
-    actor_bytes, epoch_id, fingerprint, forward, inbox_capability, join_inbox_parts, open,
-    open_chain, open_forward, open_inbox_part, open_rekey, rekey, safety_number, seal, seal_inbox,
+    actor_bytes, document_digest, epoch_id, fingerprint, forward, inbox_capability,
+    join_inbox_parts, open, open_chain, open_forward, open_inbox_part, open_rekey, rekey,
+    safety_number, seal, seal_inbox,
 };
 use sheaf_protocol::RelayId;
 
@@ -320,6 +323,7 @@ fn names_and_numbers() {
         "safety_number": safety_number(&a, &b),
         "fingerprint": fingerprint(&a),
         "actor": hex(actor),
+        "documents": hex(document_digest(&conversation(), 3, &[[9; 32], [8; 32]])),
         "epoch": epoch_id(&conversation(), DeviceId([1; 32]), 7, &[2; 32]).to_string(),
         "epoch_zero": EpochId::default().to_string(),
         "generator": hex(drawn),

@@ -7,6 +7,7 @@ use sheaf_crypto::{Card, DeviceId, DeviceSecrets, UserId, UserLog};
 use crate::record::{AccountRecord, ContactRecord, Kind, RecordError, Write};
 use crate::time::Timestamp;
 use crate::user::Devices;
+use crate::vault::VaultContact;
 
 /// This device's account.
 pub(crate) struct Account {
@@ -121,6 +122,19 @@ impl Contact {
             name: self.name.clone(),
         }
     }
+
+    pub(crate) fn for_vault(&self) -> VaultContact {
+        VaultContact {
+            user: self.devices.user,
+            name: self.name.clone(),
+            alias: self.alias.clone(),
+            log: self.devices.encode(),
+            relay: self.relay.clone(),
+            added: self.added,
+            verified: self.verified.clone(),
+            blocked: self.blocked,
+        }
+    }
 }
 
 /// What a card brought.
@@ -180,6 +194,30 @@ impl Contacts {
         let contact = self.known.get_mut(user)?;
         contact.blocked = blocked;
         Some(contact.write())
+    }
+
+    /// Takes a contact over from a vault; what it says counts over what is known, but devices grow.
+    pub(crate) fn take_over(&mut self, kept: &VaultContact) -> Result<Write, RecordError> {
+        let damaged = RecordError(Kind::Contact);
+        let mut devices = Devices::decode(&kept.log).map_err(|_| damaged)?;
+        if devices.user != kept.user {
+            return Err(damaged);
+        }
+        if let Some(known) = self.known.get(&kept.user) {
+            devices.merge(&known.devices);
+        }
+        let contact = Contact {
+            name: kept.name.clone(),
+            alias: kept.alias.clone(),
+            devices,
+            relay: kept.relay.clone(),
+            added: kept.added,
+            verified: kept.verified.clone(),
+            blocked: kept.blocked,
+        };
+        let write = contact.write();
+        self.known.insert(kept.user, contact);
+        Ok(write)
     }
 
     /// Takes a verified card in: a known contact's devices grow, names are replaced. Gives the

@@ -1,7 +1,8 @@
 //! The audit log of this device: what happened to keys, members and devices, and who misbehaved.
 //!
 //! Entries are only ever added. Each names the hash of the one before it, so that one that is
-//! changed or missing shows. The log never leaves the device.
+//! changed or missing shows. The log never leaves the device, and goes back a bounded way: with
+//! every entry beyond [`AUDIT_ENTRIES_MAX`](crate::limits::AUDIT_ENTRIES_MAX) the oldest one goes.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use sheaf_crypto::ConversationId;
 
+use crate::limits;
 use crate::record::{Kind, RecordError, Write, decode};
 use crate::time::Timestamp;
 
@@ -68,10 +70,88 @@ impl AuditEntry {
 }
 
 /// Where the log ends.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct AuditHead {
-    pub(crate) next: u64,
-    pub(crate) hash: [u8; 32],
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// Number of the entry to come.
+    pub next: u64,
+    /// Hash of the last entry; all zero before the first.
+    pub hash: [u8; 32],
+}
+
+impl AuditHead {
+    /// Decodes the value of a [`Kind::AuditHead`] record.
+    ///
+    /// # Errors
+    /// [`RecordError`] if the bytes are not such a value.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        decode(Kind::AuditHead, bytes)
+    }
+}
+
+/// Why a log is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokenAudit {
+    /// An entry was changed, or the one before it is missing.
+    #[error("the chain of the audit log is broken at entry {number}")]
+    Entry {
+        /// Its place.
+        number: u64,
+    },
+    /// The log ends before the entry that was written last.
+    #[error("the audit log ends before entry {number}, which was written")]
+    End {
+        /// The place of the first that is missing.
+        number: u64,
+    },
+}
+
+/// Goes over a log entry by entry.
+#[derive(Debug)]
+pub struct AuditVerifier {
+    head: AuditHead,
+    next: u64,
+    /// Hash of the entry before; unknown where the oldest entries have gone.
+    previous: Option<[u8; 32]>,
+}
+
+impl AuditVerifier {
+    /// Begins where a log with this head begins.
+    #[must_use]
+    pub fn new(head: AuditHead) -> Self {
+        let first = head.next.saturating_sub(limits::AUDIT_ENTRIES_MAX);
+        Self {
+            head,
+            next: first,
+            previous: (first == 0).then_some([0; 32]),
+        }
+    }
+
+    /// Takes the next entry.
+    ///
+    /// # Errors
+    /// [`BrokenAudit::Entry`] if it does not follow the one before it.
+    pub fn entry(&mut self, entry: &AuditEntry) -> Result<(), BrokenAudit> {
+        let previous = self.previous.unwrap_or(entry.previous);
+        if entry.number != self.next || !entry.follows(&previous) {
+            return Err(BrokenAudit::Entry { number: self.next });
+        }
+        self.next = entry.number.saturating_add(1);
+        self.previous = Some(entry.hash);
+        Ok(())
+    }
+
+    /// Ends the log.
+    ///
+    /// # Errors
+    /// [`BrokenAudit::End`] if entries are missing at the end.
+    pub fn end(self) -> Result<(), BrokenAudit> {
+        let hash = self.previous.unwrap_or_default();
+        if self.next != self.head.next || (self.head.next > 0 && hash != self.head.hash) {
+            return Err(BrokenAudit::End { number: self.next });
+        }
+        Ok(())
+    }
 }
 
 /// Writes the log.
@@ -86,7 +166,12 @@ impl Audit {
         self.head = head;
     }
 
-    /// Adds an entry; gives its writes. A flood of one kind by one offender is thinned out.
+    pub(crate) fn head(&self) -> AuditHead {
+        self.head
+    }
+
+    /// Adds an entry about somebody's doing that may come again and again; gives its writes. A flood
+    /// of one kind by one offender is thinned out.
     pub(crate) fn add(
         &mut self,
         time: Timestamp,
@@ -106,6 +191,17 @@ impl Audit {
             few if few <= REPEATS_WRITTEN => what,
             many => format!("{what} ({many} times since the start)"),
         };
+        self.append(time, what, who, conversation)
+    }
+
+    /// Adds an entry; gives its writes.
+    pub(crate) fn append(
+        &mut self,
+        time: Timestamp,
+        what: String,
+        who: String,
+        conversation: Option<ConversationId>,
+    ) -> Vec<Write> {
         let mut entry = AuditEntry {
             number: self.head.next,
             time,
@@ -121,50 +217,16 @@ impl Audit {
             hash: entry.hash,
         };
         let order = entry.number.to_be_bytes();
-        vec![
+        let mut writes = vec![
             Write::put(Kind::Audit, &[], &order, &entry),
             Write::put(Kind::AuditHead, &[], &[], &self.head),
-        ]
+        ];
+        if let Some(oldest) = entry.number.checked_sub(limits::AUDIT_ENTRIES_MAX) {
+            writes.push(Write::delete(Kind::Audit, &[], &oldest.to_be_bytes()));
+        }
+        writes
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entries(audit: &mut Audit, count: u64) -> Vec<AuditEntry> {
-        let mut written = Vec::new();
-        for number in 0..count {
-            let writes = audit.add(
-                Timestamp(number),
-                "record does not open".to_owned(),
-                "topic".to_owned(),
-                None,
-            );
-            let row = writes.first().and_then(|write| write.value.clone());
-            written.extend(row.map(|row| AuditEntry::decode(&row).unwrap()));
-        }
-        written
-    }
-
-    #[test]
-    fn entries_are_chained_and_a_change_shows() {
-        let written = entries(&mut Audit::default(), 5);
-        let mut previous = [0; 32];
-        for entry in &written {
-            assert!(entry.follows(&previous));
-            previous = entry.hash;
-        }
-        let mut changed = written[2].clone();
-        changed.who = "nobody".to_owned();
-        assert!(!changed.follows(&written[1].hash));
-        assert!(!written[3].follows(&written[1].hash));
-    }
-
-    #[test]
-    fn a_flood_is_thinned_out_and_counted() {
-        let written = entries(&mut Audit::default(), 1_000);
-        assert_eq!(written.len(), 16 + 5);
-        assert!(written.last().unwrap().what.contains("512 times"));
-    }
-}
+mod tests;

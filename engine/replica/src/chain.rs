@@ -40,8 +40,10 @@ pub(crate) struct Chain {
 pub(crate) enum Place {
     /// It is the next one.
     Next,
-    /// It is known, or too old to tell.
+    /// It is known.
     Known,
+    /// Something is known at its place, too old to tell whether it is the same.
+    Old,
     /// Another item is known at its place.
     Conflict,
     /// It names another item before it than the one that is known.
@@ -57,6 +59,10 @@ pub(crate) struct Chains {
     next_index: u32,
     /// What was seen of chains that are not known yet.
     ahead: BTreeMap<(DeviceId, RunId), u64>,
+    /// Devices in quarantine, whether or not they have a chain here.
+    held: BTreeSet<DeviceId>,
+    /// Items of forked chains beside the branch that is followed here.
+    aside: BTreeMap<DeviceId, BTreeMap<ItemId, (RunId, u64)>>,
 }
 
 impl Chain {
@@ -110,10 +116,14 @@ impl Chains {
         previous: Option<&ItemId>,
         item: &ItemId,
     ) -> Place {
+        if self.is_aside(device, item) {
+            return Place::Known;
+        }
         match self.get(device, run) {
             Some(chain) if seq <= chain.head => match chain.item_at(seq) {
-                Some(known) if known != *item => Place::Conflict,
-                Some(_) | None => Place::Known,
+                Some(known) if known == *item => Place::Known,
+                Some(_) => Place::Conflict,
+                None => Place::Old,
             },
             Some(chain) if Some(seq) == chain.head.checked_add(1) => {
                 if previous == Some(&chain.item) {
@@ -122,6 +132,8 @@ impl Chains {
                     Place::Broken
                 }
             }
+            // The branch beside the one that is followed here is the longer one.
+            Some(_) if self.reach(device, run).saturating_add(1) >= seq => Place::Broken,
             Some(_) => Place::Gap,
             None => self.place_of_run(device, seq, previous),
         }
@@ -135,6 +147,9 @@ impl Chains {
         let Some(before) = seq.checked_sub(1).filter(|before| *before > 0) else {
             return Place::Broken;
         };
+        if self.is_aside(device, previous) {
+            return Place::Next;
+        }
         for (_, chain) in self.of_device(device) {
             if chain.first <= before && before <= chain.head {
                 match chain.item_at(before) {
@@ -226,6 +241,7 @@ impl Chains {
 
     /// Keeps what follows from a device from being applied.
     pub(crate) fn quarantine(&mut self, device: &DeviceId) {
+        self.held.insert(*device);
         for ((author, _), chain) in &mut self.chains {
             if author == device {
                 chain.quarantined = true;
@@ -235,6 +251,7 @@ impl Chains {
 
     /// Ends a device's quarantine; gives the runs concerned.
     pub(crate) fn lift(&mut self, device: &DeviceId) -> Vec<RunId> {
+        self.held.remove(device);
         let mut runs = Vec::new();
         for ((author, run), chain) in &mut self.chains {
             if author == device && chain.quarantined {
@@ -246,13 +263,49 @@ impl Chains {
     }
 
     pub(crate) fn is_quarantined(&self, device: &DeviceId) -> bool {
-        self.of_device(device).any(|(_, chain)| chain.quarantined)
+        self.held.contains(device) || self.of_device(device).any(|(_, chain)| chain.quarantined)
     }
 
     /// Whether everything that an item names as seen has been accepted here.
     pub(crate) fn satisfies(&self, dependency: &Dependency) -> bool {
-        self.get(&dependency.device, &dependency.run)
-            .is_some_and(|chain| chain.head >= dependency.seq)
+        let (device, run) = (&dependency.device, &dependency.run);
+        let followed = self.get(device, run).map_or(0, |chain| chain.head);
+        followed.max(self.reach(device, run)) >= dependency.seq
+    }
+
+    /// An item beside the branch that is followed here.
+    pub(crate) fn put_aside(&mut self, device: DeviceId, run: RunId, seq: u64, item: ItemId) {
+        let aside = self.aside.entry(device).or_default();
+        aside.insert(item, (run, seq));
+    }
+
+    pub(crate) fn is_aside(&self, device: &DeviceId, item: &ItemId) -> bool {
+        let aside = self.aside.get(device);
+        aside.is_some_and(|aside| aside.contains_key(item))
+    }
+
+    /// Devices that forked a chain, as far as it was seen here.
+    pub(crate) fn forked(&self) -> impl Iterator<Item = &DeviceId> {
+        self.aside.keys()
+    }
+
+    pub(crate) fn has_forked(&self, device: &DeviceId) -> bool {
+        self.aside.contains_key(device)
+    }
+
+    /// The highest place beside the branch that is followed here; 0 if there is none.
+    fn reach(&self, device: &DeviceId, run: &RunId) -> u64 {
+        let aside = self.aside.get(device).into_iter().flatten();
+        let of_run = aside.filter(|(_, (known, _))| known == run);
+        of_run.map(|(_, (_, seq))| *seq).max().unwrap_or(0)
+    }
+
+    /// Whether the items before a place of a device's chain are here, on whichever branch.
+    pub(crate) fn reaches(&self, device: &DeviceId, seq: u64) -> bool {
+        let followed = self.of_device(device).map(|(_, chain)| chain.head).max();
+        let aside = self.aside.get(device).into_iter().flatten();
+        let aside = aside.map(|(_, (_, seq))| *seq).max();
+        followed.max(aside).unwrap_or(0).saturating_add(1) >= seq
     }
 
     /// The newest item of a device over all its runs: what a new run goes on from.

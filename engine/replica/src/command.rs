@@ -4,6 +4,7 @@ use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
 use crate::time::Timestamp;
+use crate::vault::{VaultRecovery, VaultSetting};
 
 /// Number of a command, chosen by the driver; the completion names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,25 @@ pub enum Command {
         /// This device's name.
         device: String,
     },
+    /// The same with nothing but the phrase: from the vault on the relay. It is answered when the
+    /// vault's topic was read to its end.
+    RecoverFromVault {
+        /// The recovery phrase.
+        phrase: RecoveryWords,
+        /// This device's name.
+        device: String,
+    },
+    /// Give up a recovery that waits for the relay.
+    CancelRecovery,
+    /// Keep a vault of the account on the relay, or empty it and keep none.
+    SetVault {
+        /// Which.
+        setting: VaultSetting,
+        /// The phrase in force, where this device does not have the vault's key yet.
+        phrase: Option<RecoveryWords>,
+    },
+    /// Write the vault now if something changed since the last one.
+    PublishVault,
     /// Take every freeze of a device back by the phrase, where no device is senior enough.
     ThawByPhrase {
         /// The phrase in force.
@@ -172,6 +192,30 @@ pub enum Command {
     CutHistory(ConversationId),
     /// Draw a new epoch.
     Rotate(ConversationId),
+    /// Ask other devices what they have, send them what they lack and take what is missing here.
+    /// The answers come as [`Event::Exchanged`](crate::Event::Exchanged).
+    Resync {
+        /// The conversations; all if there is none.
+        conversations: Vec<ConversationId>,
+        /// The devices to ask; all that take part if there is none.
+        devices: Vec<DeviceId>,
+        /// Compare the documents too, by the Automerge sync protocol.
+        full: bool,
+    },
+    /// Put together what a device lacks of a conversation, sealed to it, for a file.
+    Export {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+    },
+    /// Take in what another device put together for this one.
+    ImportBundle {
+        /// The records, in their order.
+        records: Vec<Vec<u8>>,
+    },
+    /// Acknowledge at once what was seen, instead of a while later.
+    Acknowledge,
     /// Send one message.
     Send {
         /// The conversation.
@@ -212,6 +256,8 @@ pub enum DeviceChange {
     Revoke,
     /// It is the primary one.
     Primary,
+    /// It is not to be primary until a handover names it again: this very device only.
+    Decline,
 }
 
 /// One message of an import. A reply names the place of its target in the same import.
@@ -246,6 +292,8 @@ pub enum Reply {
         /// This device.
         device: DeviceId,
     },
+    /// This device belongs to an account again, with what the vault held.
+    RecoveredFromVault(VaultRecovery),
     /// The recovery phrase was replaced by this one, shown once and kept nowhere.
     RecoveryRotated(RecoveryWords),
     /// A contact was added.
@@ -275,6 +323,17 @@ pub enum Reply {
     Rotated(sheaf_crypto::EpochId),
     /// Messages are durable on this device.
     Sent(Vec<MessageId>),
+    /// Which devices were asked, by conversation.
+    Resyncing(Vec<(ConversationId, DeviceId)>),
+    /// Records for a file that only one device can read.
+    Exported(Vec<Vec<u8>>),
+    /// How many messages to this device a file held, and why others of its records were refused.
+    Imported {
+        /// Messages that were taken in.
+        taken: u64,
+        /// Why records were refused; the first few.
+        refused: Vec<String>,
+    },
 }
 
 /// Twenty-four words that give total power over an account. Wiped from memory when dropped; the
@@ -322,6 +381,9 @@ pub enum CommandError {
     /// The words are no recovery phrase, or not this account's.
     #[error("the recovery phrase does not fit: {0}")]
     BadPhrase(String),
+    /// There is no vault to go on with, or no key to write one.
+    #[error("no vault: {0}")]
+    NoVault(String),
     /// The device is not one's own.
     #[error("this is not a device of your account")]
     UnknownDevice,
@@ -401,6 +463,10 @@ pub struct DeviceInfo {
     pub primary: bool,
     /// When something it wrote was last seen; `None` if never.
     pub last_seen: Option<Timestamp>,
+    /// Name of the device that froze it, while it is frozen.
+    pub frozen_by: Option<String>,
+    /// It does not want to be primary.
+    pub declined: bool,
 }
 
 /// How a device of one's own stands.
@@ -463,10 +529,44 @@ pub struct ConversationInfo {
     pub writing: Option<sheaf_crypto::EpochId>,
     /// Valid operations without effect, each with the removal that voids it.
     pub void: Vec<(sheaf_crypto::OperationId, sheaf_crypto::OperationId)>,
+    /// Devices that receive no new secret, by a freeze or by a proof that they forked their chain.
+    pub frozen: Vec<DeviceId>,
+    /// Places where a device put two items, and what stands there.
+    pub forks: Vec<crate::conversation::ForkInfo>,
     /// This device takes part: its user is a member, and it is neither detached nor frozen.
     pub takes_part: bool,
     /// Topics of the epochs whose secret is held here.
     pub topics: Vec<sheaf_protocol::TopicId>,
     /// All topics of the conversation have been read to their end on the present connection.
     pub caught_up: bool,
+    /// How the other devices that take part stand.
+    pub peers: Vec<PeerInfo>,
+    /// It is proved that every device that takes part has everything that this one has, and the
+    /// other way round.
+    pub synced: bool,
+}
+
+/// How another device of a conversation stands, as its own signed items say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// The device.
+    pub device: DeviceId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Its name, as its user gave it; the id's first digits where that is not known here.
+    pub name: String,
+    /// Items here that it has not said to have; checkpoints in between count.
+    pub lacks: u64,
+    /// Segments in which it has the same items and states other documents.
+    pub differs: Vec<u32>,
+    /// When an item of it was last taken in.
+    pub last_seen: Option<Timestamp>,
+}
+
+impl PeerInfo {
+    /// It is proved that the device has everything that this one has, with the same documents.
+    #[must_use]
+    pub fn has_everything(&self) -> bool {
+        self.lacks == 0 && self.differs.is_empty()
+    }
 }

@@ -5,7 +5,9 @@ use rand_core::CryptoRng;
 use sheaf_crypto::RunId;
 
 use crate::account::{Account, Contacts};
+use crate::agenda::Agenda;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::Topics;
@@ -17,10 +19,13 @@ pub(crate) struct Context<'a> {
     pub(crate) stage: &'a mut Stage,
     pub(crate) account: &'a Account,
     pub(crate) contacts: &'a Contacts,
+    pub(crate) peers: &'a mut Peers,
     /// The run that this process writes under.
     pub(crate) run: RunId,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) topics: &'a mut Topics,
+    /// When conversations are woken.
+    pub(crate) agenda: &'a mut Agenda,
     /// Changes that are not yet sealed, over all conversations.
     pub(crate) pending: &'a mut usize,
 }

@@ -13,6 +13,7 @@
 mod check;
 mod cut;
 mod facts;
+mod fork;
 mod resolve;
 mod view;
 
@@ -27,8 +28,10 @@ use sheaf_membership::{Log, Refusal};
 
 use crate::user::{Devices, UserLogError};
 
+pub(crate) use check::author;
 pub(crate) use cut::Window;
 use facts::Facts;
+pub(crate) use fork::{ForkPlace, content_of};
 pub(crate) use view::{Standing, View};
 
 /// Why an operation was refused. The verdict depends only on the operation and its past.
@@ -63,6 +66,8 @@ pub(crate) enum OperationError {
     WrongDevice,
     #[error("the proof does not show that the device was revoked")]
     BadProof,
+    #[error("the proof does not show that the device signed two items for one place")]
+    FalseProof,
     #[error("operation of a kind that this version does not take")]
     Unsupported,
     #[error("an epoch after a cut opens the ones before it")]
@@ -212,11 +217,15 @@ impl ControlLog {
         let view = self
             .view(&claimed.parents)
             .ok_or(OperationError::UnknownParents)?;
-        let signing = check::author(&view, &claimed)?;
+        let signing = author(&view, &claimed)?;
         let operation = signed.verify(&signing)?;
         let facts = Facts::of(&operation)?;
         let act = check::act(&view, &operation, &facts)?;
         self.check_past(&view, &operation, &facts)?;
+        if let Body::Equivocation { first, second } = &operation.body {
+            let find = |id: &OperationId| self.find_below(id, &operation.parents);
+            fork::check(&view, [first, second], find)?;
+        }
         self.roles.insert(&sheaf_membership::Operation {
             id,
             parents: operation.parents.clone(),
@@ -226,6 +235,15 @@ impl ControlLog {
         })?;
         self.keep(id, signed, operation, facts);
         Ok(true)
+    }
+
+    /// An operation at or below some others.
+    fn find_below(&self, id: &OperationId, heads: &[OperationId]) -> Option<&Operation> {
+        let below = heads.iter().any(|head| self.saw(head, id));
+        self.entries
+            .get(id)
+            .filter(|_| below)
+            .map(|entry| &entry.operation)
     }
 
     fn keep(

@@ -6,14 +6,24 @@
 mod admission;
 mod control;
 mod cut;
+mod exchange;
+mod export;
+mod fork;
 mod found;
+mod frontier;
+mod guard;
 mod inbound;
 mod members;
 mod merge;
+mod noted;
 mod outbound;
 mod parked;
+mod placed;
+mod report;
 mod restore;
 mod segments;
+mod shown;
+mod vault;
 mod withheld;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +36,7 @@ use sheaf_crypto::{
 use sheaf_protocol::{Cursor, RecordHash, TopicId};
 
 use crate::chain::{Chain, Chains};
-use crate::command::{Command, CommandId, ConversationInfo};
+use crate::command::{Command, CommandId, ConversationInfo, PeerInfo};
 use crate::context::Context;
 use crate::control::ControlLog;
 use crate::document::{HybridTime, MessageId};
@@ -34,8 +44,10 @@ use crate::epoch::{Choice, Epochs};
 use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
 
-pub(crate) use control::recipients_of;
+pub(crate) use exchange::{Answer, Ask};
+pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};
+pub(crate) use members::recipients_of;
 pub(crate) use restore::Restored;
 
 use parked::Parked;
@@ -74,8 +86,18 @@ enum Work {
     Retry,
     /// A secret that cannot be opened here, and the operation that should hold it.
     Complain(EpochId, OperationId),
+    /// A device's question, and where the answer goes.
+    Answer(DeviceId, Ask, exchange::Way),
+    /// Ask devices, once the given segments have said what they hold.
+    Resync(Vec<DeviceId>, Vec<u32>, Vec<(u32, Vec<u8>)>),
+    /// Ask a device for more.
+    Ask(DeviceId),
     /// Something that was kept back and counts now: chain index and sequence.
     Release((u32, u64)),
+    /// What stands of forked chains is to be judged again.
+    Forks,
+    /// Messages of this device that a fork took away are to be written again.
+    Again,
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -107,12 +129,16 @@ pub(crate) struct Conversation {
     echoes: BTreeSet<RecordHash>,
     parked: Parked,
     withheld: withheld::Withheld,
+    frontiers: frontier::Frontiers,
+    exchange: exchange::Exchange,
+    export: export::Export,
+    forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
-    /// Operations that were asked for, of whom.
-    wanted: BTreeSet<(DeviceId, OperationId)>,
-    /// Who was given the control log, and how many operations it had.
-    answered: BTreeMap<DeviceId, u64>,
+    /// Operations without effect, each with the removal that voids it, as they were noted.
+    void: BTreeMap<OperationId, OperationId>,
+    /// What each device has shown to know.
+    shown: shown::Shown,
     /// The next item vouches for something that a removal would drop.
     vouch_due: bool,
     arrivals: u64,
@@ -137,9 +163,13 @@ impl Conversation {
             echoes: BTreeSet::new(),
             parked: Parked::default(),
             withheld: withheld::Withheld::new(),
+            frontiers: frontier::Frontiers::default(),
+            exchange: exchange::Exchange::default(),
+            export: export::Export::default(),
+            forks: fork::Forks::default(),
             asked: BTreeSet::new(),
-            wanted: BTreeSet::new(),
-            answered: BTreeMap::new(),
+            void: BTreeMap::new(),
+            shown: shown::Shown::new(),
             vouch_due: false,
             arrivals: 0,
             clock: HybridTime::default(),
@@ -162,7 +192,7 @@ impl Conversation {
     /// Works until there is nothing to do or a document has to be read first.
     pub(crate) fn run(&mut self, context: &mut Context<'_>) {
         while !self.segments.is_loading() {
-            let Some(work) = self.work.pop_front() else {
+            let Some(work) = self.work.pop_front().or_else(|| self.forks.next()) else {
                 break;
             };
             let unfinished = match work {
@@ -173,13 +203,30 @@ impl Conversation {
                     self.complain(epoch, operation, context);
                     None
                 }
+                Work::Answer(to, ask, way) => self.answer(to, ask, way, context),
+                Work::Resync(of, segments, messages) => {
+                    self.resync_with(of, segments, messages, context)
+                }
+                Work::Ask(of) => {
+                    if let Err(error) = self.ask(of, Vec::new(), context) {
+                        tracing::warn!(%error, "not asked for more");
+                    }
+                    None
+                }
                 Work::Release(place) => self.read_withheld(place, context),
+                Work::Forks => {
+                    self.read_forks(context);
+                    None
+                }
+                Work::Again => self.again(context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
             }
         }
         self.flush(context);
+        self.acknowledge(context);
+        self.seek(context);
         self.evict(context);
     }
 
@@ -234,6 +281,8 @@ impl Conversation {
         outbox: usize,
         caught_up: bool,
     ) -> ConversationInfo {
+        let caught_up = caught_up && self.parked.len() == 0 && !self.is_busy();
+        let peers = self.peers(device);
         let view = self.control.current();
         let members = view
             .members
@@ -264,13 +313,20 @@ impl Conversation {
                 Choice::Rekey => None,
             },
             void: self.control.void(),
+            frozen: view.frozen.iter().copied().collect(),
+            forks: self.forks.info(),
             takes_part: view.live().any(|(known, _)| *known == device),
             topics: self
                 .epochs
                 .iter()
                 .map(|(_, held)| held.keys.topic())
                 .collect(),
-            caught_up: caught_up && self.parked.len() == 0 && !self.is_busy(),
+            caught_up,
+            synced: caught_up
+                && outbox == 0
+                && self.pending.is_empty()
+                && peers.iter().all(PeerInfo::has_everything),
+            peers,
         }
     }
 }

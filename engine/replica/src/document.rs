@@ -35,6 +35,7 @@ pub use bound::{
     AUTHOR_BYTES_MAX, AUTHOR_MESSAGES_MAX, CHANGE_BYTES_MAX, INFLATED_BYTES_MAX,
     MESSAGES_PER_CHANGE_MAX, SYNC_BYTES_MAX, TEXT_BYTES_MAX,
 };
+pub(crate) use chunk::change_hash;
 pub use codec::{decode_payload, encode_payload};
 pub use error::{CodecError, DocumentError, Refusal, SyncError};
 pub use genesis::Genesis;

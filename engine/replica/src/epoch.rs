@@ -84,6 +84,21 @@ impl Epochs {
         }
     }
 
+    /// An epoch that all member devices and nobody else can read, however old.
+    pub(crate) fn safe(&self, control: &ControlLog) -> Option<EpochId> {
+        let view = control.current();
+        let safe = self
+            .held
+            .keys()
+            .filter(|epoch| is_safe(control, view, epoch));
+        let whole = safe.filter(|epoch| {
+            let holders = view.holders(epoch);
+            view.live().all(|(device, _)| holders.contains(device))
+        });
+        let deepest = whole.filter_map(|epoch| Some((view.epochs.get(epoch)?.depth, *epoch)));
+        deepest.max().map(|(_, epoch)| epoch)
+    }
+
     /// The epoch to write under (research/keys.md 2.5): safe, not too old and not used too often;
     /// of several the one with the longest chain, then the largest id. It is forwarded first to
     /// member devices that lack it, unless they are so many that a new epoch costs less.

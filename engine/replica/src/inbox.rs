@@ -10,14 +10,17 @@ use sheaf_crypto::{
 };
 
 use crate::account::Account;
-use crate::conversation::Invite;
+use crate::conversation::{Answer, Ask, Invite};
 use crate::limits;
+use crate::time::Timestamp;
+use crate::vault::{VaultKey, VaultSetting};
 
 /// Version byte of a body.
 const VERSION: u8 = 1;
 
 /// What an inbox message says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum InboxBody {
     /// The sender added this device to a conversation.
     Invite {
@@ -33,12 +36,18 @@ pub(crate) enum InboxBody {
         /// Contacts, with the names given to them.
         contacts: Vec<(Card, Option<String>)>,
     },
-    /// A member device asks for the control log of a conversation.
-    Ask {
-        /// Who the sender is.
-        card: Card,
-        /// Which.
-        conversation: ConversationId,
+    /// A device of a conversation says what it has, and asks for the rest.
+    Ask(Ask),
+    /// What the asking device lacks.
+    Answer(Answer),
+    /// What another device of the same user knows of the account vault.
+    Vault {
+        /// Keys of its topics.
+        keys: Vec<VaultKey>,
+        /// Whether it is kept.
+        setting: VaultSetting,
+        /// When that was decided.
+        decided: Timestamp,
     },
 }
 
@@ -62,11 +71,20 @@ impl InboxBody {
         }
     }
 
+    /// The conversation whose member devices may say this.
+    pub(crate) fn conversation(&self) -> Option<&ConversationId> {
+        match self {
+            Self::Ask(ask) => Some(&ask.conversation),
+            Self::Answer(answer) => Some(&answer.conversation),
+            Self::Invite { .. } | Self::Own { .. } | Self::Vault { .. } => None,
+        }
+    }
+
     /// The sender's user log, by which its signature is verified.
     pub(crate) fn card(&self) -> Option<&Card> {
         match self {
-            Self::Invite { card, .. } | Self::Ask { card, .. } => Some(card),
-            Self::Own { .. } => None,
+            Self::Invite { card, .. } => Some(card),
+            Self::Own { .. } | Self::Ask(_) | Self::Answer(_) | Self::Vault { .. } => None,
         }
     }
 }

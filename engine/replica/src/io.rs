@@ -5,7 +5,7 @@ use sheaf_protocol::{ClientFrame, LogId, RelayId, ServerFrame};
 
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::document::MessageId;
-use crate::misbehaviour::Misbehaviour;
+use crate::misbehaviour::{Misbehaviour, Quarantine};
 use crate::record::{MessageRecord, Range, Row, Write};
 use crate::time::Timestamp;
 
@@ -45,8 +45,62 @@ pub enum Input {
     },
     /// The connection is gone.
     LinkDown,
+    /// What is read from the relay from now on.
+    Reading(Scope),
     /// The time asked for by [`Output::Wait`] has come.
     Elapsed,
+}
+
+/// How much is read from the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// Every topic.
+    #[default]
+    Everything,
+    /// What must not wait: the inbox, a device link under way, and of each conversation the topic of
+    /// its newest epoch, in which the control log and the newest messages are. History that was never
+    /// read is left for later.
+    Critical,
+}
+
+/// The connection's life, as an app shows it. The driver finds it out; the replica only names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LifeCycle {
+    /// There is no connection.
+    #[default]
+    Disconnected,
+    /// One is being built.
+    Connecting,
+    /// The relay's key is proved; it has not let this device in yet.
+    Authenticating,
+    /// The relay said hello; topics are being read.
+    Synchronizing,
+    /// Every topic was read to its end; what comes, comes at once.
+    Active,
+    /// As active, with a slow heartbeat: the app has done nothing for a while.
+    Idle,
+    /// Only what is critical is read.
+    Backgrounded,
+    /// The connection is being closed by this device.
+    Disconnecting,
+}
+
+impl LifeCycle {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Authenticating => "authenticating",
+            Self::Synchronizing => "synchronizing",
+            Self::Active => "active",
+            Self::Idle => "idle",
+            Self::Backgrounded => "backgrounded",
+            Self::Disconnecting => "disconnecting",
+        }
+    }
 }
 
 /// What a replica wants done.
@@ -193,10 +247,82 @@ pub enum Event {
     },
     /// The connection is gone.
     Disconnected,
+    /// The connection's life went on.
+    LifeCycleChanged {
+        /// Where it is now.
+        state: LifeCycle,
+        /// Name of what carries the connection, while there is one.
+        transport: Option<&'static str>,
+    },
     /// All topics were read to their end.
     CaughtUp,
+    /// A device that has the same items has other documents.
+    DocumentsDiffer {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+        /// The segments concerned.
+        segments: Vec<u32>,
+    },
+    /// Another device said what it has, and sent what was missing here; what is missing there goes
+    /// to it.
+    Exchanged {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The other device.
+        device: DeviceId,
+        /// Items and operations that the other device has and this one had not.
+        missing_here: u64,
+        /// Items and operations that the other device lacked.
+        missing_there: u64,
+        /// Records that came with the answer.
+        brought: u64,
+        /// More is to come.
+        more: bool,
+    },
+    /// A device put several items at one place of its chain, and one of them stands now.
+    ForkJudged {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The device.
+        device: DeviceId,
+        /// The place.
+        sequence: u64,
+    },
+    /// Messages do not show any more: they are on a side of a fork that does not stand, or built on
+    /// it.
+    MessagesSetAside {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The messages.
+        messages: Vec<MessageId>,
+    },
+    /// What was written on this device was built on a side of a fork that does not stand.
+    EditsSetAside {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Messages, which are written again under new names.
+        messages: Vec<MessageId>,
+        /// At most so many other changes of the shared document, which have to be made again.
+        changes: u32,
+    },
     /// Somebody did what nobody should.
     Misbehaved(Misbehaviour),
+    /// A device did too much of what nobody should: its content is kept back for a time.
+    DeviceQuarantined {
+        /// The device.
+        device: DeviceId,
+        /// Until when, and for what.
+        quarantine: Quarantine,
+    },
+    /// A quarantine has ended; what was kept back is taken in.
+    QuarantineEnded {
+        /// The device.
+        device: DeviceId,
+        /// Somebody lifted it as a false alarm.
+        lifted: bool,
+    },
     /// The relay refused something.
     RelayRefused {
         /// What the relay says.

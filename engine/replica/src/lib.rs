@@ -9,6 +9,7 @@
 pub mod document;
 
 mod account;
+mod agenda;
 mod audit;
 mod chain;
 mod command;
@@ -22,21 +23,27 @@ pub mod limits;
 mod linking;
 mod misbehaviour;
 mod outbox;
+mod peer;
 pub mod record;
 mod replica;
 mod stage;
 mod time;
 mod topic;
 mod user;
+mod vault;
 
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, AuditHead, AuditVerifier, BrokenAudit};
 pub use command::{
     Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceChange, DeviceInfo,
-    DeviceStanding, DocumentChange, Draft, ImportDraft, RecoveryWords, Reply,
+    DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
 };
+pub use conversation::ForkInfo;
 pub use document::{MessageId, Origin};
-pub use io::{BatchId, Event, Input, LoadId, Output};
-pub use misbehaviour::{Act, Misbehaviour, Suspect};
+pub use io::{BatchId, Event, Input, LifeCycle, LoadId, Output, Scope};
+pub use misbehaviour::{Act, Misbehaviour, Offence, Quarantine, Suspect};
 pub use record::{MessageRecord, RecordError};
-pub use replica::{Overview, Replica, Settled};
+pub use replica::{
+    DeviceReport, Mark, Overview, Policy, QuarantineInfo, Replica, ReportedConversation, Settled,
+};
 pub use time::Timestamp;
+pub use vault::{VaultRecovery, VaultSetting, VaultStatus};

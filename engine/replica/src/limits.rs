@@ -49,6 +49,20 @@ pub const USER_LOG_BYTES_FOR_PHRASE: usize = 64 * 1024;
 pub const DEVICES_PER_CONVERSATION_MAX: usize = 256;
 /// Operations of a conversation's control log. Further ones are refused.
 pub const CONTROL_OPERATIONS_MAX: usize = 10_000;
+/// Quiet time after a change before a vault is written, in milliseconds.
+pub const VAULT_QUIET_MS: u64 = 30 * 1000;
+/// Longest that a change waits for quiet, in milliseconds.
+pub const VAULT_DELAY_MS_MAX: u64 = 5 * 60 * 1000;
+/// Age at which a vault in which nothing changed is written again, in milliseconds: 14 days, since
+/// the relay keeps it for 90.
+pub const VAULT_RENEW_MS: u64 = 14 * 24 * 3600 * 1000;
+/// Keys of vault topics that a device remembers, one for each recovery phrase. Beyond it the oldest
+/// is forgotten.
+pub const VAULT_KEYS_MAX: usize = 4;
+/// Records of one vault. One that says it has more is refused.
+pub const VAULT_PARTS_MAX: usize = 96;
+/// Vaults that are not whole and are kept while their topic is read. Beyond it the oldest is dropped.
+pub const VAULT_PARTIAL_MAX: usize = 4;
 /// Conversations of a device. A further invite or creation is refused.
 pub const CONVERSATIONS_MAX: usize = 100_000;
 /// Life of an epoch for a sender, in milliseconds: seven days.
@@ -60,12 +74,19 @@ pub const SEALS_PER_RECORD_MAX: usize = 32;
 /// Items of removed, frozen or quarantined devices that are kept to be applied later, per
 /// conversation. What comes beyond stays in its chain and needs a resync.
 pub const WITHHELD_ITEMS_MAX: usize = 4_096;
+/// Items of forked chains beside the branch that was seen first, per conversation. What comes beyond
+/// is dropped: a device that was shown to fork is frozen long before.
+pub const FORK_ITEMS_MAX: usize = 1_024;
 /// Envelopes under one epoch before a sender draws a new one.
 pub const EPOCH_ENVELOPES_MAX: u64 = 5_000;
 /// Unfinished inbox messages of several parts. At the bound the oldest is dropped.
 pub const INBOX_PARTIAL_MAX: usize = 64;
 /// A client token is remembered for at least this long, in milliseconds: seven days.
 pub const TOKEN_AGE_MS: u64 = 7 * 24 * 3600 * 1000;
+/// Delays before a topic is subscribed again whose delivery did not fit; the last one from then on.
+pub const RESUBSCRIBE_DELAYS_MS: [u64; 7] = [0, 1_000, 4_000, 16_000, 60_000, 300_000, 900_000];
+/// After this time without such a delivery the delays begin anew.
+pub const RESUBSCRIBE_FORGIVEN_MS: u64 = 10 * 60 * 1000;
 /// How far ahead of this device's clock another device's time is followed, in milliseconds.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 5 * 60 * 1000;
 /// Delays before an append that the relay refused is tried again, in milliseconds.
@@ -82,9 +103,9 @@ pub const CUT_WINDOWS_MAX: u32 = 4_096;
 /// Cuts that one item names as newly seen. Who missed more at once names the newest; whoever began at
 /// an older one of them has to be added again to read that device.
 pub const CUTS_NAMED_MAX: usize = 128;
-/// Operations that a newcomer asks others for, per conversation and start of the process. Beyond it he
-/// waits for somebody's next invite.
-pub const OPERATIONS_ASKED_MAX: usize = 4_096;
+/// Cuts of which it is remembered where one chain first named them. Of the oldest beyond it, what a
+/// newcomer lacks is counted from the chain's beginning.
+pub const CUTS_BEGUN_MAX: usize = 256;
 /// Chains that somebody vouches for before their first item came, per conversation. Beyond it the
 /// vouch counts only for who named it later.
 pub const CHAINS_AHEAD_MAX: usize = 4_096;
@@ -96,7 +117,84 @@ pub const EPOCHS_FOLLOWED_MAX: usize = 64;
 pub const EPOCHS_ASKED_MAX: usize = 64;
 /// Documents of one conversation held in memory.
 pub const DOCUMENTS_PER_CONVERSATION_MAX: usize = 4;
+/// A minute, in milliseconds.
+pub const MINUTE_MS: u64 = 60 * 1000;
+/// Messages just written that one user may send in a minute before what follows is delayed, unless
+/// the app says otherwise. Each flood halves it for that user, down to an eighth.
+pub const MESSAGES_PER_MINUTE: u32 = 100;
+/// A message counts as just written if its own time is no older than this, in milliseconds.
+pub const JUST_WRITTEN_MS: u64 = 2 * 60 * 1000;
+/// Users whose messages are counted at once; beyond it those whose minute is over are forgotten.
+pub const RATES_MAX: usize = 10_000;
+/// Offences in an hour that are no quarantine yet, where one does not suffice.
+pub const OFFENCES_TOLERATED: u32 = 8;
+/// Offences further apart than this, in milliseconds, are not counted together.
+pub const OFFENCES_COUNTED_MS: u64 = 60 * MINUTE_MS;
+/// After this time without an offence all is forgiven, in milliseconds: seven days.
+pub const OFFENCES_FORGIVEN_MS: u64 = 7 * 24 * 60 * MINUTE_MS;
+/// How long content is kept back the first, second and third time: ten minutes, an hour, a day. The
+/// fourth time it is kept until somebody lifts it.
+pub const QUARANTINES_MS: [u64; 3] = [10 * MINUTE_MS, 60 * MINUTE_MS, 24 * 60 * MINUTE_MS];
+/// How long what is over the limit of messages is delayed; the last one from then on.
+pub const FLOOD_QUARANTINES_MS: [u64; 4] = [MINUTE_MS, MINUTE_MS, 10 * MINUTE_MS, 60 * MINUTE_MS];
+/// Kept items of a conversation from which on quarantines end early there: nothing is lost for want
+/// of room.
+pub const QUARANTINED_ITEMS_MAX: usize = WITHHELD_ITEMS_MAX / 2;
+/// Devices of which something is remembered beside their chains. Of more nothing is: they are
+/// sealed to by their certificates, and offences are reported without a quarantine.
+pub const PEERS_MAX: usize = 100_000;
+/// Age at which a device draws its next sealing key, in milliseconds: seven days.
+pub const KEM_AGE_MS_MAX: u64 = 7 * 24 * 60 * MINUTE_MS;
+/// How long a replaced sealing key is kept, in milliseconds: thirty days.
+pub const KEM_KEPT_MS: u64 = 30 * 24 * 60 * MINUTE_MS;
+/// Sealing keys held from which on those go too that a conversation was told of last: room for the
+/// next ones comes first.
+pub const KEM_SECRETS_NEEDED_MAX: usize = 12;
+/// Time after which a primary device that was not heard of may be replaced, in milliseconds:
+/// fourteen days. A device is heard of at least weekly, by its new sealing key.
+pub const PRIMARY_ABSENT_MS: u64 = 14 * 24 * 60 * MINUTE_MS;
+/// How often it is looked what is due after hours and days, in milliseconds: hourly.
+pub const UPKEEP_MS: u64 = 60 * MINUTE_MS;
+/// Entries of the audit log. With every one beyond it the oldest goes.
+pub const AUDIT_ENTRIES_MAX: u64 = 100_000;
 /// Chains that one removal names as seen; of more the longest unseen ones are left out.
 pub const FRONTIER_ENTRIES_MAX: usize = 1_024;
 /// Chains that one item names as seen; the rest are named by the next.
 pub const DEPENDENCIES_MAX: usize = 256;
+/// A device acknowledges what it has seen this long after it came, in milliseconds, for each device
+/// that takes part: many devices say so more seldom.
+pub const ACKNOWLEDGE_MS_PER_DEVICE: u64 = 250;
+/// The shortest such time.
+pub const ACKNOWLEDGE_MS_MIN: u64 = 500;
+/// The longest such time.
+pub const ACKNOWLEDGE_MS_MAX: u64 = 60_000;
+/// A device that has only something to acknowledge leaves it to others, for up to this long, to draw
+/// an epoch that can be used.
+pub const REKEY_PATIENCE_MS: u64 = 5_000;
+/// Segments, the newest first, of which a checkpoint says what they come to.
+pub const DIGESTS_PER_CHECKPOINT: usize = 8;
+/// In place of a segment: where the store keeps envelopes that are not part of a document.
+pub const ASIDE: u32 = u32::MAX;
+/// Chains that a question or an answer names at most; of more the rest is left out.
+pub const EXCHANGE_CHAINS_MAX: usize = 4_096;
+/// Items that one answer is put together from; the rest is asked for again.
+pub const EXCHANGE_ITEMS_MAX: usize = 1_024;
+/// Bytes of envelopes, and of operations, in one answer; the rest is asked for again.
+pub const EXCHANGE_BYTES_MAX: usize = 1024 * 1024;
+/// Segments compared by one question; the rest is left out.
+pub const EXCHANGE_SEGMENTS_MAX: usize = 256;
+/// Questions of a conversation that wait for an answer; of more the oldest is forgotten.
+pub const EXCHANGES_MAX: usize = 512;
+/// After this long, in milliseconds, a device asks others for what it waits for; doubled each time.
+pub const ASK_DELAY_MS: u64 = 2_000;
+/// Questions in vain after which a device asks no longer by itself until something changes.
+pub const ASK_ATTEMPTS_MAX: u32 = 16;
+/// Time in which a device is answered so often, in milliseconds.
+pub const ANSWERS_WINDOW_MS: u64 = 10_000;
+/// Answers to one device in that time; further questions in it stay without one.
+pub const ANSWERS_PER_WINDOW_MAX: u32 = 64;
+/// Bytes of what is put together for one device and conversation in a file. Beyond it the export is
+/// refused: the device is better linked, or connected, again.
+pub const EXPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Longest time that a relay can keep a device from sending, in milliseconds: one hour.
+pub const RETRY_AFTER_MS_MAX: u64 = 3_600 * 1000;

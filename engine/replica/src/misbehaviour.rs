@@ -1,8 +1,13 @@
 //! Named misbehaviour: what others do that nobody should. It is data, never an error: it changes
 //! nothing, is counted and reported.
 
+mod conduct;
+
 use sheaf_crypto::{ConversationId, DeviceId};
 use sheaf_protocol::{RelayId, TopicId};
+
+pub(crate) use conduct::{Conduct, Rate};
+pub use conduct::{Offence, Quarantine};
 
 /// Who did what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +86,10 @@ pub enum Act {
     /// An inbox message does not open or is not signed by the sender that it names.
     #[error("inbox message was refused: {0}")]
     RefusedInbox(String),
+    /// A record of the vault topic does not open with the phrase, or is not by a live device of the
+    /// account.
+    #[error("vault was refused: {0}")]
+    RefusedVault(String),
     /// The relay's receipt is not signed by its key or names another record.
     #[error("receipt is not valid")]
     BadReceipt,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sheaf_crypto::{ConversationId, inbox_capability};
-use sheaf_protocol::{Class, ClientFrame, RecordHash, Refusal, RequestId, TopicId, hash_record};
+use sheaf_protocol::{
+    Class, ClientFrame, ErrorCode, RecordHash, Refusal, RequestId, TopicId, hash_record,
+};
 
 use crate::document::MessageId;
 use crate::limits;
@@ -55,6 +57,9 @@ pub(crate) struct Outbox {
     next: u64,
     per_conversation: BTreeMap<ConversationId, usize>,
     held: bool,
+    next_try: Option<Timestamp>,
+    /// The relay takes nothing before then, as it said itself.
+    shut_until: Timestamp,
 }
 
 impl Outbox {
@@ -122,6 +127,9 @@ impl Outbox {
         if topics.connection.is_none() {
             return;
         }
+        if now < self.shut_until {
+            return stage.wait(self.shut_until);
+        }
         let room = limits::APPENDS_IN_FLIGHT_MAX.saturating_sub(self.in_flight.len());
         let due = |number: &&u64| {
             self.entries
@@ -152,9 +160,12 @@ impl Outbox {
                 record: entry.record.as_ref().clone(),
             });
         }
-        if let Some(soonest) = self.soonest(now) {
-            stage.wait(soonest);
-        }
+        self.next_try = self.soonest(now);
+    }
+
+    /// When a refused record is to be tried again.
+    pub(crate) fn next_try(&self) -> Option<Timestamp> {
+        self.next_try
     }
 
     fn soonest(&self, now: Timestamp) -> Option<Timestamp> {
@@ -166,6 +177,21 @@ impl Outbox {
             .map(|entry| entry.not_before)
             .filter(|at| *at > now)
             .min()
+    }
+
+    /// Takes back what is on its way to a topic, in flight or not: something newer replaces it.
+    pub(crate) fn withdraw(&mut self, topic: &TopicId, stage: &mut Stage) {
+        let of_topic = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.topic == *topic);
+        let numbers: Vec<u64> = of_topic.map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.entries.remove(&number);
+            self.unsent.remove(&number);
+            self.in_flight.retain(|_, flying| *flying != number);
+            stage.write(Write::delete(Kind::Outbox, &[], &number.to_be_bytes()));
+        }
     }
 
     /// What a receipt is for: topic and hash to compare it with.
@@ -198,6 +224,15 @@ impl Outbox {
         else {
             return false;
         };
+        let whole_relay = matches!(
+            refusal.code,
+            ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Draining
+        );
+        if whole_relay && refusal.retry_after_ms > 0 {
+            let asked = u64::from(refusal.retry_after_ms).min(limits::RETRY_AFTER_MS_MAX);
+            let until = now.after_ms(asked);
+            self.shut_until = self.shut_until.max(until);
+        }
         if let Some(entry) = self.entries.get_mut(&number) {
             let place = entry
                 .attempts
@@ -217,6 +252,7 @@ impl Outbox {
     /// The connection is gone: what had no receipt is sent again on the next one.
     pub(crate) fn link_down(&mut self) {
         self.in_flight.clear();
+        self.next_try = None;
         for (number, entry) in &mut self.entries {
             entry.in_flight = false;
             entry.attempts = 0;

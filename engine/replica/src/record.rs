@@ -65,10 +65,22 @@ pub enum Kind {
     Withheld = 18,
     /// Where the audit log ends.
     AuditHead = 19,
+    /// What is remembered of one device.
+    Peer = 20,
+    /// What a device has shown to know in one conversation.
+    Shown = 21,
+    /// An item of a forked chain beside the branch that was seen first.
+    Sibling = 22,
+    /// A message of this device that a fork took away, and what it was written again as.
+    Lost = 23,
+    /// What one device is known to have seen.
+    Frontier = 24,
+    /// Keys and state of the account vault.
+    Vault = 25,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 14] = [
+pub const RESTORED: [Kind; 20] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -83,6 +95,12 @@ pub const RESTORED: [Kind; 14] = [
     Kind::Run,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Sibling,
+    Kind::Lost,
+    Kind::Frontier,
+    Kind::Vault,
+    Kind::Peer,
+    Kind::Shown,
 ];
 
 /// Name of a record.
@@ -311,6 +329,56 @@ pub(crate) struct WithheldRecord {
     pub(crate) incarnation: OperationId,
     /// Position in the order in which such items came, which is causal.
     pub(crate) arrival: u64,
+}
+
+/// What one device is known to have seen.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct FrontierRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) device: DeviceId,
+    /// Highest sequence that it names, by chain index.
+    pub(crate) seen: Vec<(u32, u64)>,
+    /// Of its own chains: the last item that is more than a checkpoint.
+    pub(crate) substance: Vec<(u32, u64)>,
+    /// Of its own chains: the first item that names each cut.
+    pub(crate) begun: Vec<(u32, OperationId, u64)>,
+    /// Segments in which its documents are other ones than here.
+    pub(crate) differs: Vec<u32>,
+}
+
+/// What a device has shown to know in one conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ShownRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) device: DeviceId,
+    /// The control heads of its newest item.
+    pub(crate) heads: Vec<OperationId>,
+    /// Counter of the sealing key that it announced last; 0 for its certificate's.
+    pub(crate) kem: u64,
+}
+
+/// An item of a forked chain beside the branch that was seen first. Its envelope is kept with the
+/// others, under an index of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SiblingRecord {
+    pub(crate) conversation: ConversationId,
+    /// Position in the order of arrival.
+    pub(crate) number: u32,
+    pub(crate) device: DeviceId,
+    pub(crate) run: RunId,
+    pub(crate) seq: u64,
+    pub(crate) item: ItemId,
+    /// The segment that its content is for.
+    pub(crate) segment: u32,
+}
+
+/// A message of this device that a fork took away.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LostRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) message: MessageRecord,
+    /// What it was written again as; its own id once it shows again.
+    pub(crate) copy: Option<MessageId>,
 }
 
 /// One change written here and not yet sealed.

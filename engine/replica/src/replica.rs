@@ -8,20 +8,28 @@
 mod account;
 mod devices;
 mod frame;
+mod guard;
 mod inbox;
 mod link;
 mod open;
+mod primary;
 mod recovery;
+mod report;
+mod rotation;
+mod sync;
+mod upkeep;
+mod vault;
 mod view;
 
 use std::collections::BTreeMap;
 
 use rand_core::CryptoRng;
 
-use sheaf_crypto::{ConversationId, RunId};
+use sheaf_crypto::{ConversationId, RunId, UserId};
 use sheaf_protocol::TopicId;
 
 use crate::account::{Account, Contacts};
+use crate::agenda::Agenda;
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::context::Context;
 use crate::conversation::Conversation;
@@ -29,12 +37,19 @@ use crate::inbox::Inbox;
 use crate::io::{Event, Input, LoadId, Output};
 use crate::limits;
 use crate::linking::Linking;
+use crate::misbehaviour::Rate;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::record::Row;
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::{Connection, Topics};
+use crate::vault::VaultKeeper;
 
+pub use guard::QuarantineInfo;
+pub use report::{DeviceReport, ReportedConversation};
+pub use sync::Mark;
+pub use upkeep::Policy;
 pub use view::{Overview, Settled};
 
 /// One device's mind.
@@ -43,11 +58,18 @@ pub struct Replica {
     stage: Stage,
     account: Option<Account>,
     contacts: Contacts,
+    peers: Peers,
+    rates: BTreeMap<UserId, Rate>,
+    policy: Policy,
     conversations: BTreeMap<ConversationId, Conversation>,
     topics: Topics,
+    agenda: Agenda,
     outbox: Outbox,
     inbox: Inbox,
     linking: Option<(TopicId, Linking)>,
+    recovering: Option<Box<vault::Recovering>>,
+    vault: VaultKeeper,
+    vault_alarm: Option<Timestamp>,
     link_sent: link::LinkSent,
     run: RunId,
     fingerprint: [u8; 32],
@@ -55,6 +77,10 @@ pub struct Replica {
     now: Timestamp,
     was_caught_up: bool,
     failed: Option<String>,
+    /// When it is looked next what is due after hours and days.
+    upkeep_due: Timestamp,
+    /// The wait that was asked for last.
+    waits_for: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for Replica {
@@ -74,9 +100,11 @@ macro_rules! context {
             stage: &mut $replica.stage,
             account: $account,
             contacts: &$replica.contacts,
+            peers: &mut $replica.peers,
             run: $replica.run,
             outbox: &mut $replica.outbox,
             topics: &mut $replica.topics,
+            agenda: &mut $replica.agenda,
             pending: &mut $replica.pending,
         }
     };
@@ -114,12 +142,18 @@ impl Replica {
                 });
             }
             Input::LinkDown => self.link_down(),
-            Input::Elapsed => self
-                .outbox
-                .pump(&mut self.topics, self.now, &mut self.stage),
+            Input::Reading(scope) => {
+                self.was_caught_up = false;
+                self.topics.read_only(scope, &mut self.stage);
+            }
+            Input::Elapsed => self.elapsed(),
         }
         self.learn_devices();
         self.note_caught_up();
+        self.tend_vault();
+        self.upkeep();
+        self.judge();
+        self.ask_to_wait();
         self.stage.close();
     }
 
@@ -138,8 +172,26 @@ impl Replica {
             Command::Send { conversation, .. }
             | Command::Import { conversation, .. }
             | Command::Change { conversation, .. } => *conversation,
+            Command::Export {
+                conversation,
+                device,
+            } => {
+                let (conversation, device) = (*conversation, *device);
+                let known = self.on_conversation(&conversation, |known, context| {
+                    known.export(device, id, context);
+                });
+                if known.is_none() {
+                    let error = CommandError::UnknownConversation(conversation);
+                    self.stage.complete(id, Err(error));
+                }
+                return;
+            }
             Command::ApproveLink { digits } => {
                 self.approve_link(id, digits);
+                return;
+            }
+            Command::RecoverFromVault { phrase, device } => {
+                self.recover_from_vault(id, phrase, device.clone());
                 return;
             }
             _ => {
@@ -245,6 +297,7 @@ impl Replica {
             self.topics.all_live() && self.conversations.values().all(|known| !known.is_busy());
         if caught_up && !self.was_caught_up {
             self.stage.notify(Event::CaughtUp);
+            self.come_back();
             let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
             for id in ids {
                 self.on_conversation(&id, Conversation::ask_for_keys);

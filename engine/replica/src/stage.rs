@@ -3,16 +3,16 @@
 //! **Invariant:** an effect (a frame, an event, an answer) leaves the replica only when every write
 //! staged before it is durable. Nothing is transmitted, acknowledged or shown as saved earlier.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::audit::{Audit, AuditHead};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::io::{BatchId, Event, LoadId, Output};
-use crate::misbehaviour::{Act, Misbehaviour, Suspect};
-use crate::record::{Range, Write};
+use crate::misbehaviour::{Act, Misbehaviour, Offence, Suspect};
+use crate::record::{Key, Kind, Range, Write};
 use crate::time::Timestamp;
 use crate::user::Devices;
-use sheaf_crypto::ConversationId;
+use sheaf_crypto::{ConversationId, DeviceId, UserId};
 use sheaf_protocol::ClientFrame;
 
 /// A place within the present input.
@@ -20,6 +20,7 @@ use sheaf_protocol::ClientFrame;
 pub(crate) struct Mark {
     writes: usize,
     effects: usize,
+    audit: AuditHead,
 }
 
 /// Collects writes and effects, and lets effects go in order.
@@ -35,11 +36,28 @@ pub(crate) struct Stage {
     now: Timestamp,
     /// User logs that came with operations, for the contacts.
     learned: Vec<Devices>,
+    /// Writes of which only the last of an input counts.
+    last: BTreeMap<Key, Option<Vec<u8>>>,
+    /// What devices did that nobody should.
+    offences: Vec<(DeviceId, Offence)>,
+    /// Messages just written that came, by author.
+    heard: Vec<(UserId, DeviceId, u64)>,
+    /// Devices taken out of a conversation, and the messages that were here then.
+    taken_out: Vec<(DeviceId, ConversationId, u64)>,
 }
 
 impl Stage {
     pub(crate) fn write(&mut self, write: Write) {
         self.writes.push(write);
+    }
+
+    /// Writes what may change several times within one input: only the last value is written.
+    pub(crate) fn write_last(&mut self, write: Write) {
+        self.last.insert(write.key, write.value);
+    }
+
+    pub(crate) fn writes(&mut self, writes: impl IntoIterator<Item = Write>) {
+        self.writes.extend(writes);
     }
 
     pub(crate) fn transmit(&mut self, frame: ClientFrame) {
@@ -55,6 +73,19 @@ impl Stage {
     }
 
     pub(crate) fn report(&mut self, by: Suspect, act: Act, conversation: Option<ConversationId>) {
+        if let (Suspect::Device(device), Some(offence)) = (by, Offence::of(&act)) {
+            self.offences.push((device, offence));
+        }
+        self.report_only(by, act, conversation);
+    }
+
+    /// Reports what is not the suspect's own doing, or may not be.
+    pub(crate) fn report_only(
+        &mut self,
+        by: Suspect,
+        act: Act,
+        conversation: Option<ConversationId>,
+    ) {
         self.audit(act.to_string(), by.to_string(), conversation);
         self.notify(Event::Misbehaved(Misbehaviour {
             by,
@@ -83,6 +114,34 @@ impl Stage {
         self.writes.extend(writes);
     }
 
+    /// Adds to the audit log what happens once.
+    pub(crate) fn note(&mut self, what: String, who: String, conversation: Option<ConversationId>) {
+        let writes = self.audit.append(self.now, what, who, conversation);
+        self.writes.extend(writes);
+    }
+
+    pub(crate) fn take_offences(&mut self) -> Vec<(DeviceId, Offence)> {
+        std::mem::take(&mut self.offences)
+    }
+
+    /// Messages just written came from a device.
+    pub(crate) fn hear(&mut self, user: UserId, device: DeviceId, messages: u64) {
+        self.heard.push((user, device, messages));
+    }
+
+    pub(crate) fn take_heard(&mut self) -> Vec<(UserId, DeviceId, u64)> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// A device was taken out of a conversation of so many messages.
+    pub(crate) fn take_out(&mut self, device: DeviceId, id: ConversationId, messages: u64) {
+        self.taken_out.push((device, id, messages));
+    }
+
+    pub(crate) fn take_taken_out(&mut self) -> Vec<(DeviceId, ConversationId, u64)> {
+        std::mem::take(&mut self.taken_out)
+    }
+
     pub(crate) fn learn(&mut self, devices: Devices) {
         self.learned.push(devices);
     }
@@ -108,6 +167,9 @@ impl Stage {
     /// writes, for the newest batch under way.
     pub(crate) fn close(&mut self) {
         let effects = std::mem::take(&mut self.effects);
+        let last = std::mem::take(&mut self.last).into_iter();
+        self.writes
+            .extend(last.map(|(key, value)| Write { key, value }));
         if self.writes.is_empty() {
             match self.waiting.back_mut() {
                 Some((_, waiting)) => waiting.extend(effects),
@@ -160,11 +222,22 @@ impl Stage {
         self.ready.pop_front()
     }
 
+    /// Something that the account vault holds is written in the present input.
+    pub(crate) fn touches_vault(&self) -> bool {
+        self.writes.iter().any(|write| {
+            matches!(
+                write.key.kind,
+                Kind::Account | Kind::Contact | Kind::Operation | Kind::Epoch
+            )
+        })
+    }
+
     /// A place to go back to within the present input.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
             writes: self.writes.len(),
             effects: self.effects.len(),
+            audit: self.audit.head(),
         }
     }
 
@@ -172,5 +245,6 @@ impl Stage {
     pub(crate) fn take_back(&mut self, mark: Mark) {
         self.writes.truncate(mark.writes);
         self.effects.truncate(mark.effects);
+        self.audit.restore(mark.audit);
     }
 }

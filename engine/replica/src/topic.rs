@@ -1,5 +1,8 @@
 //! Topics that this device follows, and how far it has read each of them.
 
+mod follow;
+mod repair;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -8,9 +11,13 @@ use sheaf_protocol::{
     AccessProof, ClientFrame, Cursor, Delivery, LogId, RelayId, RequestId, TopicId,
 };
 
+use crate::io::Scope;
 use crate::limits;
 use crate::record::{CursorRecord, Kind, Write};
 use crate::stage::Stage;
+use crate::time::Timestamp;
+
+use repair::Faults;
 
 /// Whose records a topic holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +28,8 @@ pub(crate) enum Owner {
     Inbox,
     /// The meeting place of two devices that are being linked.
     Rendezvous,
+    /// The account vault, read by a device that is to become one of the account.
+    Vault,
 }
 
 /// What proves access.
@@ -60,6 +69,7 @@ struct Topic {
     /// Records ahead of the cursor.
     early: VecDeque<(u64, Vec<Delivery>)>,
     early_records: usize,
+    faults: Faults,
 }
 
 /// The connection that topics are followed over.
@@ -76,8 +86,19 @@ pub(crate) struct Topics {
     topics: BTreeMap<TopicId, Topic>,
     pub(crate) connection: Option<Connection>,
     proved: BTreeSet<TopicId>,
+    /// Topics of requests about many, with the cursors that were named.
+    following: BTreeMap<RequestId, Vec<(TopicId, Option<Cursor>)>>,
+    scope: Scope,
     requests: u64,
+    /// Topics that are written to and not read.
+    granted: BTreeMap<TopicId, Capability>,
+    /// When the next topic is to be subscribed again.
+    next_repair: Option<Timestamp>,
 }
+
+/// A delivery that does not fit the subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BadDelivery;
 
 /// Records to take in, and where the topic stands after them.
 pub(crate) struct Batch {
@@ -112,6 +133,7 @@ impl Topics {
             paused: false,
             early: VecDeque::new(),
             early_records: 0,
+            faults: Faults::default(),
         });
         self.subscribe_ready(stage);
     }
@@ -152,7 +174,13 @@ impl Topics {
     }
 
     pub(crate) fn capability(&self, topic: &TopicId) -> Option<Capability> {
-        self.topics.get(topic).map(|known| known.capability.clone())
+        let followed = self.topics.get(topic).map(|known| &known.capability);
+        followed.or_else(|| self.granted.get(topic)).cloned()
+    }
+
+    /// Lets records go to a topic that is not read here.
+    pub(crate) fn grant(&mut self, topic: TopicId, capability: Capability) {
+        self.granted.insert(topic, capability);
     }
 
     pub(crate) fn link_up(&mut self, connection: Connection, stage: &mut Stage) {
@@ -163,13 +191,16 @@ impl Topics {
 
     pub(crate) fn link_down(&mut self) {
         self.connection = None;
+        self.next_repair = None;
         self.proved.clear();
+        self.following.clear();
         for topic in self.topics.values_mut() {
             topic.subscribed = false;
             topic.live = false;
             topic.paused = false;
             topic.early.clear();
             topic.early_records = 0;
+            topic.faults.connection_ended();
         }
     }
 
@@ -205,13 +236,12 @@ impl Topics {
         let ready: Vec<TopicId> = self
             .topics
             .iter()
-            .filter(|(_, topic)| !topic.subscribed && !topic.paused)
+            .filter(|(_, topic)| !topic.subscribed && !topic.paused && !topic.faults.waits())
             .filter(|(_, topic)| topic.caught_up || self.read(&topic.after))
             .map(|(id, _)| *id)
             .collect();
-        for id in ready {
-            self.subscribe(id, stage);
-        }
+        let ready = self.within_scope(ready);
+        self.subscribe_all(&ready, stage);
     }
 
     fn read(&self, topics: &BTreeSet<TopicId>) -> bool {
@@ -259,7 +289,7 @@ impl Topics {
         previous: u64,
         records: Vec<Delivery>,
         stage: &mut Stage,
-    ) -> Result<Option<Batch>, ()> {
+    ) -> Result<Option<Batch>, BadDelivery> {
         let Some(log) = self.connection.as_ref().map(|connection| connection.log) else {
             return Ok(None);
         };
@@ -268,8 +298,12 @@ impl Topics {
         };
         let rising = records.is_sorted_by(|a, b| a.sequence < b.sequence);
         let first = records.first().map_or(0, |delivery| delivery.sequence);
+        // What was under way when this device unsubscribed is no fault of the relay's.
+        if topic.paused || topic.faults.waits() {
+            return Ok(None);
+        }
         if !rising || !topic.subscribed || first <= previous && !records.is_empty() {
-            return Err(());
+            return Err(BadDelivery);
         }
         let at = topic.cursor.map_or(0, |cursor| cursor.sequence);
         if previous > at {
@@ -335,7 +369,11 @@ impl Topics {
 
     /// Every topic was read to its end on this connection.
     pub(crate) fn all_live(&self) -> bool {
-        self.connection.is_some() && self.topics.values().all(|topic| topic.live)
+        self.connection.is_some()
+            && match self.scope {
+                Scope::Everything => self.topics.values().all(|topic| topic.live),
+                Scope::Critical => self.topics.values().all(|t| t.live || !t.subscribed),
+            }
     }
 
     /// All topics of one conversation were read to their end on this connection.
@@ -343,7 +381,7 @@ impl Topics {
         self.connection.is_some()
             && self.topics.values().all(|topic| match topic.owner {
                 Owner::Epoch(owner, _) => owner != *conversation || topic.live,
-                Owner::Inbox | Owner::Rendezvous => true,
+                Owner::Inbox | Owner::Rendezvous | Owner::Vault => true,
             })
     }
 

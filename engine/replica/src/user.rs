@@ -257,6 +257,39 @@ impl Devices {
         self.picture.primary
     }
 
+    /// Whether the device does not want to be primary.
+    pub(crate) fn has_declined(&self, device: &DeviceId) -> bool {
+        self.picture.declined.contains(device)
+    }
+
+    /// Who would be primary if it were not the one that is.
+    pub(crate) fn next_primary(&self) -> Option<DeviceId> {
+        let standing = &self.picture.standing;
+        let serving = standing.live.iter().filter(|(device, _)| {
+            **device != self.picture.primary
+                && !standing.is_frozen(device)
+                && !self.has_declined(device)
+        });
+        let next = serving.min_by_key(|(device, live)| (live.depth, **device));
+        next.map(|(device, _)| *device)
+    }
+
+    /// Who froze the device, as far as nobody took it back.
+    pub(crate) fn frozen_by(&self, device: &DeviceId) -> Option<Option<DeviceId>> {
+        let mut open = self.picture.standing.open.iter();
+        let (_, by, _) = open.find(|(_, _, frozen)| frozen == device)?;
+        Some(match by {
+            Subject::Device(by) => Some(*by),
+            Subject::Recovery => None,
+        })
+    }
+
+    /// Grants between a live device and the root; of one that is not live, more than of any other.
+    pub(crate) fn depth(&self, device: &DeviceId) -> usize {
+        let live = self.picture.standing.live.get(device);
+        live.map_or(usize::MAX, |live| live.depth)
+    }
+
     pub(crate) fn is_frozen(&self, device: &DeviceId) -> bool {
         self.device(device).is_some_and(|known| known.frozen)
     }

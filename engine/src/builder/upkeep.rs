@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sheaf_crypto::{DeviceId, Unlock, UserId};
+use sheaf_protocol::RelayAddress;
 use zeroize::Zeroizing;
 
 use super::{EngineBuilder, Secret, replica};
@@ -11,13 +12,15 @@ use crate::store::{
 };
 
 /// A store that was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {
     /// The person, if the store holds an account.
     pub user: Option<UserId>,
     /// This device.
     pub device: Option<DeviceId>,
+    /// The relay that the account names to others.
+    pub relay: Option<RelayAddress>,
     /// Records in the store.
     pub records: u64,
 }
@@ -87,6 +90,7 @@ impl EngineBuilder {
                 Ok(Restored {
                     user: overview.user,
                     device: overview.device,
+                    relay: overview.relay,
                     records: report.records(),
                 })
             })

@@ -1,25 +1,25 @@
 //! Keeps one connection up, and builds it anew when it breaks.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream, VarInt};
 use rand_core::Rng;
-use sheaf_protocol::{
-    ClientFrame, ErrorCode, FRAME_PREFIX_BYTES, ServerFrame, VERSION, decode_server_frame,
-    encode_client_frame, limits,
-};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
-use super::{FRAMES_OUT_MAX, LinkError, LinkEvent, Target, Traffic, quic};
+use super::reach::{Failure, Greeted, Means, reach};
+use super::session::{Ended, Session};
+use super::{LinkError, LinkEvent, Pace, Target, Traffic, Transport};
+use crate::activity::Activity;
 use crate::entropy::OsEntropy;
 
 /// Delays between attempts, in milliseconds; each is drawn from half to the whole of it.
 const DELAYS_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 16_000];
-const HELLO_MAX: Duration = Duration::from_secs(10);
-/// Bytes of frames that are written at once.
-const COALESCE_BYTES: usize = 64 * 1024;
+/// A connection that lasted so long was a good one: the delays begin anew.
+const STEADY: Duration = Duration::from_secs(10);
+/// No relay makes a device try again sooner, nor keeps it away longer.
+const ASKED_MIN: Duration = Duration::from_millis(200);
+const ASKED_MAX: Duration = Duration::from_secs(3_600);
 
 /// What the driver asks of the link.
 #[derive(Clone, Default, PartialEq)]
@@ -28,51 +28,180 @@ pub(crate) struct Control {
     pub(crate) target: Option<Target>,
     /// Raised to try at once.
     pub(crate) urgency: u64,
+    /// Raised when the network is another one.
+    pub(crate) network: u64,
+    /// What the app is doing.
+    pub(crate) activity: Activity,
 }
 
 /// Runs until the driver is gone.
 pub(crate) async fn manage(
-    mut control: watch::Receiver<Control>,
+    control: watch::Receiver<Control>,
     events: mpsc::Sender<LinkEvent>,
     traffic: Arc<Traffic>,
+    pace: Pace,
 ) {
-    let mut attempts = 0_usize;
-    let mut number = 0_u64;
-    loop {
-        let target = control.borrow_and_update().target.clone();
-        let Some(target) = target else {
-            if control.changed().await.is_err() {
-                return;
+    let manager = Manager {
+        control,
+        events,
+        traffic,
+        pace,
+        attempts: 0,
+        number: 0,
+        remembered: None,
+        network: 0,
+    };
+    // Nothing is left to say once the driver is gone.
+    let _gone = Box::pin(manager.run()).await;
+}
+
+/// The driver is gone.
+struct Gone;
+
+struct Manager {
+    control: watch::Receiver<Control>,
+    events: mpsc::Sender<LinkEvent>,
+    traffic: Arc<Traffic>,
+    pace: Pace,
+    attempts: usize,
+    number: u64,
+    /// UDP is blocked, as far as is known, until then.
+    remembered: Option<Instant>,
+    network: u64,
+}
+
+impl Manager {
+    async fn run(mut self) -> Result<(), Gone> {
+        loop {
+            let target = self.control.borrow_and_update().target.clone();
+            let Some(target) = target else {
+                self.control.changed().await.map_err(|_| Gone)?;
+                continue;
+            };
+            let mut ended = Box::pin(self.connect(&target)).await?;
+            while let Some(successor) = ended.successor.take() {
+                ended = Box::pin(self.session(&target, successor)).await;
             }
-            continue;
-        };
-        if events.send(LinkEvent::Connecting).await.is_err() {
-            return;
+            self.pause(&target, ended).await?;
         }
-        number = number.saturating_add(1);
-        let session = session(&target, number, &events, &traffic);
-        let ended = tokio::select! {
-            ended = session => ended,
-            () = retargeted(&mut control, &target) => Ended::retargeted(),
+    }
+
+    /// One connection from the first packet to its end.
+    async fn connect(&mut self, target: &Target) -> Result<Ended, Gone> {
+        self.events
+            .send(LinkEvent::Connecting)
+            .await
+            .map_err(|_| Gone)?;
+        self.look_at_network();
+        let first = match self.remembered {
+            Some(until) if Instant::now() < until => Transport::WebSocket,
+            Some(_) | None => Transport::Quic,
         };
-        if ended.was_up {
-            attempts = 0;
-        }
-        if events.send(LinkEvent::Down(ended.error)).await.is_err() {
-            return;
-        }
-        let delay = match ended.reconnect_ms {
-            Some(delay) => u64::from(delay),
-            None => backoff(attempts),
+        let means = Means {
+            pace: &self.pace,
+            events: &self.events,
+            traffic: &self.traffic,
         };
-        attempts = attempts.saturating_add(1);
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(delay)) => {}
-            changed = control.changed() => match changed {
-                Ok(()) => attempts = 0,
-                Err(_) => return,
+        let mut control = self.control.clone();
+        let network = self.network;
+        let reached = tokio::select! {
+            reached = reach(target, first, means) => reached,
+            () = elsewhere(&mut control, target, network) => {
+                let mut ended = Ended::from(LinkError::Broken("closed here".to_owned()));
+                ended.moved = true;
+                return Ok(ended);
+            }
+        };
+        match reached {
+            Ok(greeted) => Ok(self.session(target, greeted).await),
+            Err(Failure { error, retry_after }) => Ok(Ended {
+                retry_after,
+                ..Ended::from(error)
+            }),
+        }
+    }
+
+    async fn session(&mut self, target: &Target, greeted: Greeted) -> Ended {
+        self.remembered = match greeted.side.transport() {
+            Transport::Quic => None,
+            Transport::WebSocket => Some(Instant::now() + self.pace.remember),
+        };
+        self.number = self.number.saturating_add(1);
+        let session = Session {
+            number: self.number,
+            target,
+            means: Means {
+                pace: &self.pace,
+                events: &self.events,
+                traffic: &self.traffic,
             },
+            control: self.control.clone(),
+        };
+        let began = Instant::now();
+        let mut control = self.control.clone();
+        let ended = tokio::select! {
+            ended = session.run(greeted) => ended,
+            () = retargeted(&mut control, target) => {
+                LinkError::Broken("closed here".to_owned()).into()
+            }
+        };
+        if began.elapsed() >= STEADY {
+            self.attempts = 0;
         }
+        ended
+    }
+
+    /// Says what happened and waits until the next attempt. What the relay asked for is obeyed even
+    /// if the app is in a hurry; only another relay is not bound by it.
+    async fn pause(&mut self, target: &Target, ended: Ended) -> Result<(), Gone> {
+        let asked = ended
+            .retry_after
+            .map(|asked| asked.clamp(ASKED_MIN, ASKED_MAX));
+        let hurry = ended.moved && asked.is_none();
+        let delay = match asked {
+            Some(asked) => asked,
+            None if hurry || self.is_retargeted(target) => Duration::ZERO,
+            None => Duration::from_millis(backoff(self.attempts)),
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        let down = LinkEvent::Down {
+            error: ended.error,
+            retry_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            asked: asked.is_some(),
+        };
+        self.events.send(down).await.map_err(|_| Gone)?;
+        let until = Instant::now() + delay;
+        let urgency = self.control.borrow().urgency;
+        loop {
+            if self.is_retargeted(target) {
+                self.attempts = 0;
+                return Ok(());
+            }
+            tokio::select! {
+                () = sleep_until(until) => return Ok(()),
+                changed = self.control.changed() => changed.map_err(|_| Gone)?,
+            }
+            let moved = self.look_at_network();
+            let urged = self.control.borrow_and_update().urgency != urgency;
+            if (moved || urged) && asked.is_none() {
+                self.attempts = 0;
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_retargeted(&self, target: &Target) -> bool {
+        self.control.borrow().target.as_ref() != Some(target)
+    }
+
+    /// What was learned about a network is of no use on another one.
+    fn look_at_network(&mut self) -> bool {
+        let network = self.control.borrow().network;
+        let moved = std::mem::replace(&mut self.network, network) != network;
+        if moved {
+            self.remembered = None;
+        }
+        moved
     }
 }
 
@@ -84,259 +213,15 @@ fn backoff(attempts: usize) -> u64 {
 }
 
 async fn retargeted(control: &mut watch::Receiver<Control>, target: &Target) {
-    loop {
-        if control.changed().await.is_err() {
-            return;
-        }
-        if control.borrow_and_update().target.as_ref() != Some(target) {
-            return;
-        }
-    }
+    let other = |now: &Control| now.target.as_ref() != Some(target);
+    // An error means that the driver is gone: the connection ends too.
+    let _gone = control.wait_for(other).await;
 }
 
-struct Ended {
-    error: LinkError,
-    was_up: bool,
-    reconnect_ms: Option<u32>,
+async fn elsewhere(control: &mut watch::Receiver<Control>, target: &Target, network: u64) {
+    let other = |now: &Control| now.target.as_ref() != Some(target) || now.network != network;
+    let _gone = control.wait_for(other).await;
 }
 
-impl Ended {
-    fn early(error: LinkError) -> Self {
-        Self {
-            error,
-            was_up: false,
-            reconnect_ms: None,
-        }
-    }
-
-    fn retargeted() -> Self {
-        let error = LinkError::Broken("closed here".to_owned());
-        Self {
-            error,
-            was_up: true,
-            reconnect_ms: Some(0),
-        }
-    }
-}
-
-/// One connection from its handshake to its end.
-async fn session(
-    target: &Target,
-    number: u64,
-    events: &mpsc::Sender<LinkEvent>,
-    traffic: &Arc<Traffic>,
-) -> Ended {
-    let (endpoint, connection) = match quic::connect(target).await {
-        Ok(connected) => connected,
-        Err(error) => return Ended::early(error),
-    };
-    // Ends the connection however this function ends.
-    let guard = Closer(connection.clone());
-    let greeted = tokio::time::timeout(HELLO_MAX, greet(target, &connection, traffic)).await;
-    let greeted = match greeted {
-        Ok(Ok(greeted)) => greeted,
-        Ok(Err(error)) => return Ended::early(error),
-        Err(_) => {
-            return Ended::early(LinkError::Unreachable("no hello in time".to_owned()));
-        }
-    };
-    let Greeted {
-        send,
-        receive,
-        hello,
-    } = greeted;
-    let ServerFrame::Hello { log, .. } = hello else {
-        return Ended::early(LinkError::Version);
-    };
-    let Some(exporter) = quic::exporter(&connection) else {
-        return Ended::early(LinkError::Broken("no TLS exporter".to_owned()));
-    };
-    let (frames, outgoing) = mpsc::channel(FRAMES_OUT_MAX);
-    let relay = target.address.relay;
-    let up = LinkEvent::Up {
-        connection: number,
-        relay,
-        exporter,
-        log,
-        frames,
-    };
-    if events.send(up).await.is_err() {
-        return Ended::early(LinkError::Broken("closed here".to_owned()));
-    }
-    let result = tokio::select! {
-        result = read(receive, number, events, traffic) => result,
-        result = write(send, outgoing, traffic) => result,
-        result = deliveries(&connection, number, events, traffic) => result,
-    };
-    drop(guard);
-    endpoint.wait_idle().await;
-    match result {
-        Err(Stop::GoAway(delay)) => Ended {
-            error: LinkError::Broken("the relay is closing".to_owned()),
-            was_up: true,
-            reconnect_ms: Some(delay),
-        },
-        Err(Stop::Error(error)) => Ended {
-            error,
-            was_up: true,
-            reconnect_ms: None,
-        },
-        Ok(()) => Ended {
-            error: LinkError::Broken("the relay closed it".to_owned()),
-            was_up: true,
-            reconnect_ms: None,
-        },
-    }
-}
-
-struct Closer(Connection);
-
-impl Drop for Closer {
-    fn drop(&mut self) {
-        self.0.close(VarInt::from_u32(0), b"");
-    }
-}
-
-struct Greeted {
-    send: SendStream,
-    receive: RecvStream,
-    hello: ServerFrame,
-}
-
-async fn greet(
-    target: &Target,
-    connection: &Connection,
-    traffic: &Traffic,
-) -> Result<Greeted, LinkError> {
-    let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
-    let (mut send, mut receive) = connection.open_bi().await.map_err(|error| broken(&error))?;
-    let hello = ClientFrame::Hello {
-        version: VERSION,
-        token: target.token.clone(),
-    };
-    let bytes = encode_client_frame(&hello);
-    send.write_all(&bytes)
-        .await
-        .map_err(|error| broken(&error))?;
-    match read_frame(&mut receive, traffic).await {
-        Ok(Some(hello @ ServerFrame::Hello { .. })) => Ok(Greeted {
-            send,
-            receive,
-            hello,
-        }),
-        Ok(Some(ServerFrame::Refused(refusal))) => Err(match refusal.code {
-            ErrorCode::Version => LinkError::Version,
-            _ => LinkError::NotAdmitted(refusal.message),
-        }),
-        Ok(Some(_)) => Err(LinkError::Version),
-        Ok(None) => Err(closed(connection)),
-        Err(Stop::Error(_) | Stop::GoAway(_)) => Err(closed(connection)),
-    }
-}
-
-fn closed(connection: &Connection) -> LinkError {
-    match connection.close_reason() {
-        Some(quinn::ConnectionError::ApplicationClosed(close)) => {
-            LinkError::NotAdmitted(String::from_utf8_lossy(&close.reason).into_owned())
-        }
-        Some(other) => LinkError::Unreachable(other.to_string()),
-        None => LinkError::Broken("no hello".to_owned()),
-    }
-}
-
-enum Stop {
-    Error(LinkError),
-    GoAway(u32),
-}
-
-fn broken(error: impl std::fmt::Display) -> Stop {
-    Stop::Error(LinkError::Broken(error.to_string()))
-}
-
-/// Reads one frame; nothing at the end of the stream. The length is checked before the body.
-async fn read_frame(
-    stream: &mut RecvStream,
-    traffic: &Traffic,
-) -> Result<Option<ServerFrame>, Stop> {
-    let mut prefix = [0; FRAME_PREFIX_BYTES];
-    match stream.read_exact(&mut prefix).await {
-        Ok(()) => {}
-        Err(quinn::ReadExactError::FinishedEarly(_)) => return Ok(None),
-        Err(error) => return Err(broken(error)),
-    }
-    let length = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
-    if length > limits::FRAME_BYTES_MAX {
-        return Err(broken("the relay sent a frame over the limit"));
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.map_err(broken)?;
-    let total = u64::try_from(length.saturating_add(FRAME_PREFIX_BYTES)).unwrap_or(0);
-    traffic.received.fetch_add(total, Ordering::Relaxed);
-    decode_server_frame(&body).map(Some).map_err(broken)
-}
-
-async fn read(
-    mut stream: RecvStream,
-    connection: u64,
-    events: &mpsc::Sender<LinkEvent>,
-    traffic: &Traffic,
-) -> Result<(), Stop> {
-    while let Some(frame) = read_frame(&mut stream, traffic).await? {
-        if let ServerFrame::GoAway { reconnect_ms } = frame {
-            return Err(Stop::GoAway(reconnect_ms));
-        }
-        if events
-            .send(LinkEvent::Frame(connection, frame))
-            .await
-            .is_err()
-        {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// Reads the live and the history stream side by side, so that neither waits for the other.
-async fn deliveries(
-    connection: &Connection,
-    number: u64,
-    events: &mpsc::Sender<LinkEvent>,
-    traffic: &Traffic,
-) -> Result<(), Stop> {
-    let first = delivery(connection, number, events, traffic);
-    let second = delivery(connection, number, events, traffic);
-    tokio::try_join!(first, second)?;
-    Ok(())
-}
-
-async fn delivery(
-    connection: &Connection,
-    number: u64,
-    events: &mpsc::Sender<LinkEvent>,
-    traffic: &Traffic,
-) -> Result<(), Stop> {
-    let mut stream = connection.accept_uni().await.map_err(broken)?;
-    let mut kind = [0];
-    stream.read_exact(&mut kind).await.map_err(broken)?;
-    read(stream, number, events, traffic).await
-}
-
-async fn write(
-    mut stream: SendStream,
-    mut frames: mpsc::Receiver<ClientFrame>,
-    traffic: &Traffic,
-) -> Result<(), Stop> {
-    while let Some(frame) = frames.recv().await {
-        let mut bytes = encode_client_frame(&frame);
-        while bytes.len() < COALESCE_BYTES
-            && let Ok(frame) = frames.try_recv()
-        {
-            bytes.extend_from_slice(&encode_client_frame(&frame));
-        }
-        stream.write_all(&bytes).await.map_err(broken)?;
-        traffic
-            .sent
-            .fetch_add(u64::try_from(bytes.len()).unwrap_or(0), Ordering::Relaxed);
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

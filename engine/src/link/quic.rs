@@ -1,122 +1,27 @@
-//! QUIC towards a relay: TLS 1.3, raw public keys both ways, the relay's key pinned.
+//! QUIC towards a relay.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
-use rustls::client::AlwaysResolvesClientRawPublicKeys;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{
-    CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
-use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme};
-use sheaf_protocol::{RelayAddress, RelayId};
-use zeroize::Zeroizing;
+use sheaf_protocol::StreamKind;
+use tokio::io::AsyncReadExt;
 
-use super::{LinkError, Target};
+use super::wire::{Closed, Reader, Wire};
+use super::{LinkError, Target, tls};
+use crate::link::wire::Side;
 
 /// The protocol's name in the TLS handshake (docs/PROTOCOL.md).
 const ALPN: &[u8] = b"sheaf/1";
-/// Label of the TLS exporter that proofs of access are bound to.
-const EXPORTER_LABEL: &[u8] = b"sheaf1/exporter";
-/// What stands before an Ed25519 public key in its SubjectPublicKeyInfo form (RFC 8410).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
-/// What stands before an Ed25519 seed in its PKCS #8 form (RFC 8410).
-const PKCS8_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const IDLE_MAX: Duration = Duration::from_secs(60);
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 const RECEIVE_WINDOW_BYTES: u32 = 6 * 1024 * 1024;
 
-/// Takes one key and no other.
-#[derive(Debug)]
-struct Pinned {
-    relay: RelayId,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if end_entity.as_ref().strip_prefix(&SPKI_PREFIX) == Some(self.relay.0.as_slice()) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(Error::InvalidCertificate(
-            CertificateError::ApplicationVerificationFailure,
-        ))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let spki = SubjectPublicKeyInfoDer::from(cert.as_ref());
-        verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-fn tls(target: &Target) -> Result<rustls::ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let verifier = Pinned {
-        relay: target.address.relay,
-        algorithms,
-    };
-    let der = Zeroizing::new([PKCS8_PREFIX.as_slice(), target.seed.as_slice()].concat());
-    let signer =
-        rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der.as_slice()))?;
-    let spki = signer
-        .public_key()
-        .ok_or(Error::General("key has no public half".to_owned()))?;
-    let spki = CertificateDer::from(spki.as_ref().to_vec());
-    let identity = Arc::new(CertifiedKey::new(vec![spki], signer));
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(identity)));
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    tls.enable_sni = false;
-    tls.resumption = rustls::client::Resumption::disabled();
-    Ok(tls)
-}
-
 fn config(target: &Target) -> Result<quinn::ClientConfig, LinkError> {
     let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
-    let tls = tls(target).map_err(|error| broken(&error))?;
+    let tls = tls::client(target, ALPN).map_err(|error| broken(&error))?;
     let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).map_err(|e| broken(&e))?;
     let mut transport = TransportConfig::default();
     transport
@@ -125,7 +30,6 @@ fn config(target: &Target) -> Result<quinn::ClientConfig, LinkError> {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
         .max_idle_timeout(IdleTimeout::try_from(IDLE_MAX).ok())
-        .keep_alive_interval(Some(KEEP_ALIVE))
         .datagram_receive_buffer_size(None)
         .allow_spin(false);
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
@@ -134,17 +38,12 @@ fn config(target: &Target) -> Result<quinn::ClientConfig, LinkError> {
 }
 
 /// Connects to the first address that answers.
-pub(super) async fn connect(target: &Target) -> Result<(Endpoint, Connection), LinkError> {
-    let RelayAddress { host, port, .. } = &target.address;
-    let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
-    let addresses: Vec<SocketAddr> = resolved
-        .map_err(|error| LinkError::Resolve(error.to_string()))?
-        .collect();
+pub(super) async fn connect(target: &Target, addresses: &[SocketAddr]) -> Result<Wire, LinkError> {
     let config = config(target)?;
     let mut last = LinkError::Resolve("it has no address".to_owned());
     for address in addresses {
-        match attempt(address, config.clone()).await {
-            Ok(connected) => return Ok(connected),
+        match attempt(*address, config.clone()).await {
+            Ok(wire) => return Ok(wire),
             Err(error @ LinkError::WrongKey) => return Err(error),
             Err(error) => last = error,
         }
@@ -152,25 +51,39 @@ pub(super) async fn connect(target: &Target) -> Result<(Endpoint, Connection), L
     Err(last)
 }
 
-async fn attempt(
-    address: SocketAddr,
-    config: quinn::ClientConfig,
-) -> Result<(Endpoint, Connection), LinkError> {
-    let unreachable = |error: &dyn std::fmt::Display| LinkError::Unreachable(error.to_string());
-    let local: SocketAddr = if address.is_ipv4() {
-        (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+fn any_local(address: SocketAddr) -> SocketAddr {
+    if address.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
     } else {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    };
-    let endpoint = Endpoint::client(local).map_err(|error| unreachable(&error))?;
-    let connecting = endpoint
-        .connect_with(config, address, "relay.invalid")
-        .map_err(|error| unreachable(&error))?;
-    match tokio::time::timeout(HANDSHAKE_MAX, connecting).await {
-        Ok(Ok(connection)) => Ok((endpoint, connection)),
-        Ok(Err(error)) => Err(classify(&error)),
-        Err(_) => Err(LinkError::Unreachable("no answer in time".to_owned())),
+        (Ipv6Addr::UNSPECIFIED, 0).into()
     }
+}
+
+async fn attempt(address: SocketAddr, config: quinn::ClientConfig) -> Result<Wire, LinkError> {
+    let unreachable = |error: &dyn std::fmt::Display| LinkError::Unreachable(error.to_string());
+    let endpoint = Endpoint::client(any_local(address)).map_err(|error| unreachable(&error))?;
+    let connecting = endpoint
+        .connect_with(config, address, tls::SERVER_NAME)
+        .map_err(|error| unreachable(&error))?;
+    let connection = match tokio::time::timeout(HANDSHAKE_MAX, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(classify(&error)),
+        Err(_) => return Err(LinkError::Unreachable("no answer in time".to_owned())),
+    };
+    let mut exporter = [0; 32];
+    connection
+        .export_keying_material(&mut exporter, tls::EXPORTER_LABEL, b"")
+        .map_err(|_| LinkError::Broken("no TLS exporter".to_owned()))?;
+    let (send, receive) = connection.open_bi().await.map_err(|e| unreachable(&e))?;
+    Ok(Wire {
+        exporter,
+        send: Box::new(send),
+        receive: Box::new(receive),
+        side: Side::Quic(Quic {
+            endpoint,
+            connection,
+        }),
+    })
 }
 
 /// TLS alerts of RFC 8446 that say whose key was wrong, as QUIC carries them (RFC 9001, 4.8).
@@ -186,11 +99,43 @@ fn classify(error: &ConnectionError) -> LinkError {
     }
 }
 
-/// The TLS exporter of a connection.
-pub(super) fn exporter(connection: &Connection) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    connection
-        .export_keying_material(&mut bytes, EXPORTER_LABEL, b"")
-        .ok()?;
-    Some(bytes)
+/// A QUIC connection; dropping it closes it.
+pub(super) struct Quic {
+    endpoint: Endpoint,
+    connection: Connection,
+}
+
+impl Drop for Quic {
+    fn drop(&mut self) {
+        self.connection.close(VarInt::from_u32(0), b"");
+    }
+}
+
+impl Quic {
+    /// The next stream that the relay opens.
+    pub(super) async fn delivery(&self) -> Result<Reader, LinkError> {
+        let broken = |error: &dyn std::fmt::Display| LinkError::Broken(error.to_string());
+        let mut stream = self.connection.accept_uni().await.map_err(|e| broken(&e))?;
+        let kind = stream.read_u8().await.map_err(|error| broken(&error))?;
+        match StreamKind::of(kind) {
+            Some(StreamKind::Live | StreamKind::History) => Ok(Box::new(stream)),
+            Some(StreamKind::Control) | None => Err(LinkError::Version),
+        }
+    }
+
+    /// Goes on over another local address: the relay follows the packets.
+    pub(super) fn rebind(&self) -> Result<(), std::io::Error> {
+        let socket = UdpSocket::bind(any_local(self.connection.remote_address()))?;
+        self.endpoint.rebind(socket)
+    }
+
+    pub(super) fn closed(&self) -> Option<Closed> {
+        match self.connection.close_reason()? {
+            ConnectionError::ApplicationClosed(close) => Some(Closed::ByRelay {
+                code: close.error_code.into_inner(),
+                reason: String::from_utf8_lossy(&close.reason).into_owned(),
+            }),
+            other => Some(Closed::Broken(other.to_string())),
+        }
+    }
 }

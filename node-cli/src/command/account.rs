@@ -1,14 +1,13 @@
 //! `sheaf init`, `sheaf card` and `sheaf account`.
 
-use std::io::{BufRead, IsTerminal};
+use std::path::Path;
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 use crate::request::Settings;
 use crate::secret::{Purpose, Secret, SecretSource};
-use crate::session::{Reach, builder, let_go, with_engine, with_new_engine};
+use crate::session::{Reach, builder, change_reach, let_go, with_engine, with_new_engine};
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -21,14 +20,6 @@ struct Created<'a> {
 
 #[derive(Serialize)]
 struct Card<'a> {
-    card: &'a str,
-    fingerprint: &'a str,
-}
-
-#[derive(Serialize)]
-struct Recovered<'a> {
-    user: String,
-    device: String,
     card: &'a str,
     fingerprint: &'a str,
 }
@@ -74,54 +65,30 @@ pub(super) async fn card(settings: &Settings) -> Result<(), Failure> {
         .show(&Card { card, fingerprint }, |shown| shown.card.to_owned())
 }
 
-/// Becomes a new device of an account whose other devices are lost.
-pub(super) async fn recover(
-    settings: &Settings,
-    card: String,
-    device: String,
-) -> Result<(), Failure> {
-    let phrase = read_phrase()?;
-    with_new_engine(settings, Reach::Online, |engine| async move {
-        let (user, device) = engine
-            .recover_account(phrase.trim(), card.trim(), &device)
-            .await?;
-        let overview = engine.overview().await?;
-        if let (None, Some(relay)) = (settings.home.relay(None)?, &overview.relay) {
-            settings.home.relay(Some(relay))?;
-            engine.use_relay(Some(relay.clone())).await?;
-        }
-        let recovered = Recovered {
-            user: user.to_string(),
-            device: device.to_string(),
-            card: overview.card.as_deref().unwrap_or_default(),
-            fingerprint: overview.fingerprint.as_deref().unwrap_or_default(),
+#[derive(Serialize)]
+struct NewPhrase<'a> {
+    recovery_phrase: &'a str,
+}
+
+/// Replaces the recovery phrase and prints the new one, this once.
+pub(super) async fn rotate_phrase(settings: &Settings, file: &Path) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let phrase = super::recover::phrase_of(Some(file))?;
+    with_engine(settings, change_reach(settings)?, |engine| async move {
+        let new = engine.rotate_recovery(phrase.trim()).await?;
+        let shown = NewPhrase {
+            recovery_phrase: &new.0,
         };
-        settings.printer.show(&recovered, |shown| {
+        settings.printer.show(&shown, |shown| {
             format!(
-                "user         {}\ndevice       {}\nfingerprint  {}\n\n\
-                 Every other device of the account is revoked. Give your new card to your contacts, \
-                 so that they know this device and invite it:\n\n{}",
-                shown.user, shown.device, shown.fingerprint, shown.card
+                "Your new recovery phrase, shown this once. Write it on paper and destroy the old one, \
+                 which is good for nothing on devices that know of this:\n\n{}",
+                shown.recovery_phrase
             )
         })?;
         let_go(settings, &engine).await
     })
     .await
-}
-
-/// The recovery phrase, never an argument: those are seen by every process.
-fn read_phrase() -> Result<Zeroizing<String>, Failure> {
-    let stdin = std::io::stdin();
-    if stdin.is_terminal() {
-        let typed = rpassword::prompt_password("Recovery phrase: ");
-        return Ok(Zeroizing::new(typed?));
-    }
-    let mut line = Zeroizing::new(String::new());
-    if stdin.lock().read_line(&mut line)? == 0 {
-        return Err(Failure::usage("no recovery phrase came on standard input")
-            .advise("write the 24 words to standard input, as one line"));
-    }
-    Ok(line)
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use sheaf_engine::ContactInfo;
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
-use crate::request::{Settings, Standing};
+use crate::request::{Settings, Standing, Verdict};
 use crate::resolve;
 use crate::session::{Reach, change_reach, let_go, with_engine};
 use crate::time::rfc3339;
@@ -124,17 +124,18 @@ pub(super) async fn list(settings: &Settings) -> Result<(), Failure> {
     })
 }
 
-/// Shows the digits to compare, and marks a contact as verified when they were.
+/// Shows the digits to compare, and marks a contact as verified when they were, or as not.
 pub(super) async fn verify(
     settings: &Settings,
     typed: String,
-    confirm: bool,
+    change: Option<Verdict>,
 ) -> Result<(), Failure> {
     // What one thinks of others stays here: nothing goes to the relay.
     let verification = with_engine(settings, Reach::Offline, |engine| async move {
         let user = resolve::user(&engine, &typed).await?;
-        if confirm {
-            engine.set_verified(user, true).await?;
+        if let Some(verdict) = change {
+            let verified = verdict == Verdict::Same;
+            engine.set_verified(user, verified).await?;
         }
         let contacts = engine.contacts().await?;
         let contact = contacts.iter().find(|contact| contact.user == user);

@@ -37,6 +37,16 @@ struct Epoch {
     held: bool,
 }
 
+/// A device that signed several items for one place.
+#[derive(Serialize)]
+struct Fork {
+    device: String,
+    sequence: u64,
+    stands: String,
+    set_aside: usize,
+    settled: bool,
+}
+
 #[derive(Serialize)]
 struct Details {
     conversation: String,
@@ -50,6 +60,8 @@ struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<u32>,
     epochs: Vec<Epoch>,
+    frozen: Vec<String>,
+    forks: Vec<Fork>,
 }
 
 /// Heads of one segment's document.
@@ -212,13 +224,15 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
         },
         since: info.since,
         epochs: epochs.collect(),
+        frozen: info.frozen.iter().map(ToString::to_string).collect(),
+        forks: forks(&info),
         name: info.name,
     };
     settings.printer.show(&details, |details| {
         format!(
             "conversation  {}\nname          {}\nmessages      {} in {} segments\n\
              pending       {}\nparked        {}\nepochs        {}, secret held of {}\n\
-             history       {}{}\n\n{}",
+             history       {}{}\n{}\n{}",
             details.conversation,
             harmless(&details.name),
             details.messages,
@@ -232,9 +246,45 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
                 Some(_) => "; what was written before you joined is not shown",
                 None => "",
             },
+            trouble(details),
             member_table(&details.members)
         )
     })
+}
+
+fn forks(info: &ConversationInfo) -> Vec<Fork> {
+    let forks = info.forks.iter().map(|fork| Fork {
+        device: fork.device.to_string(),
+        sequence: fork.sequence,
+        stands: fork.stands.to_string(),
+        set_aside: fork.set_aside.len(),
+        settled: fork.settled,
+    });
+    forks.collect()
+}
+
+/// Frozen devices and forks, a line each.
+fn trouble(details: &Details) -> String {
+    let mut lines = String::new();
+    for device in &details.frozen {
+        lines.push_str(&format!("frozen        device {device}\n"));
+    }
+    for fork in &details.forks {
+        let until = if fork.settled {
+            "for good"
+        } else {
+            "unless most others acknowledged another"
+        };
+        lines.push_str(&format!(
+            "forked        device {} signed {} items for place {}: {} stands {until}; the rest and \
+             what builds on it is set aside\n",
+            fork.device,
+            fork.set_aside + 1,
+            fork.sequence,
+            fork.stands,
+        ));
+    }
+    lines
 }
 
 /// Shows document heads.

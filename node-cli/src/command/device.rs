@@ -2,6 +2,8 @@
 
 mod change;
 mod qr;
+mod quarantine;
+mod report;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
@@ -16,7 +18,9 @@ use crate::request::Settings;
 use crate::session::{Reach, connect, with_engine, with_new_engine};
 use crate::time::rfc3339;
 
-pub(super) use change::change;
+pub(super) use change::{change, decline};
+pub(super) use quarantine::{lift as lift_quarantine, list as list_quarantines};
+pub(super) use report::report;
 
 /// Longest wait for the relay before linking begins.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -49,8 +53,12 @@ struct Device {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frozen_by: Option<String>,
     this: bool,
     primary: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    declined: bool,
     last_seen: Option<String>,
 }
 
@@ -65,8 +73,10 @@ impl From<DeviceInfo> for Device {
                 DeviceStanding::Revoked => "revoked",
             },
             refused: info.refused,
+            frozen_by: info.frozen_by,
             this: info.this,
             primary: info.primary,
+            declined: info.declined,
             last_seen: info.last_seen.map(|time| rfc3339(time.0)),
         }
     }
@@ -268,7 +278,10 @@ pub(super) async fn list(settings: &Settings) -> Result<(), Failure> {
                 let primary = if device.primary { "primary" } else { "" };
                 vec![
                     harmless(&device.name),
-                    device.state.to_owned(),
+                    device.frozen_by.as_ref().map_or_else(
+                        || device.state.to_owned(),
+                        |by| format!("{} by {}", device.state, harmless(by)),
+                    ),
                     format!("{primary} {this}").trim().to_owned(),
                     device
                         .last_seen

@@ -6,7 +6,7 @@ use sheaf_engine::{ConversationId, Engine, Event, MessageRecord};
 use crate::exit::Failure;
 use crate::output::harmless;
 use crate::request::Settings;
-use crate::time::now_ms;
+use crate::time::{now_ms, rfc3339};
 
 use super::conversation::role_name;
 use super::message::{Names, Shown, names};
@@ -202,9 +202,61 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
             json!({ "event": "connected", "relay": id(relay) }),
             "connected".to_owned(),
         ),
+        Event::LifeCycleChanged { state, transport } => {
+            let over = transport.map(|name| format!(" over {name}"));
+            let words = format!("link {}{}", state.name(), over.unwrap_or_default());
+            let state = state.name();
+            (
+                json!({ "event": "life_cycle_changed", "state": state, "transport": transport }),
+                words,
+            )
+        }
         Event::Disconnected => (
             json!({ "event": "disconnected" }),
             "disconnected; trying again".to_owned(),
+        ),
+        Event::ForkJudged {
+            conversation,
+            device,
+            sequence,
+        } => (
+            json!({
+                "event": "fork_judged",
+                "conversation": id(conversation),
+                "device": id(device),
+                "sequence": sequence,
+            }),
+            format!(
+                "device {device} signed several items for place {sequence}; one of them stands"
+            ),
+        ),
+        Event::MessagesSetAside {
+            conversation,
+            messages,
+        } => (
+            json!({
+                "event": "messages_set_aside",
+                "conversation": id(conversation),
+                "messages": messages.iter().map(|message| id(message)).collect::<Vec<_>>(),
+            }),
+            format!("{} messages were set aside with a fork", messages.len()),
+        ),
+        Event::EditsSetAside {
+            conversation,
+            messages,
+            changes,
+        } => (
+            json!({
+                "event": "edits_set_aside",
+                "conversation": id(conversation),
+                "messages": messages.iter().map(|message| id(message)).collect::<Vec<_>>(),
+                "changes": changes,
+            }),
+            format!(
+                "{} of your messages are written again; up to {changes} other changes were lost to a \
+                 fork and have to be made again",
+                messages.len()
+            ),
         ),
         Event::Misbehaved(misbehaviour) => (
             json!({
@@ -214,6 +266,22 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
                 "conversation": misbehaviour.conversation.map(|conversation| id(&conversation)),
             }),
             format!("refused: {}", harmless(&misbehaviour.act.to_string())),
+        ),
+        Event::DeviceQuarantined { device, quarantine } => (
+            json!({
+                "event": "device_quarantined",
+                "device": id(device),
+                "why": quarantine.why.to_string(),
+                "until": quarantine.until.map(|until| rfc3339(until.0)),
+            }),
+            format!(
+                "device {device} is in quarantine: it {}; what it writes waits",
+                quarantine.why
+            ),
+        ),
+        Event::QuarantineEnded { device, lifted } => (
+            json!({ "event": "quarantine_ended", "device": id(device), "lifted": lifted }),
+            format!("device {device} is out of quarantine"),
         ),
         Event::RelayRefused {
             message,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sheaf_engine::{
-    ConversationInfo, DeviceStanding, Draft, Engine, Event, EventStream, MessageId, MessageRecord,
-    Page, UserId,
+    ConversationInfo, DeviceInfo, DeviceStanding, Draft, Engine, Event, EventStream, MessageId,
+    MessageRecord, Page, UserId,
 };
 use tokio::time::timeout;
 
@@ -145,12 +145,23 @@ async fn expect_part(
         }
         // A freeze may be known from the conversation alone.
         Some(DeviceStanding::Frozen | DeviceStanding::Active) | None => {
-            settings.printer.say(
-                "this device is frozen or not taken in; what it writes waits until that is over",
-            );
+            settings.printer.say(&waits(own));
             Ok(())
         }
     }
+}
+
+/// Why what this device writes waits.
+fn waits(own: Option<&DeviceInfo>) -> String {
+    let Some((own, by)) = own.and_then(|own| Some((own, own.frozen_by.as_ref()?))) else {
+        return "this device is frozen or not taken in; what it writes waits until that is over"
+            .to_owned();
+    };
+    let (by, name) = (harmless(by), harmless(&own.name));
+    format!(
+        "this device was frozen by {by}; what it writes waits until it is thawed: run `sheaf device \
+         thaw {name}` on {by}, or here with --phrase-file"
+    )
 }
 
 /// Waits for the relay's receipt; true once it is there.

@@ -125,6 +125,9 @@ async fn show_all(
 fn is_of_the_link(event: &Event) -> bool {
     matches!(
         event,
-        Event::Connected { .. } | Event::Disconnected | Event::CaughtUp
+        Event::Connected { .. }
+            | Event::Disconnected
+            | Event::LifeCycleChanged { .. }
+            | Event::CaughtUp
     )
 }

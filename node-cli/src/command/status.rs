@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use sheaf_engine::{ConversationInfo, Transport};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -21,6 +22,10 @@ struct Status {
     relay: Option<String>,
     connection: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tried_again: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     pending: u64,
     parked: u64,
@@ -34,7 +39,34 @@ struct OneConversation {
     name: String,
     messages: u64,
     pending: u64,
+    synced: bool,
+    lacking: Vec<Lacking>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting: Vec<String>,
     segments: Vec<SegmentHeads>,
+}
+
+/// A device that has not said to have everything.
+#[derive(Serialize)]
+struct Lacking {
+    device: String,
+    name: String,
+    items: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    differs: Vec<u32>,
+    last_seen: Option<String>,
+}
+
+fn lacking(info: &ConversationInfo) -> Vec<Lacking> {
+    let behind = info.peers.iter().filter(|peer| !peer.has_everything());
+    let behind = behind.map(|peer| Lacking {
+        device: peer.device.to_string(),
+        name: peer.name.clone(),
+        items: peer.lacks,
+        differs: peer.differs.clone(),
+        last_seen: peer.last_seen.map(|time| rfc3339(time.0)),
+    });
+    behind.collect()
 }
 
 /// Shows connection, pending changes, last sync and heads.
@@ -52,10 +84,17 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             None => ("no relay", None),
             Some(_) if wait.is_zero() => ("offline", None),
             Some(_) => match engine.wait_connected(wait).await {
-                Ok(()) => ("connected", None),
+                Ok(()) => {
+                    // What is shown is more telling once the relay was read to its end.
+                    if let Err(error) = engine.wait_settled(wait).await {
+                        tracing::debug!(%error, "shown before everything is exchanged");
+                    }
+                    ("connected", None)
+                }
                 Err(error) => ("unreachable", Some(error.to_string())),
             },
         };
+        let link = engine.link_status();
         let overview = engine.overview().await?;
         let (Some(user), Some(device)) = (overview.user, overview.device) else {
             return Err(super::device::no_account());
@@ -66,6 +105,9 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             name: info.name.clone(),
             messages: info.messages,
             pending: info.pending,
+            synced: info.synced,
+            lacking: lacking(info),
+            waiting: info.waiting.clone(),
             segments: segment_heads(info),
         });
         Ok(Status {
@@ -75,6 +117,8 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             device_name: overview.device_name,
             relay: relay.map(|relay| relay.to_string()),
             connection,
+            transport: link.transport.map(Transport::name),
+            tried_again: link.retry_at.map(|at| rfc3339(at.0)),
             reason,
             pending: overview.pending,
             parked: overview.parked,
@@ -84,6 +128,26 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
     })
     .await?;
     settings.printer.show(&status, text)
+}
+
+/// In words: synced only where it is proved.
+fn state(one: &OneConversation) -> String {
+    if one.synced {
+        return "synced".to_owned();
+    }
+    if one.pending > 0 {
+        return format!("{} to send", one.pending);
+    }
+    if let Some(reason) = one.waiting.first() {
+        return format!("waits for {reason}");
+    }
+    let lacks = |lacking: &Lacking| format!("{} lacks {}", harmless(&lacking.name), lacking.items);
+    match one.lacking.as_slice() {
+        [] => "not read to the end".to_owned(),
+        [one] if one.items == 0 => format!("{} has other documents", harmless(&one.name)),
+        [one] => lacks(one),
+        [one, rest @ ..] => format!("{} and {} more", lacks(one), rest.len()),
+    }
 }
 
 fn text(status: &Status) -> String {
@@ -97,6 +161,7 @@ fn text(status: &Status) -> String {
                 harmless(&one.name),
                 one.messages.to_string(),
                 one.pending.to_string(),
+                state(one),
                 heads,
             ]
         })
@@ -105,8 +170,13 @@ fn text(status: &Status) -> String {
         .reason
         .as_deref()
         .map(|reason| format!(" ({reason})"));
+    let over = status.transport.map(|name| format!(" over {name}"));
+    let again = status
+        .tried_again
+        .as_deref()
+        .map(|at| format!("; tried again at {at}"));
     format!(
-        "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}\n\
+        "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}{}{}\n\
          pending     {}\nparked      {}\nlast sync   {}\n\n{}",
         harmless(&status.name),
         status.user,
@@ -114,12 +184,20 @@ fn text(status: &Status) -> String {
         status.device,
         status.relay.as_deref().unwrap_or("none"),
         status.connection,
+        over.unwrap_or_default(),
         reason.unwrap_or_default(),
+        again.unwrap_or_default(),
         status.pending,
         status.parked,
         status.last_sync.as_deref().unwrap_or("never"),
         table(
-            &["conversation", "messages", "pending", "newest heads"],
+            &[
+                "conversation",
+                "messages",
+                "pending",
+                "state",
+                "newest heads"
+            ],
             &rows
         )
     )

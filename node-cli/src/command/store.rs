@@ -68,7 +68,9 @@ pub(super) async fn restore(settings: &Settings, file: PathBuf) -> Result<(), Fa
     let store = builder(settings, Purpose::Open)?;
     settings.home.create()?;
     let restored = store.restore(file).await?;
-    settings.home.relay(settings.relay.as_ref())?;
+    // The home of the backup remembered its relay beside the store; the account names it as well.
+    let relay = settings.relay.as_ref().or(restored.relay.as_ref());
+    settings.home.relay(relay)?;
     settings.printer.say(
         "run `sheaf sync now` before anything else: what was sent after the backup is at the relay. \
          The device that the backup is of must not write any more.",

@@ -1,4 +1,8 @@
-//! `sheaf sync now`.
+//! `sheaf sync`.
+
+mod barrier;
+mod bundle;
+mod resync;
 
 use std::time::Duration;
 
@@ -7,7 +11,7 @@ use sheaf_engine::{Engine, EngineError, Event, EventStream};
 use tokio::time::{Instant, timeout};
 
 use crate::exit::{Code, Failure};
-use crate::request::Settings;
+use crate::request::{Settings, SyncRequest};
 use crate::session::{Reach, connect, with_engine};
 use crate::time::now_ms;
 
@@ -39,8 +43,32 @@ pub(super) fn expect_relay(settings: &Settings) -> Result<(), Failure> {
     )
 }
 
+/// # Errors
+/// Those of the verb.
+pub(super) async fn sync(settings: &Settings, request: SyncRequest) -> Result<(), Failure> {
+    match request {
+        SyncRequest::Now { timeout } => now(settings, timeout).await,
+        SyncRequest::Barrier {
+            everywhere,
+            timeout,
+        } => barrier::barrier(settings, everywhere, timeout).await,
+        SyncRequest::Export {
+            file,
+            device,
+            conversations,
+        } => bundle::export(settings, &file, &device, &conversations).await,
+        SyncRequest::Import { file } => bundle::import(settings, &file).await,
+        SyncRequest::Resync {
+            conversations,
+            devices,
+            full,
+            timeout,
+        } => resync::resync(settings, &conversations, &devices, full, timeout).await,
+    }
+}
+
 /// Connects, pushes and pulls until nothing is left.
-pub(super) async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
+async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
     expect_relay(settings)?;
     let synced = with_engine(settings, Reach::Online, |engine| async move {
         let deadline = Instant::now() + timeout;
@@ -48,7 +76,15 @@ pub(super) async fn now(settings: &Settings, timeout: Duration) -> Result<(), Fa
         let before = messages(&engine).await?;
         connect(&engine, timeout.min(CONNECT_MAX)).await?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let (converged, sent) = settle(&engine, &mut events, left).await?;
+        let (mut converged, mut sent) = settle(&engine, &mut events, left).await?;
+        // What came is acknowledged before the connection goes.
+        engine.acknowledge().await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if converged {
+            let (again, more) = settle(&engine, &mut events, left).await?;
+            converged = again;
+            sent = sent.saturating_add(more);
+        }
         Ok(Synced {
             sent,
             received: messages(&engine).await?.saturating_sub(before),
@@ -81,6 +117,9 @@ async fn messages(engine: &Engine) -> Result<u64, Failure> {
     Ok(known.iter().map(|info| info.messages).sum())
 }
 
+/// Longest wait for the relay's receipts of a vault, once everything else is settled.
+const VAULT_MAX: Duration = Duration::from_secs(5);
+
 /// Waits until nothing is left, and counts the messages that got their receipt meanwhile.
 async fn settle(
     engine: &Engine,
@@ -105,7 +144,15 @@ async fn settle(
         count(event);
     }
     match settled {
-        Ok(_) => Ok((true, sent)),
+        Ok(overview) => {
+            if overview.user.is_some() {
+                // What has just come in is to be in the vault before this program ends.
+                engine.publish_vault().await?;
+                let written = engine.wait_settled(VAULT_MAX).await.is_ok();
+                return Ok((written, sent));
+            }
+            Ok((true, sent))
+        }
         Err(EngineError::NotSettled { .. } | EngineError::Link(_)) => Ok((false, sent)),
         Err(other) => Err(other.into()),
     }

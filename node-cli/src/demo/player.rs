@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use sheaf_engine::{Conversation, ConversationId, Engine, MessageId, Page};
+use sheaf_engine::{Conversation, ConversationId, Engine, MessageId, Page, Policy};
 use sheaf_protocol::RelayAddress;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
@@ -54,7 +54,11 @@ impl Seat {
     /// # Errors
     /// What opening fails with.
     pub(super) async fn open(self, online: bool, bar: ProgressBar) -> Result<Player, Failure> {
-        let mut builder = Engine::builder(&self.directory).key(*self.key);
+        // The demo plays years of talk in seconds: that is no flood.
+        let policy = Policy::without_message_limit();
+        let mut builder = Engine::builder(&self.directory)
+            .key(*self.key)
+            .policy(policy);
         if online {
             builder = builder.relay(self.relay.clone());
         }

@@ -8,6 +8,8 @@ pub struct People {
     pub phone: Home,
     pub bob: Home,
     relay: Relay,
+    phrase: String,
+    files: tempfile::TempDir,
 }
 
 impl People {
@@ -17,10 +19,11 @@ impl People {
         let home = |user, device| {
             let home = Home::empty();
             let relay = relay.address();
-            home.ok(&["init", "--user", user, "--device", device, "--relay", relay]);
-            home
+            let init = ["init", "--user", user, "--device", device, "--relay", relay];
+            let phrase = text(&home.ok(&init), "recovery_phrase");
+            (home, phrase)
         };
-        let (laptop, bob) = (home("alice", "laptop"), home("bob", "desk"));
+        let ((laptop, phrase), (bob, _)) = (home("alice", "laptop"), home("bob", "desk"));
         let phone = link(&laptop, "phone");
         // The laptop's card names the phone too.
         for (from, to) in [(&laptop, &bob), (&bob, &laptop)] {
@@ -33,6 +36,8 @@ impl People {
             phone,
             bob,
             relay,
+            phrase,
+            files: tempfile::tempdir().unwrap(),
         };
         people.exchange();
         people
@@ -40,6 +45,19 @@ impl People {
 
     pub fn relay(&self) -> &str {
         self.relay.address()
+    }
+
+    /// Alice's recovery phrase.
+    pub fn phrase(&self) -> String {
+        self.phrase.clone()
+    }
+
+    /// A file that holds one line.
+    pub fn file(&self, line: &str) -> String {
+        let number = std::fs::read_dir(self.files.path()).unwrap().count();
+        let path = self.files.path().join(number.to_string());
+        std::fs::write(&path, line).unwrap();
+        path.display().to_string()
     }
 
     /// Twice round: what one says in answer to another is read as well.

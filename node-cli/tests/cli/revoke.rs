@@ -75,7 +75,7 @@ fn a_frozen_device_is_not_heard() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stdout.contains("queued"), "{ended:?}");
     assert!(
-        ended.stderr.contains("this device is frozen or"),
+        ended.stderr.contains("this device was frozen by laptop"),
         "{ended:?}"
     );
     send(&people.laptop, "without the phone");

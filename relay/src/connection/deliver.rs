@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, SendStream};
 use sheaf_protocol::{
     Delivery, Refusal, ServerFrame, encode_server_frame,
     limits::{DELIVERY_BYTES_MAX, DELIVERY_RECORDS_MAX},
 };
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use super::{LAST_WORDS, Shared, close};
+use super::{LAST_WORDS, Shared};
 use crate::hub::{Advance, Behind, Outbox};
 use crate::misbehaviour::{CloseCode, Misbehaviour};
 use crate::store::{RangeLimit, StorageError};
+use crate::wire::{Sending, Wire, WriteFault};
 use crate::writer::{Answer, Outcome};
 
 /// Live frames handed to the transport at once.
@@ -26,59 +25,27 @@ const ANSWERS_AT_ONCE: usize = 64;
 /// Pause after the store could not be read.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A stream that took nothing for too long, or whose connection is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WriteFault {
-    Stalled,
-    Lost,
-}
-
-/// Opens one of the relay's streams and says which it is.
-pub(super) async fn open(connection: &Connection, kind: u8, priority: i32) -> Option<SendStream> {
-    let mut stream = connection.open_uni().await.ok()?;
-    stream.set_priority(priority).ok()?;
-    stream.write_all(&[kind]).await.ok()?;
-    Some(stream)
-}
-
-/// Writes everything; the time is per piece taken, so a slow device is not a stalled one.
-async fn write(
-    stream: &mut SendStream,
-    mut pieces: &mut [Bytes],
-    stall: Duration,
-) -> Result<(), WriteFault> {
-    while !pieces.is_empty() {
-        let written = match timeout(stall, stream.write_chunks(pieces)).await {
-            Ok(Ok(written)) => written,
-            Ok(Err(_)) => return Err(WriteFault::Lost),
-            Err(_) => return Err(WriteFault::Stalled),
-        };
-        pieces = pieces.get_mut(written.chunks..).unwrap_or_default();
-    }
-    Ok(())
-}
-
 /// Ends the connection after a fault; its reader then ends too.
-fn give_up(shared: &Shared, connection: &Connection, fault: WriteFault) {
+fn give_up(shared: &Shared, wire: &Wire, fault: WriteFault) {
     if fault == WriteFault::Stalled {
         shared.blame(Misbehaviour::Stalled);
-        close(connection, CloseCode::Stalled);
+        wire.close(CloseCode::Stalled);
     }
 }
 
 /// Writes live frames as they come.
 pub(super) async fn live(
     shared: Arc<Shared>,
-    connection: Connection,
-    mut stream: SendStream,
+    wire: Wire,
+    mut stream: Sending,
     outbox: Arc<Outbox>,
     mut frames: mpsc::Receiver<Bytes>,
 ) {
     let mut pieces = Vec::with_capacity(LIVE_FRAMES_AT_ONCE);
     while frames.recv_many(&mut pieces, LIVE_FRAMES_AT_ONCE).await > 0 {
         let bytes = pieces.iter().map(Bytes::len).sum();
-        if let Err(fault) = write(&mut stream, &mut pieces, shared.stall()).await {
-            return give_up(&shared, &connection, fault);
+        if let Err(fault) = stream.write(&mut pieces, shared.stall()).await {
+            return give_up(&shared, &wire, fault);
         }
         pieces.clear();
         outbox.written(bytes);
@@ -89,8 +56,8 @@ pub(super) async fn live(
 /// Reads the store for subscriptions that are behind, one chunk of each in turn.
 pub(super) async fn history(
     shared: Arc<Shared>,
-    connection: Connection,
-    mut stream: SendStream,
+    wire: Wire,
+    mut stream: Sending,
     outbox: Arc<Outbox>,
 ) {
     let mut turns: VecDeque<Behind> = VecDeque::new();
@@ -122,8 +89,8 @@ pub(super) async fn history(
         if let Some(frame) = frame {
             let frame = Bytes::from(encode_server_frame(&frame));
             let bytes = frame.len() as u64;
-            if let Err(fault) = write(&mut stream, &mut [frame], shared.stall()).await {
-                return give_up(&shared, &connection, fault);
+            if let Err(fault) = stream.write(&mut [frame], shared.stall()).await {
+                return give_up(&shared, &wire, fault);
             }
             shared.metrics.delivered_history_bytes.increment(bytes);
         }
@@ -166,8 +133,8 @@ async fn read_chunk(
 /// Writes answers and other frames of the control stream, and ends it when nobody can add more.
 pub(super) async fn control(
     shared: Arc<Shared>,
-    connection: Connection,
-    mut stream: SendStream,
+    wire: Wire,
+    mut stream: Sending,
     mut frames: mpsc::Receiver<ServerFrame>,
     mut answers: mpsc::Receiver<Answer>,
 ) {
@@ -187,15 +154,16 @@ pub(super) async fn control(
             },
             else => break,
         };
-        if let Err(fault) = write(&mut stream, &mut [Bytes::from(bytes)], shared.stall()).await {
-            return give_up(&shared, &connection, fault);
+        if let Err(fault) = stream
+            .write(&mut [Bytes::from(bytes)], shared.stall())
+            .await
+        {
+            return give_up(&shared, &wire, fault);
         }
         // The permits go with the answers: only what has been written makes room.
         taken.clear();
     }
-    if stream.finish().is_ok() {
-        let _late = timeout(LAST_WORDS, stream.stopped()).await;
-    }
+    stream.finish(LAST_WORDS).await;
 }
 
 fn encode_answers(shared: &Shared, answers: &[Answer]) -> Vec<u8> {
@@ -227,6 +195,14 @@ fn answer_frame(shared: &Shared, answer: &Answer) -> ServerFrame {
             head,
             restarted,
         },
+        Outcome::Followed {
+            digest,
+            ref changed,
+        } => ServerFrame::Followed {
+            request,
+            digest,
+            changed: changed.clone(),
+        },
         Outcome::Refused {
             topic,
             code,
@@ -236,7 +212,7 @@ fn answer_frame(shared: &Shared, answer: &Answer) -> ServerFrame {
             shared.metrics.refusal(code);
             ServerFrame::Refused(Refusal {
                 request: Some(request),
-                topic: Some(topic),
+                topic,
                 code,
                 retry_after_ms,
                 message: message.to_owned(),

@@ -1,9 +1,9 @@
 //! Frames off a stream: the length first, then the body.
 
-use quinn::{ReadExactError, RecvStream};
 use sheaf_protocol::{ClientFrame, DecodeError, FRAME_PREFIX_BYTES, decode_client_frame};
 
 use crate::misbehaviour::Misbehaviour;
+use crate::wire::{ReadEnd, Receiving};
 
 /// Why there is no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,14 +18,11 @@ pub(super) enum ReadFault {
 
 /// Reads one frame; nothing is set aside for its body before its length is checked.
 pub(super) async fn read_frame(
-    stream: &mut RecvStream,
+    stream: &mut Receiving,
     bytes_max: usize,
 ) -> Result<ClientFrame, ReadFault> {
     let mut prefix = [0; FRAME_PREFIX_BYTES];
-    stream
-        .read_exact(&mut prefix)
-        .await
-        .map_err(|error| fault(&error))?;
+    stream.read_exact(&mut prefix).await.map_err(fault)?;
     let length = u32::from_le_bytes(prefix) as usize;
     if length > bytes_max {
         return Err(ReadFault::Blame(Misbehaviour::FrameTooLarge));
@@ -34,9 +31,9 @@ pub(super) async fn read_frame(
     stream
         .read_exact(&mut body)
         .await
-        .map_err(|error| match error {
-            ReadExactError::FinishedEarly(_) => ReadFault::Blame(Misbehaviour::FrameTruncated),
-            ReadExactError::ReadError(_) => ReadFault::Lost,
+        .map_err(|end| match end {
+            ReadEnd::Early(_) => ReadFault::Blame(Misbehaviour::FrameTruncated),
+            ReadEnd::Lost => ReadFault::Lost,
         })?;
     decode_client_frame(&body).map_err(|error| {
         ReadFault::Blame(match error {
@@ -47,10 +44,10 @@ pub(super) async fn read_frame(
     })
 }
 
-fn fault(error: &ReadExactError) -> ReadFault {
-    match error {
-        ReadExactError::FinishedEarly(0) => ReadFault::Ended,
-        ReadExactError::FinishedEarly(_) => ReadFault::Blame(Misbehaviour::FrameTruncated),
-        ReadExactError::ReadError(_) => ReadFault::Lost,
+fn fault(end: ReadEnd) -> ReadFault {
+    match end {
+        ReadEnd::Early(0) => ReadFault::Ended,
+        ReadEnd::Early(_) => ReadFault::Blame(Misbehaviour::FrameTruncated),
+        ReadEnd::Lost => ReadFault::Lost,
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use sheaf_protocol::limits::{APPENDS_IN_FLIGHT_MAX, TOPICS_PER_CONNECTION_MAX};
+use sheaf_protocol::limits::{APPENDS_IN_FLIGHT_MAX, FOLLOWED_MAX, TOPICS_PER_CONNECTION_MAX};
 use sheaf_protocol::{
-    AccessProof, Class, ClientFrame, Cursor, ErrorCode, Refusal, RequestId, ServerFrame, TopicId,
-    hash_record,
+    AccessProof, Class, ClientFrame, Cursor, ErrorCode, Followed, Refusal, RelayId, RequestId,
+    ServerFrame, TopicId, hash_record, topic_of_capability,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -17,7 +17,9 @@ use crate::misbehaviour::{CloseCode, Misbehaviour};
 use crate::rate::RetryAfterMs;
 use crate::store::NewRecord;
 use crate::tls::DeviceKey;
-use crate::writer::{Answer, AppendCommand, Change, Command, Deletion, ReplyTo, SubscribeCommand};
+use crate::writer::{
+    Answer, AppendCommand, Change, Command, Deletion, FollowCommand, ReplyTo, SubscribeCommand,
+};
 
 /// Misbehaviours after which a connection is closed.
 const STRIKES_MAX: u32 = 16;
@@ -107,6 +109,8 @@ impl Session {
                 record,
             } => self.append(request, topic, class, record).await,
             ClientFrame::Trim { topic, upto } => self.trim(topic, upto).await,
+            ClientFrame::Ping { token } => self.ping(token).await,
+            ClientFrame::Follow { request, topics } => self.follow(request, topics).await,
         }
     }
 
@@ -226,6 +230,48 @@ impl Session {
             reply: self.reply(request).await?,
         };
         self.send(Command::Change(Change::Subscribe(command))).await
+    }
+
+    /// Answers at once; pings in a hurry are paid like appends, and those over the rate get nothing.
+    async fn ping(&mut self, token: u64) -> Result<(), End> {
+        if self.shared.rates.append(&self.device, 1).is_err() {
+            return Ok(());
+        }
+        let pong = ServerFrame::Pong { token };
+        self.frames.send(pong).await.map_err(|_| End::Gone)
+    }
+
+    /// All proofs must be right, or nothing of the request is done.
+    async fn follow(&mut self, request: RequestId, topics: Vec<Followed>) -> Result<(), End> {
+        let room = TOPICS_PER_CONNECTION_MAX.saturating_sub(self.topics.len());
+        if topics.len() > FOLLOWED_MAX.min(room) {
+            let kind = Misbehaviour::TopicsTooMany;
+            return self.blame(kind, Some(request), None).await;
+        }
+        let (relay, exporter) = (self.shared.key.id(), self.exporter);
+        // A thousand signatures take tens of milliseconds: not on a thread that others wait for.
+        let checked = tokio::task::spawn_blocking(move || check_all(topics, relay, &exporter));
+        let Ok(Some(proved)) = checked.await else {
+            let kind = Misbehaviour::ProofWrong;
+            return self.blame(kind, Some(request), None).await;
+        };
+        let mut topics = Vec::with_capacity(proved.len());
+        for (topic, after) in proved {
+            let known = self.topics.entry(topic).or_default();
+            let again = std::mem::replace(&mut known.subscribed, true);
+            if again && let Err(wait) = self.shared.rates.append(&self.device, 1) {
+                let message = "too many requests";
+                return self.too_fast(Some(request), topic, wait, message).await;
+            }
+            self.generation += 1;
+            topics.push((topic, after, Generation(self.generation)));
+        }
+        let command = FollowCommand {
+            topics,
+            outbox: Arc::clone(&self.outbox),
+            reply: self.reply(request).await?,
+        };
+        self.send(Command::Change(Change::Follow(command))).await
     }
 
     async fn unsubscribe(&mut self, topic: TopicId) -> Result<(), End> {
@@ -377,6 +423,24 @@ impl Session {
             let _gone = self.frames.send(ServerFrame::GoAway { reconnect_ms }).await;
         }
     }
+}
+
+/// The topics of a request whose proofs are all right.
+fn check_all(
+    topics: Vec<Followed>,
+    relay: RelayId,
+    exporter: &[u8; 32],
+) -> Option<Vec<(TopicId, Option<Cursor>)>> {
+    let check = |followed: Followed| {
+        let proof = AccessProof {
+            topic: topic_of_capability(&followed.capability),
+            capability: followed.capability,
+            signature: followed.signature,
+        };
+        proof.verify(&relay, exporter).ok()?;
+        Some((proof.topic, followed.after))
+    };
+    topics.into_iter().map(check).collect()
 }
 
 fn now_ms() -> u64 {

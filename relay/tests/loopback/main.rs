@@ -16,6 +16,7 @@ mod client;
 mod disk;
 mod expire;
 mod figures;
+mod follow;
 mod keep;
 mod process;
 mod refuse;

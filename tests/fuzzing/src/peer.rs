@@ -7,8 +7,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::ConversationId;
 use sheaf_protocol::{
-    ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId, hash_record,
-    receipt_message,
+    Changed, ClientFrame, Cursor, Delivery, Followed, LogId, Receipt, RelayId, RequestId,
+    ServerFrame, TopicId, digest_topics, hash_record, receipt_message, topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, RecordError, Row, Write};
 use sheaf_replica::{
@@ -296,7 +296,47 @@ impl Peer {
                     Input::Received(ServerFrame::Receipt { request, receipt }),
                 );
             }
-            ClientFrame::Hello { .. } | ClientFrame::Prove(_) | ClientFrame::Trim { .. } => {}
+            ClientFrame::Follow { request, topics } => self.serve_many(log, request, topics, now),
+            ClientFrame::Hello { .. }
+            | ClientFrame::Prove(_)
+            | ClientFrame::Trim { .. }
+            | ClientFrame::Ping { .. } => {}
+        }
+    }
+
+    fn serve_many(&mut self, log: &Log, request: RequestId, topics: Vec<Followed>, now: Timestamp) {
+        let mut changed = Vec::new();
+        let mut unchanged = Vec::new();
+        let mut rest = Vec::new();
+        for (place, followed) in (0..).zip(topics) {
+            let topic = topic_of_capability(&followed.capability);
+            let head = log.head(&topic);
+            let after = followed.after;
+            let restarted = after.is_some_and(|at| at.log != LogId(7) || at.sequence > head);
+            let at = after.filter(|_| !restarted).map_or(0, |at| at.sequence);
+            self.subscribed.insert(topic, head);
+            if at == head && !restarted {
+                unchanged.push((topic, head));
+                continue;
+            }
+            rest.push((topic, at, head));
+            changed.push(Changed {
+                place,
+                head,
+                restarted,
+            });
+        }
+        let digest = digest_topics(unchanged);
+        let answer = ServerFrame::Followed {
+            request,
+            digest,
+            changed,
+        };
+        self.handle(now, Input::Received(answer));
+        for (topic, at, sequence) in rest {
+            self.handle(now, Input::Received(log.after(topic, at)));
+            let caught_up = ServerFrame::CaughtUp { topic, sequence };
+            self.handle(now, Input::Received(caught_up));
         }
     }
 

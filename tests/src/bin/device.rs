@@ -9,7 +9,7 @@
 
 use std::io::Write;
 
-use sheaf_engine::{Draft, Engine};
+use sheaf_engine::{Draft, Engine, Policy};
 
 #[tokio::main]
 async fn main() {
@@ -22,6 +22,7 @@ async fn main() {
     let (home, relay, conversation, prefix) = (next(), next(), next(), next());
     let engine = Engine::builder(home)
         .key([7; 32])
+        .policy(Policy::without_message_limit())
         .relay(relay.parse().unwrap())
         .create_if_missing(false)
         .open()

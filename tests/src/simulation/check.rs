@@ -19,10 +19,50 @@ impl std::fmt::Display for Failure {
 
 pub(super) fn all(world: &World) -> Result<(), Failure> {
     nothing_waits(world)?;
+    all_is_synced(world)?;
     nothing_is_lost_or_doubled(world)?;
     nobody_is_accused(world)?;
     all_agree(world)?;
     the_relay_reads_nothing(world)
+}
+
+/// Whoever shows a conversation as synced can prove it; at rest everybody can.
+fn all_is_synced(world: &World) -> Result<(), Failure> {
+    for (number, device) in world.devices.iter().enumerate() {
+        for info in device.replica.conversations() {
+            if !info.synced {
+                return Err(Failure(format!(
+                    "device {number} does not see that all is synced: {:?}",
+                    info.peers
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// While the world is in motion: what a device shows as synced is on every device that takes part.
+pub(super) fn nobody_shows_too_much(world: &World) -> Result<(), Failure> {
+    for (number, device) in world.devices.iter().enumerate() {
+        for info in device.replica.conversations().iter().filter(|i| i.synced) {
+            let listed = device.messages(&info.conversation);
+            for peer in &info.peers {
+                let other = world
+                    .devices
+                    .iter()
+                    .find(|d| d.replica.overview().device == Some(peer.device));
+                let theirs = other.map(|other| other.messages(&info.conversation));
+                let theirs = theirs.unwrap_or_default();
+                if let Some(missing) = listed.iter().find(|m| !theirs.contains(m)) {
+                    return Err(Failure(format!(
+                        "device {number} shows a conversation as synced, and a device lacks {:?}",
+                        missing.text
+                    )));
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn nothing_waits(world: &World) -> Result<(), Failure> {

@@ -1,11 +1,12 @@
 //! A relay as the protocol describes it: topic logs in memory, durable at the receipt.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::{Signer, SigningKey};
 use sheaf_protocol::{
-    Class, ClientFrame, Cursor, Delivery, ErrorCode, LogId, Receipt, RecordHash, Refusal, RelayId,
-    ServerFrame, TopicId, hash_record, receipt_message,
+    AccessProof, Changed, Class, ClientFrame, Cursor, Delivery, ErrorCode, Followed, LogId,
+    Receipt, RecordHash, Refusal, RelayId, RequestId, ServerFrame, TopicId, digest_topics,
+    hash_record, receipt_message, topic_of_capability,
 };
 
 /// One stored record.
@@ -108,36 +109,8 @@ impl ModelRelay {
                         restarted,
                     },
                 )];
-                let mut previous = at;
-                let stored = self
-                    .topics
-                    .get(&topic)
-                    .map(Vec::as_slice)
-                    .unwrap_or_default();
-                let rest: VecDeque<&Stored> = stored
-                    .iter()
-                    .filter(|stored| stored.sequence > at)
-                    .collect();
-                for chunk in rest.into_iter().collect::<Vec<_>>().chunks(3) {
-                    let records = chunk.iter().map(|stored| delivery(stored)).collect();
-                    answers.push(answer(
-                        2,
-                        ServerFrame::Records {
-                            topic,
-                            previous,
-                            records,
-                        },
-                    ));
-                    previous = chunk.last().map_or(previous, |stored| stored.sequence);
-                }
-                answers.push(answer(
-                    2,
-                    ServerFrame::CaughtUp {
-                        topic,
-                        sequence: head,
-                    },
-                ));
                 session.subscribed.insert(topic, head);
+                answers.extend(self.history(connection, topic, at, head));
                 answers
             }
             ClientFrame::Unsubscribe { topic } => {
@@ -180,6 +153,8 @@ impl ModelRelay {
                 answers.push(answer(0, ServerFrame::Receipt { request, receipt }));
                 answers
             }
+            ClientFrame::Ping { .. } => Vec::new(),
+            ClientFrame::Follow { request, topics } => self.follow(connection, request, topics),
             ClientFrame::Trim { topic, upto } => {
                 if let Some(stored) = self.topics.get_mut(&topic) {
                     stored.retain(|stored| stored.sequence > upto.sequence);
@@ -187,6 +162,81 @@ impl ModelRelay {
                 Vec::new()
             }
         }
+    }
+
+    fn follow(
+        &mut self,
+        connection: u64,
+        request: RequestId,
+        topics: Vec<Followed>,
+    ) -> Vec<Answer> {
+        let (mut changed, mut unchanged, mut history) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, followed) in (0..).zip(topics) {
+            let topic = topic_of_capability(&followed.capability);
+            let proof = AccessProof {
+                topic,
+                capability: followed.capability,
+                signature: followed.signature,
+            };
+            proof
+                .verify(&self.id(), &exporter(connection))
+                .expect("an honest device proves access");
+            let head = self.heads.get(&topic).copied().unwrap_or(0);
+            let after = followed.after;
+            let restarted = after.is_some_and(|at| at.log != self.log || at.sequence > head);
+            let at = after.filter(|_| !restarted).map_or(0, |at| at.sequence);
+            if let Some(session) = self.sessions.get_mut(&connection) {
+                session.proved.insert(topic);
+                session.subscribed.insert(topic, head);
+            }
+            if at == head && !restarted {
+                unchanged.push((topic, head));
+                continue;
+            }
+            changed.push(Changed {
+                place,
+                head,
+                restarted,
+            });
+            history.extend(self.history(connection, topic, at, head));
+        }
+        let frame = ServerFrame::Followed {
+            request,
+            digest: digest_topics(unchanged),
+            changed,
+        };
+        let answer = Answer {
+            connection,
+            stream: 0,
+            frame,
+        };
+        std::iter::once(answer).chain(history).collect()
+    }
+
+    /// What a topic holds after a place, and that this is all.
+    fn history(&self, connection: u64, topic: TopicId, at: u64, head: u64) -> Vec<Answer> {
+        let answer = |frame| Answer {
+            connection,
+            stream: 2,
+            frame,
+        };
+        let stored = self.topics.get(&topic).into_iter().flatten();
+        let rest: Vec<&Stored> = stored.filter(|stored| stored.sequence > at).collect();
+        let mut previous = at;
+        let mut answers = Vec::new();
+        for chunk in rest.chunks(3) {
+            answers.push(answer(ServerFrame::Records {
+                topic,
+                previous,
+                records: chunk.iter().map(|stored| delivery(stored)).collect(),
+            }));
+            previous = chunk.last().map_or(previous, |stored| stored.sequence);
+        }
+        answers.push(answer(ServerFrame::CaughtUp {
+            topic,
+            sequence: head,
+        }));
+        answers
     }
 
     fn append(&mut self, topic: TopicId, _class: Class, record: Vec<u8>) -> (u64, Vec<Answer>) {

@@ -15,7 +15,7 @@ use sheaf_replica::{
 use super::device::{Asked, Device, Want};
 use super::govern::Before;
 use super::relay::{Answer, ModelRelay, Session, exporter};
-use super::{below, one_in};
+use super::{Failure, below, check, one_in};
 
 /// How bad the world is.
 #[derive(Debug, Clone, Copy)]
@@ -380,8 +380,11 @@ impl World {
     }
 
     /// People write while the world breaks around them.
-    pub(super) fn live(&mut self) {
-        for _ in 0..self.faults.steps {
+    pub(super) fn live(&mut self) -> Result<(), Failure> {
+        for step in 0..self.faults.steps {
+            if !self.faults.members && step.is_multiple_of(4) {
+                check::nobody_shows_too_much(self)?;
+            }
             let device = below(&mut self.rng, self.devices.len() as u64) as usize;
             match below(&mut self.rng, 20) {
                 0..=8 => self.write(device),
@@ -405,6 +408,7 @@ impl World {
             let pause = below(&mut self.rng, 20);
             self.now = self.now.after_ms(pause);
         }
+        Ok(())
     }
 
     fn restart(&mut self, device: usize, kept: usize) {

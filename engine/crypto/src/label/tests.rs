@@ -27,6 +27,7 @@ fn no_signature_label_starts_another() {
         s::OPERATION,
         s::ENVELOPE,
         s::INBOX,
+        s::VAULT,
         b"sheaf1/access",
         b"sheaf1/receipt",
     ]);
@@ -48,6 +49,8 @@ fn no_hash_label_starts_another() {
         h::LINK_TRANSCRIPT,
         h::INBOX_BODY,
         h::INBOX_MESSAGE,
+        h::VAULT_BODY,
+        h::VAULT_WHOLE,
         b"sheaf1/topic",
         // The headers of committing boxes are hashed too.
         sealed::ENVELOPE,
@@ -79,7 +82,13 @@ fn derivations_do_not_share_a_label() {
     for (place, label) in labels.iter().enumerate() {
         assert!(!labels[place + 1..].contains(label));
     }
-    assert_apart(&[hpke::SEAL, hpke::FORWARD, hpke::INBOX, hpke::LINK]);
+    assert_apart(&[
+        hpke::SEAL,
+        hpke::FORWARD,
+        hpke::INBOX,
+        hpke::LINK,
+        hpke::VAULT,
+    ]);
     assert_apart(&[export::LINK_TO_NEW, export::LINK_TO_EXISTING]);
     assert_apart(&[associated::STORE, associated::LINK]);
 }

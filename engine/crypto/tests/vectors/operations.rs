@@ -59,6 +59,7 @@ pub(crate) fn user_operations() -> Value {
         ("Freeze", UserBody::Freeze { device }),
         ("Thaw", UserBody::Thaw { device }),
         ("Handover", UserBody::Handover { to: device }),
+        ("Decline", UserBody::Decline),
         (
             "RenameDevice",
             UserBody::RenameDevice {

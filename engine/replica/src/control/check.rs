@@ -27,7 +27,7 @@ pub(super) fn rank(role: Role) -> Rank {
 
 /// The key that must have signed: of an attached device, or of one that attaches itself by a log
 /// which shows that it is the user's.
-pub(super) fn author(view: &View, claimed: &Operation) -> Result<[u8; 32], OperationError> {
+pub(crate) fn author(view: &View, claimed: &Operation) -> Result<[u8; 32], OperationError> {
     if let Some(known) = view.attached(&claimed.user, &claimed.author, &claimed.incarnation) {
         if view.frozen.contains(&claimed.author) {
             return Err(OperationError::NotAllowed);
@@ -136,7 +136,12 @@ fn check_other(view: &View, operation: &Operation, facts: &Facts) -> Result<(), 
             None => Err(OperationError::UnknownEpoch),
         },
         Body::Freeze { device } => check_freeze(view, operation, device, false),
-        Body::Thaw { device } => check_freeze(view, operation, device, true),
+        Body::Thaw { device } => {
+            check_freeze(view, operation, device, true)?;
+            check_senior(view, operation, device)
+        }
+        // Judged to the last signature where it is taken in.
+        Body::Equivocation { .. } => Ok(()),
         _ => Err(OperationError::Unsupported),
     }
 }
@@ -210,6 +215,21 @@ fn check_freeze(
     }
     if view.frozen.contains(device) != frozen {
         return Err(OperationError::WrongDevice);
+    }
+    Ok(())
+}
+
+/// Who proved that a device forked took no part in its user's log: only a strictly senior device of
+/// the same user takes that back.
+fn check_senior(
+    view: &View,
+    operation: &Operation,
+    device: &DeviceId,
+) -> Result<(), OperationError> {
+    let depth = |device| view.device(device).map(|(_, attached)| attached.depth);
+    let senior = depth(&operation.author) < depth(device);
+    if view.forked.contains_key(device) && !senior {
+        return Err(OperationError::NotAllowed);
     }
     Ok(())
 }

@@ -13,14 +13,17 @@ pub(crate) struct Attached {
     pub(crate) signing: [u8; 32],
     pub(crate) kem: KemRecord,
     pub(crate) inbox_seed: [u8; 32],
+    /// Grants between the device and the first one of its user, as the log said that it came with.
+    pub(crate) depth: usize,
 }
 
 impl Attached {
-    fn of(certificate: &DeviceCertificate) -> Self {
+    fn of(certificate: &DeviceCertificate, depth: usize) -> Self {
         Self {
             signing: certificate.signing,
             kem: certificate.kem.clone(),
             inbox_seed: certificate.inbox_seed,
+            depth,
         }
     }
 }
@@ -53,9 +56,10 @@ impl Facts {
                     .device(device)
                     .filter(|_| devices.user == operation.user)
                     .ok_or(OperationError::WrongUserLog)?;
-                facts
-                    .devices
-                    .insert(*device, Attached::of(&known.certificate));
+                facts.devices.insert(
+                    *device,
+                    Attached::of(&known.certificate, devices.depth(device)),
+                );
                 facts.log = Some(devices);
             }
             Body::DetachDevice { proof, .. } if !proof.is_empty() => {
@@ -77,8 +81,10 @@ impl Facts {
     fn take_all(&mut self, log: &[u8]) -> Result<(), OperationError> {
         let devices = Devices::decode(log)?;
         for (device, known) in devices.iter() {
-            self.devices
-                .insert(*device, Attached::of(&known.certificate));
+            self.devices.insert(
+                *device,
+                Attached::of(&known.certificate, devices.depth(device)),
+            );
         }
         self.log = Some(devices);
         Ok(())

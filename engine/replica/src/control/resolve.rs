@@ -44,6 +44,7 @@ pub(super) fn view(
     let mut view = View::default();
     past.members(&mut view);
     past.endings(&mut view);
+    past.void_grants(&mut view);
     past.devices(&mut view);
     past.freezes(&mut view);
     past.names(&mut view);
@@ -222,6 +223,7 @@ impl Past<'_> {
             view.removals.insert(**id);
             view.frozen.insert(*device);
         }
+        self.forks(view, &thaws);
     }
 
     fn names(&self, view: &mut View) {

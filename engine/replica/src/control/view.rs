@@ -6,6 +6,7 @@ use sheaf_crypto::{DeviceId, EpochId, OperationId, Recipient, Role, UserId};
 
 use super::cut::{Cut, Window};
 pub(crate) use super::facts::Attached;
+use super::fork::ForkPlace;
 use crate::limits::{SEGMENTS_MAX, WINDOW_SEGMENTS};
 
 /// A user who takes part.
@@ -55,6 +56,12 @@ pub(crate) struct View {
     pub(crate) window: Window,
     /// What ended each grant that is no longer live.
     pub(super) ended: BTreeMap<OperationId, BTreeSet<OperationId>>,
+    /// Devices that a proof freezes, each with the lowest place at which it forked.
+    pub(crate) forked: BTreeMap<DeviceId, u64>,
+    /// Every place of which there is a proof, thawed since or not.
+    pub(crate) proved: BTreeSet<ForkPlace>,
+    /// Grants that are void because the device that gave them forked.
+    pub(crate) void: BTreeMap<UserId, Vec<OperationId>>,
     /// What took each device out.
     pub(super) detached: BTreeMap<DeviceId, BTreeSet<OperationId>>,
 }
@@ -64,8 +71,10 @@ pub(crate) struct View {
 pub(crate) enum Standing {
     /// It counts.
     Live,
-    /// It waits until the device is thawed or revoked.
+    /// It waits until the device is thawed or revoked, or somebody vouches for it.
     Frozen,
+    /// The device forked: it counts up to this place, and later where somebody vouches for it.
+    Forked(u64),
     /// It counts up to the frontier of these removals, and where somebody vouches for it.
     Ended(BTreeSet<OperationId>),
 }
@@ -152,10 +161,20 @@ impl View {
         if !by.is_empty() {
             return Standing::Ended(by);
         }
+        if let Some(seq) = self.forked.get(device) {
+            return Standing::Forked(*seq);
+        }
         if self.frozen.contains(device) {
             return Standing::Frozen;
         }
         Standing::Live
+    }
+
+    /// What took a device out: its detachments, and what ended its user's grants. Nothing while it
+    /// is part of the conversation.
+    pub(crate) fn endings_of(&self, device: &DeviceId) -> BTreeSet<OperationId> {
+        let detached = self.detached.get(device).into_iter().flatten();
+        detached.copied().collect()
     }
 
     /// Devices that can hold an epoch's secret as far as this view tells: those it was given to,

@@ -2,8 +2,7 @@
 
 use sheaf_crypto::{Body, DeviceId, EpochId, EpochSecret, Forward, Recipient, Role, UserId};
 
-use super::Conversation;
-use super::control::recipients_of;
+use super::{Conversation, recipients_of};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::limits;
@@ -26,6 +25,7 @@ impl Conversation {
             })?;
             let commitment = held.keys.commitment();
             for to in recipients {
+                let to = &context.peers.newest(to.clone());
                 let forward = sheaf_crypto::forward(
                     &mut *context.rng,
                     &self.id,
@@ -61,6 +61,8 @@ impl Conversation {
         if view.members.contains_key(&user) {
             return Err(CommandError::AlreadyMember(user));
         }
+        let void = view.void.get(&user).cloned();
+        let since_join = view.since_join;
         if view
             .role(&context.account.user())
             .is_none_or(|own| own < Role::Admin)
@@ -69,7 +71,17 @@ impl Conversation {
         }
         let recipients = recipients_of(&contact.devices);
         let log = contact.devices.encode();
-        let since_join = view.since_join;
+        if let Some(incarnations) = void {
+            // Void grants of a forked device still stand in the way of a new one.
+            let frontier = Vec::new();
+            let end = Body::Remove {
+                user,
+                incarnations,
+                frontier,
+            };
+            self.write_operation(end, context)?;
+            self.rekey(context)?;
+        }
         let given = if since_join {
             Vec::new()
         } else {
@@ -155,7 +167,7 @@ impl Conversation {
         let fault = |error: String| CommandError::Fault(error);
         let view = std::sync::Arc::clone(self.control.current());
         let own = context.account.device();
-        let mut recipients = view.recipients();
+        let mut recipients = context.peers.newest_of(view.recipients());
         if !recipients.iter().any(|to| to.device == own) {
             return Err(CommandError::NotAllowed);
         }

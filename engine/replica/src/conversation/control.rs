@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use sheaf_crypto::{
-    Body, Dependency, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose,
-    Operation, Recipient, Rekey, RunId, SignedOperation, open_chain, open_forward, open_rekey,
+    Body, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation,
+    Rekey, RunId, SignedOperation, open_chain, open_forward, open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
@@ -22,7 +22,6 @@ use crate::misbehaviour::{Act, Suspect};
 use crate::outbox::Outgoing;
 use crate::record::{EpochRecord, Kind, OperationRecord, Write};
 use crate::topic::{Capability, Owner};
-use crate::user::Devices;
 
 impl Conversation {
     /// Takes an operation in, whoever wrote it.
@@ -42,6 +41,7 @@ impl Conversation {
             context.stage.learn(log.clone());
         }
         let operation = entry.operation.clone();
+        self.note_operation(&signed.id(), &operation, context);
         self.learn_secrets(&operation, context);
         self.after_operation(&operation, context);
         Ok(true)
@@ -194,7 +194,7 @@ impl Conversation {
     /// Sequence and predecessor of this device's next item.
     pub(super) fn next_place(&self, context: &Context<'_>) -> (u64, Option<ItemId>) {
         let device = context.account.device();
-        let last = match self.chains.get(&device, &context.run) {
+        let last = match self.chains.get(&device, &self.own_run(context)) {
             Some(chain) => Some((chain.head, chain.item)),
             None => self.chains.newest_of(&device),
         };
@@ -225,16 +225,17 @@ impl Conversation {
         let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
         let device = context.account.device();
         let user = context.account.user();
-        let (seq, previous) = self.next_place(context);
+        let ((seq, previous), run) = (self.next_place(context), self.own_run(context));
         let view = std::sync::Arc::clone(self.control.current());
-        let incarnation = self.acting_for(&user, &body);
-        let incarnation = incarnation.ok_or(CommandError::NotAllowed)?;
+        let incarnation = self
+            .acting_for(&user, &body)
+            .ok_or(CommandError::NotAllowed)?;
         let operation = Operation {
             conversation: self.id,
             author: device,
             user,
             incarnation,
-            run: context.run,
+            run,
             seq,
             previous,
             parents: self.control.heads(),
@@ -247,12 +248,12 @@ impl Conversation {
             kind: Purpose::Control,
             user,
             device,
-            run: context.run,
+            run,
             incarnation,
             seq,
             previous,
             control_heads: operation.parents,
-            dependencies: self.dependencies((device, context.run)),
+            dependencies: self.dependencies((device, run)),
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
@@ -300,6 +301,7 @@ impl Conversation {
         )
         .map_err(|error| CommandError::Fault(error.to_string()))?;
         let topic = held.keys.topic();
+        self.keep_aside(inner, epoch, record.clone(), context);
         self.echoes.insert(hash_record(&record));
         self.epochs.count(&epoch);
         let outgoing = Outgoing {
@@ -313,45 +315,6 @@ impl Conversation {
         context.outbox.push(outgoing, context.stage);
         Ok(())
     }
-
-    /// The newest items of other chains since this device's last content: of other devices, and of
-    /// its own other runs.
-    pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
-        self.vouch_due = false;
-        let mut named = self.new_cuts(&own.0);
-        let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
-        let seen = seen.map(|((device, run), (seq, item))| Dependency {
-            device: *device,
-            run: *run,
-            seq: *seq,
-            item: *item,
-        });
-        named.extend(seen);
-        named.truncate(limits::DEPENDENCIES_MAX);
-        named
-    }
-
-    /// The same, no longer new after it.
-    pub(super) fn take_dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
-        let taken = self.dependencies(own);
-        for dependency in &taken {
-            let chain = (dependency.device, dependency.run);
-            if self.seen.get(&chain) == Some(&(dependency.seq, dependency.item)) {
-                self.seen.remove(&chain);
-            }
-        }
-        taken
-    }
-
-    /// An item of this device is part of its chain.
-    pub(super) fn accept_own(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
-        let chain = (inner.device, inner.run);
-        let grant = inner.incarnation;
-        self.chains
-            .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
-        self.seen.insert(chain, (inner.seq, item));
-        self.write_chain(chain.0, chain.1, context);
-    }
 }
 
 /// Devices that must be able to read an operation, whatever they were not given before.
@@ -362,14 +325,4 @@ fn concerned(body: &Body) -> Vec<DeviceId> {
         Body::Rekey(rekey) => rekey.recipients().collect(),
         _ => Vec::new(),
     }
-}
-
-/// Every device of a user log as a recipient.
-pub(crate) fn recipients_of(devices: &Devices) -> Vec<Recipient> {
-    let live = devices.iter().filter(|(_, known)| !known.frozen);
-    let recipients = live.map(|(device, known)| Recipient {
-        device: *device,
-        kem: known.certificate.kem.clone(),
-    });
-    recipients.collect()
 }

@@ -10,7 +10,6 @@ use super::{ContentBody, Conversation, Work};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::View;
-use crate::inbox::InboxBody;
 use crate::limits;
 
 impl Conversation {
@@ -141,55 +140,7 @@ impl Conversation {
         missing.next().copied()
     }
 
-    /// A newcomer meets operations that were published where he does not read: he asks who names
-    /// them, once for each of both.
-    pub(super) fn ask_for_operations(
-        &mut self,
-        of: DeviceId,
-        missing: OperationId,
-        context: &mut Context<'_>,
-    ) {
-        if !self.is_newcomer(context) || self.wanted.len() >= limits::OPERATIONS_ASKED_MAX {
-            return;
-        }
-        let view = std::sync::Arc::clone(self.control.current());
-        let Some((_, attached)) = view
-            .device(&of)
-            .filter(|_| self.wanted.insert((of, missing)))
-        else {
-            return;
-        };
-        let to = sheaf_crypto::Recipient {
-            device: of,
-            kem: attached.kem.clone(),
-        };
-        let body = InboxBody::Ask {
-            card: context.account.card(),
-            conversation: self.id,
-        };
-        if let Err(error) = super::send_inbox(&to, attached.inbox_seed, &body, context) {
-            tracing::warn!(%error, "missing operations not asked for");
-        }
-    }
-
-    /// Gives the control log to a member device that asks for it, once for every state of it.
-    pub(crate) fn answer(&mut self, device: DeviceId, context: &mut Context<'_>) {
-        let view = std::sync::Arc::clone(self.control.current());
-        let Some((_, attached)) = view.live().find(|(known, _)| **known == device) else {
-            return;
-        };
-        if self.answered.insert(device, self.operations) == Some(self.operations) {
-            return;
-        }
-        let to = sheaf_crypto::Recipient {
-            device,
-            kem: attached.kem.clone(),
-        };
-        if let Err(error) = self.invite(&to, context) {
-            tracing::warn!(%error, "operations not given");
-        }
-    }
-
+    /// Nothing that has to come before an item is missing.
     pub(super) fn ready(
         &self,
         inner: &Inner,
@@ -208,13 +159,14 @@ impl Conversation {
     pub(super) fn pass_over(
         &mut self,
         source: Source,
-        inner: &Inner,
-        item: ItemId,
+        wire: &[u8],
+        (inner, item): (&Inner, ItemId),
         view: &View,
         context: &mut Context<'_>,
     ) -> Verdict {
         self.accept_written(inner, item, view, context);
         self.epochs.count(&source.epoch);
+        self.keep_aside(inner, source.epoch, wire.to_vec(), context);
         if !self.is_withheld(inner) {
             self.vouched(inner, context);
         }
@@ -227,21 +179,23 @@ impl Conversation {
         &mut self,
         source: Source,
         wire: &[u8],
-        inner: &Inner,
+        inner: Inner,
         view: &View,
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(inner, item, source, (None, view), context) {
+        if let Err(verdict) = self.placed(&inner, item, wire, source, (None, view), context) {
             return verdict;
         }
-        self.accept_written(inner, item, view, context);
+        self.accept_written(&inner, item, view, context);
         self.epochs.count(&source.epoch);
-        if !self.is_withheld(inner) {
-            self.vouched(inner, context);
+        self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
+        self.take_announcement(&inner, context);
+        if !self.is_withheld(&inner) {
+            self.vouched(&inner, context);
         }
         self.work.push_back(Work::Retry);
-        Verdict::Done
+        Verdict::Compare(Box::new(inner))
     }
 
     /// An item is part of its chain, sealed under an epoch from after every cut that its author knew.

@@ -87,7 +87,7 @@ impl Conversation {
         let mut conversation = Self::found(&signed, context).map_err(|error| fault(&error))?;
         conversation.rekey(context)?;
         let own = context.account.device();
-        let devices = super::control::recipients_of(&context.account.devices);
+        let devices = super::recipients_of(&context.account.devices);
         for device in devices.iter().filter(|device| device.device != own) {
             conversation.invite(device, context)?;
         }
@@ -95,7 +95,10 @@ impl Conversation {
     }
 
     /// Takes a founding operation in.
-    fn found(signed: &SignedOperation, context: &mut Context<'_>) -> Result<Self, OperationError> {
+    pub(super) fn found(
+        signed: &SignedOperation,
+        context: &mut Context<'_>,
+    ) -> Result<Self, OperationError> {
         let control = ControlLog::found(signed)?;
         let operation = signed.decode()?;
         let Body::Genesis(genesis) = &operation.body else {
@@ -116,6 +119,7 @@ impl Conversation {
             &record,
         ));
         conversation.store_operation(signed, context);
+        conversation.note_operation(&signed.id(), &operation, context);
         let item = ItemId::from(signed.id());
         let (author, run) = (operation.author, operation.run);
         conversation
@@ -217,24 +221,30 @@ impl Conversation {
             return Ok(());
         };
         let seed = attached.inbox_seed;
+        let body = self.invitation(&to.device, context);
+        send_inbox(to, seed, &body, context)
+    }
+
+    /// What a newcomer's device needs to begin.
+    pub(super) fn invitation(&self, to: &DeviceId, context: &Context<'_>) -> InboxBody {
+        let view = self.control.current();
         let cards = view
             .members
             .keys()
             .filter_map(|user| context.contacts.get(user));
         let invite = Invite {
             cards: cards.map(Contact::card).collect(),
-            epochs: self.handed(&to.device, context),
+            epochs: self.handed(to, context),
             operations: self
                 .control
                 .entries()
                 .map(|(_, entry)| entry.signed.clone())
                 .collect(),
         };
-        let body = InboxBody::Invite {
+        InboxBody::Invite {
             card: context.account.card(),
             invite,
-        };
-        send_inbox(to, seed, &body, context)
+        }
     }
 }
 
@@ -247,6 +257,7 @@ pub(crate) fn send_inbox(
 ) -> Result<(), CommandError> {
     let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
     let bytes = zeroize::Zeroizing::new(body.encode().map_err(|error| fault(&error))?);
+    let to = &context.peers.newest(to.clone());
     let secrets = &context.account.secrets;
     let parts = seal_inbox(
         &mut *context.rng,

@@ -12,14 +12,14 @@
 use std::collections::VecDeque;
 
 use sheaf_crypto::{
-    EpochId, Inner, ItemId, Kind as Purpose, Role, SignedOperation, item_of_record,
+    DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Role, SignedOperation, item_of_record,
 };
 use sheaf_protocol::{TopicId, hash_record};
 
 use super::merge::{decode_body, decode_content};
 use super::parked::Need;
-use super::{ContentBody, Conversation, Records, Work};
-use crate::chain::Place;
+use super::vault::attaching;
+use super::{Conversation, Records, Work};
 use crate::context::Context;
 use crate::control::View;
 use crate::epoch::is_safe;
@@ -34,16 +34,20 @@ pub(super) struct Staged {
     pub(super) wire: Vec<u8>,
     pub(super) segment: u32,
     pub(super) changes: Vec<Vec<u8>>,
+    /// Its place in the order of acceptance, which is causal.
+    pub(super) arrival: u64,
     /// The author is in quarantine: kept, not applied.
     pub(super) held: bool,
+    /// It was sent just now, and is not read from history.
+    pub(super) live: bool,
 }
 
 /// Where a record comes from.
 #[derive(Clone, Copy)]
 pub(super) struct Source {
     pub(super) epoch: EpochId,
-    topic: TopicId,
-    live: bool,
+    pub(super) topic: TopicId,
+    pub(super) live: bool,
 }
 
 /// What became of one record.
@@ -52,12 +56,18 @@ pub(super) enum Verdict {
     Done,
     /// Its content is to be merged.
     Content(Box<Staged>),
+    /// It says what its author's documents come to, once what came before it is merged.
+    Compare(Box<Inner>),
     /// It waits.
     Park(Need),
     /// A document has to be read first.
     Load(u32),
     /// What it builds on was kept back, and is applied first.
     Release,
+    /// It is kept beside the branch of its chain that is followed here.
+    Aside,
+    /// The store has to be asked what is known at its place.
+    Place(Box<Inner>, ItemId),
 }
 
 /// What envelopes brought, for one event.
@@ -92,8 +102,9 @@ impl Conversation {
             if let Some(need) = self.settle(verdict, &mut staged, &mut news, context) {
                 match need {
                     Blocked::Park(need) => {
+                        let author = self.author_of(&batch.epoch, &wire);
                         self.parked
-                            .park(self.id, batch.epoch, wire, need, context.stage);
+                            .park(self.id, batch.epoch, wire, author, need, context.stage);
                     }
                     Blocked::Release => {
                         batch.records.push_front(wire);
@@ -103,11 +114,11 @@ impl Conversation {
                         self.release();
                         return None;
                     }
-                    Blocked::Load(segment) => {
+                    Blocked::Read(read) => {
                         batch.records.push_front(wire);
                         self.merge(staged, &mut news, context);
                         self.tell(news, context);
-                        self.load(segment, context);
+                        self.read(read, context);
                         return Some(Work::Records(batch));
                     }
                 }
@@ -127,11 +138,19 @@ impl Conversation {
         let mut news = News::default();
         let mut staged = Vec::new();
         let mut again = VecDeque::new();
-        while let Some((epoch, wire)) =
-            self.parked
-                .take_ready(self.id, &self.control, &self.chains, context.stage)
-        {
+        while let Some((epoch, wire)) = self.parked.take_ready(
+            self.id,
+            &self.control,
+            &self.chains,
+            &self.epochs,
+            context.stage,
+        ) {
             let Some(topic) = self.epochs.get(&epoch).map(|held| held.keys.topic()) else {
+                if let Some(facts) = self.control.current().epochs.get(&epoch) {
+                    let operation = facts.operation;
+                    self.work.push_back(Work::Complain(epoch, operation));
+                }
+                again.push_back((epoch, wire, Need::Epoch(epoch)));
                 continue;
             };
             // What waited has been delivered before: it is not new.
@@ -150,25 +169,44 @@ impl Conversation {
                     self.release();
                     break;
                 }
-                Some(Blocked::Load(segment)) => {
+                Some(Blocked::Read(read)) => {
                     self.merge(std::mem::take(&mut staged), &mut news, context);
                     again.push_back((epoch, wire, Need::Unknown));
-                    self.load(segment, context);
+                    self.read(read, context);
                     break;
                 }
             }
         }
         for (epoch, wire, need) in again {
-            self.parked.park(self.id, epoch, wire, need, context.stage);
+            let author = self.author_of(&epoch, &wire);
+            self.parked
+                .park(self.id, epoch, wire, author, need, context.stage);
         }
         self.merge(staged, &mut news, context);
         // What was put back may wait for something that came after it.
-        let more = news.progress && self.parked.has_ready(&self.control, &self.chains);
+        let more = news.progress
+            && self
+                .parked
+                .has_ready(&self.control, &self.chains, &self.epochs);
         self.tell(news, context);
         if was_full && !self.parked.is_full() {
             context.topics.resume(&self.id, context.stage);
         }
         (more || self.segments.is_loading()).then_some(Work::Retry)
+    }
+
+    /// Who a record says that it is by.
+    fn author_of(&self, epoch: &EpochId, wire: &[u8]) -> Option<DeviceId> {
+        let held = self.epochs.get(epoch)?;
+        let opened = sheaf_crypto::open(&held.keys, wire).ok()?;
+        Some(opened.device())
+    }
+
+    fn read(&mut self, read: Read, context: &mut Context<'_>) {
+        match read {
+            Read::Segment(segment) => self.load(segment, context),
+            Read::Place(inner, item) => self.compare_place(&inner, item, context),
+        }
     }
 
     fn settle(
@@ -179,7 +217,7 @@ impl Conversation {
         context: &mut Context<'_>,
     ) -> Option<Blocked> {
         match verdict {
-            Verdict::Done => None,
+            Verdict::Done | Verdict::Aside => None,
             Verdict::Content(content) => {
                 news.progress = true;
                 if staged
@@ -191,8 +229,14 @@ impl Conversation {
                 staged.push(*content);
                 None
             }
+            Verdict::Compare(inner) => {
+                self.merge(std::mem::take(staged), news, context);
+                self.compare(&inner, context);
+                None
+            }
             Verdict::Park(need) => Some(Blocked::Park(need)),
-            Verdict::Load(segment) => Some(Blocked::Load(segment)),
+            Verdict::Load(segment) => Some(Blocked::Read(Read::Segment(segment))),
+            Verdict::Place(inner, item) => Some(Blocked::Read(Read::Place(inner, item))),
             Verdict::Release => Some(Blocked::Release),
         }
     }
@@ -217,7 +261,6 @@ impl Conversation {
         let device = opened.device();
         let mut heads = opened.control_heads().iter();
         if let Some(missing) = heads.find(|head| !self.control.contains(head)).copied() {
-            self.ask_for_operations(device, missing, context);
             return Verdict::Park(Need::Operation(missing));
         }
         let view = self.control.view(opened.control_heads());
@@ -225,14 +268,17 @@ impl Conversation {
             return Verdict::Done;
         };
         let member = view.members.get(&opened.user());
-        let member = member.and_then(|member| Some((member, member.devices.get(&device)?)));
-        let Some((member, attached)) = member else {
+        let member = member.and_then(|member| {
+            let attached = member.devices.get(&device).map(|known| known.signing);
+            Some((member, attached.or_else(|| attaching(&view, &opened))?))
+        });
+        let Some((member, signing)) = member else {
             context
                 .stage
                 .report(Suspect::Topic(source.topic), Act::NotAMember, Some(self.id));
             return Verdict::Done;
         };
-        let Ok(inner) = opened.verify(&attached.signing) else {
+        let Ok(inner) = opened.verify(&signing) else {
             context.stage.report(
                 Suspect::Topic(source.topic),
                 Act::BadSignature,
@@ -252,10 +298,10 @@ impl Conversation {
         let role = member.role;
         let is_safe = is_safe(&self.control, &view, &source.epoch);
         match inner.kind {
-            Purpose::Control => self.examine_control(source, &inner, &view, context),
+            Purpose::Control => self.examine_control(source, wire, &inner, &view, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
             Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
-            Purpose::Checkpoint => self.examine_checkpoint(source, wire, &inner, &view, context),
+            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, &view, context),
             Purpose::Content => self.examine_content(source, wire, inner, &view, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
@@ -264,49 +310,10 @@ impl Conversation {
         }
     }
 
-    /// Puts an item in its place of its device's chain; `None` if it is not to be taken in.
-    pub(super) fn placed(
-        &mut self,
-        inner: &Inner,
-        item: ItemId,
-        source: Source,
-        (body, view): (Option<&ContentBody>, &View),
-        context: &mut Context<'_>,
-    ) -> Result<(), Verdict> {
-        let chain = (&inner.device, &inner.run);
-        let place = self
-            .chains
-            .place(chain, inner.seq, inner.previous.as_ref(), &item);
-        let sequence = inner.seq;
-        let act = match place {
-            Place::Next => return self.ready(inner, body, view, context),
-            Place::Gap if self.begins_chain(inner, context) => {
-                return self.ready(inner, body, view, context);
-            }
-            Place::Gap if self.is_before_beginning(view, context) => return Err(Verdict::Done),
-            Place::Gap => return Err(Verdict::Park(Need::Chain(inner.device, inner.seq))),
-            // Control items are published under every newest epoch and so come several times; what
-            // this device wrote itself comes back after a restart.
-            Place::Known if inner.kind == Purpose::Control => return Err(Verdict::Done),
-            Place::Known if inner.device == context.account.device() => return Err(Verdict::Done),
-            // A relay whose store was replaced delivers from the beginning.
-            Place::Known if !source.live => return Err(Verdict::Done),
-            Place::Known => Act::Replayed,
-            Place::Conflict => Act::Equivocation { sequence },
-            Place::Broken => Act::BrokenChain { sequence },
-        };
-        let suspect = match act {
-            // Anybody who holds the topic can append a copy of an honest device's envelope.
-            Act::Replayed => Suspect::Topic(source.topic),
-            _ => Suspect::Device(inner.device),
-        };
-        context.stage.report(suspect, act, Some(self.id));
-        Err(Verdict::Done)
-    }
-
     fn examine_control(
         &mut self,
         source: Source,
+        wire: &[u8],
         inner: &Inner,
         view: &View,
         context: &mut Context<'_>,
@@ -339,12 +346,12 @@ impl Conversation {
         }
         let item = ItemId::from(signed.id());
         let known = self.control.contains(&signed.id());
-        if let Err(verdict) = self.placed(inner, item, source, (None, view), context) {
+        if let Err(verdict) = self.placed(inner, item, wire, source, (None, view), context) {
             // An operation is judged by its parents alone, and it may hold the very secret that
-            // opens the items before it: it does not wait for its place. A newcomer's part of a
-            // chain may begin after it.
-            let early = matches!(verdict, Verdict::Park(_)) || self.is_newcomer(context);
-            if early && !known {
+            // opens the items before it: it does not wait for its place, nor for the side of a fork
+            // that stands. A newcomer's part of a chain may begin after it.
+            let judged = matches!(verdict, Verdict::Park(_) | Verdict::Aside);
+            if (judged || self.is_newcomer(context)) && !known {
                 match self.accept_operation(&signed, context) {
                     Ok(_) => self.work.push_back(Work::Retry),
                     Err(error) => return refused(error.to_string(), context),
@@ -354,6 +361,7 @@ impl Conversation {
         }
         self.accept_item(inner, item, context);
         self.epochs.count(&source.epoch);
+        self.keep_aside(inner, source.epoch, wire.to_vec(), context);
         if !self.is_withheld(inner) {
             self.vouched(inner, context);
         }
@@ -376,7 +384,7 @@ impl Conversation {
         let item = item_of_record(wire);
         let body = decode_body(&inner);
         let at = (body.as_ref().ok(), view);
-        if let Err(verdict) = self.placed(&inner, item, source, at, context) {
+        if let Err(verdict) = self.placed(&inner, item, wire, source, at, context) {
             return verdict;
         }
         if let Some(body) = at.0
@@ -384,7 +392,7 @@ impl Conversation {
                 .control
                 .is_visible(view, &context.account.user(), body.segment)
         {
-            return self.pass_over(source, &inner, item, view, context);
+            return self.pass_over(source, wire, (&inner, item), view, context);
         }
         let decoded = match &body {
             Ok(body) if !view.has_segment(body.segment) => {
@@ -420,7 +428,9 @@ impl Conversation {
             wire,
             segment,
             changes,
+            arrival: self.arrivals,
             held: held || refused,
+            live: source.live,
         }))
     }
 
@@ -437,35 +447,16 @@ impl Conversation {
             .stage
             .report(Suspect::Device(inner.device), act, Some(self.id));
     }
-
-    /// The item is part of its chain from here on.
-    pub(super) fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
-        self.chains.accept(
-            inner.device,
-            inner.run,
-            inner.seq,
-            item,
-            inner.incarnation,
-            context.now,
-        );
-        if inner.device == context.account.device() {
-            if inner.run == context.run {
-                context.stage.report(
-                    Suspect::Device(inner.device),
-                    Act::OwnRollback,
-                    Some(self.id),
-                );
-            }
-        } else if !self.keeps_any(&inner.device, &inner.run) && !self.is_withheld(inner) {
-            self.seen
-                .insert((inner.device, inner.run), (inner.seq, item));
-        }
-        self.write_chain(inner.device, inner.run, context);
-    }
 }
 
 enum Blocked {
     Park(Need),
-    Load(u32),
+    Read(Read),
     Release,
+}
+
+/// What has to be read before a record can be examined to the end.
+enum Read {
+    Segment(u32),
+    Place(Box<Inner>, ItemId),
 }

@@ -49,22 +49,15 @@ impl Conversation {
         view.live().any(|(known, _)| *known == device)
     }
 
+    /// Whose device it is, if it is attached.
+    pub(crate) fn user_of(&self, device: &DeviceId) -> Option<UserId> {
+        let view = self.control.current();
+        view.device(device).map(|(user, _)| *user)
+    }
+
     /// A device is attached.
     pub(crate) fn has_device(&self, device: &DeviceId) -> bool {
         self.control.current().device(device).is_some()
-    }
-
-    /// Ends a device's quarantine; `false` if there was none.
-    pub(crate) fn lift(&mut self, device: &DeviceId, context: &mut Context<'_>) -> bool {
-        if !self.chains.is_quarantined(device) {
-            return false;
-        }
-        for run in self.chains.lift(device) {
-            self.write_chain(*device, run, context);
-        }
-        self.release();
-        self.run(context);
-        true
     }
 
     /// The last item of each chain of a user's devices that is applied here.
@@ -179,10 +172,10 @@ impl Conversation {
             let Some((_, attached)) = view.device(device) else {
                 continue;
             };
-            let to = Recipient {
+            let to = context.peers.newest(Recipient {
                 device: *device,
                 kem: attached.kem.clone(),
-            };
+            });
             let held = self.epochs.get(&epoch).ok_or(CommandError::NotAllowed)?;
             let forward = sheaf_crypto::forward(
                 &mut *context.rng,
@@ -214,6 +207,10 @@ impl Conversation {
             .unwrap_or_default();
         for device in attached.into_iter().filter(|d| *d != account.device()) {
             let wanted = account.devices.is_frozen(&device);
+            // A proof of a fork is no freeze of the user log: only a person takes it back.
+            if view.forked.contains_key(&device) {
+                continue;
+            }
             if wanted != view.frozen.contains(&device) {
                 let body = if wanted {
                     Body::Freeze { device }
@@ -295,10 +292,14 @@ impl Conversation {
                 user: operation.user,
                 device: *device,
             },
-            Body::DetachDevice { device, .. } => Event::DeviceDetached {
-                conversation,
-                device: *device,
-            },
+            Body::DetachDevice { device, .. } => {
+                let messages = self.segments.messages();
+                context.stage.take_out(*device, conversation, messages);
+                Event::DeviceDetached {
+                    conversation,
+                    device: *device,
+                }
+            }
             Body::Rename { name } => Event::ConversationRenamed {
                 conversation,
                 name: name.clone(),
@@ -307,7 +308,7 @@ impl Conversation {
                 self.answer_bad_seal(*epoch, operation.author, context);
                 return;
             }
-            Body::Freeze { .. } | Body::Thaw { .. } => {
+            Body::Freeze { .. } | Body::Thaw { .. } | Body::Equivocation { .. } => {
                 self.standing_changed();
                 return;
             }
@@ -319,6 +320,7 @@ impl Conversation {
 
     fn standing_changed(&mut self) {
         self.vouch_for_removed();
+        self.judge_forks();
         self.release();
         self.work.push_back(Work::Retry);
     }
@@ -389,4 +391,14 @@ impl Conversation {
             tracing::warn!(%error, "epoch not forwarded");
         }
     }
+}
+
+/// Every device of a user log as a recipient.
+pub(crate) fn recipients_of(devices: &Devices) -> Vec<Recipient> {
+    let live = devices.iter().filter(|(_, known)| !known.frozen);
+    live.map(|(device, known)| Recipient {
+        device: *device,
+        kem: known.certificate.kem.clone(),
+    })
+    .collect()
 }

@@ -74,6 +74,9 @@ impl Conversation {
             }) => {
                 applied = true;
                 news.document |= changed_document;
+                if item.live {
+                    self.hear(&item.inner, &messages, context);
+                }
                 for message in messages {
                     let record = self.message(&item.inner, item.segment, message);
                     self.list(&record, context);
@@ -86,12 +89,16 @@ impl Conversation {
             }
             // Everything that the author had seen is here, so what is missing was refused: not
             // this author's doing.
+            // With a side of a fork that is not here yet it is made up for once that comes.
+            Some(Outcome::Missing(_)) if self.chains.forked().next().is_some() => {
+                self.judge_forks();
+            }
             Some(Outcome::Missing(missing)) => {
                 let reason = format!("it builds on {} refused or unknown changes", missing.len());
                 let act = Act::RefusedContent(reason);
                 context
                     .stage
-                    .report(Suspect::Device(item.inner.device), act, Some(self.id));
+                    .report_only(Suspect::Device(item.inner.device), act, Some(self.id));
             }
             None => {}
         }
@@ -100,32 +107,44 @@ impl Conversation {
             item.epoch,
             item.segment,
             item.wire,
-            !applied,
+            (item.arrival, !applied),
             context,
         );
         tracing::trace!(item = ?item.item, applied, "envelope concluded");
     }
 
-    /// Keeps an envelope: documents are rebuilt from these.
+    /// Keeps the envelope of an item that is not part of a document: others may need it.
+    pub(super) fn keep_aside(
+        &mut self,
+        inner: &Inner,
+        epoch: EpochId,
+        wire: Vec<u8>,
+        context: &mut Context<'_>,
+    ) {
+        let arrival = self.arrivals;
+        self.keep(inner, epoch, limits::ASIDE, wire, (arrival, false), context);
+    }
+
+    /// Keeps an envelope: documents are rebuilt from these. What it was taken in as: its place in
+    /// the order of acceptance, and whether its content was refused.
     pub(super) fn keep(
         &mut self,
         inner: &Inner,
         epoch: EpochId,
         segment: u32,
         wire: Vec<u8>,
-        refused: bool,
+        (arrival, refused): (u64, bool),
         context: &mut Context<'_>,
     ) {
         let index = self
             .chains
             .get(&inner.device, &inner.run)
             .map_or(0, |chain| chain.index);
-        self.arrivals = self.arrivals.saturating_add(1);
         self.segments.grew(segment, wire.len());
         let order = envelope_order(segment, index, inner.seq);
         let record = EnvelopeRecord {
             epoch,
-            arrival: self.arrivals,
+            arrival,
             refused,
             wire,
         };

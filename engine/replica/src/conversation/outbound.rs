@@ -53,10 +53,7 @@ impl Conversation {
         command: Command,
         context: &mut Context<'_>,
     ) -> Result<Reply, CommandError> {
-        let role = self.control.current().role(&context.account.user());
-        // What a frozen device writes waits with it; a detached one has nobody to write to.
-        let attached = self.has_device(&context.account.device());
-        if !attached || role.is_none_or(|role| role < Role::Writer) {
+        if !self.may_write(context) {
             return Err(CommandError::NotAllowed);
         }
         if *context.pending >= limits::PENDING_CHANGES_MAX {
@@ -106,11 +103,22 @@ impl Conversation {
         }
     }
 
-    fn actor(&self, segment: u32, context: &Context<'_>) -> [u8; 16] {
-        actor_bytes(&context.account.device(), &self.id, segment, &context.run)
+    /// What a frozen device writes waits with it; a detached one has nobody to write to.
+    pub(super) fn may_write(&self, context: &Context<'_>) -> bool {
+        let role = self.control.current().role(&context.account.user());
+        self.has_device(&context.account.device()) && role >= Some(Role::Writer)
     }
 
-    fn write_messages(
+    fn actor(&self, segment: u32, context: &Context<'_>) -> [u8; 16] {
+        actor_bytes(
+            &context.account.device(),
+            &self.id,
+            segment,
+            &self.own_run(context),
+        )
+    }
+
+    pub(super) fn write_messages(
         &mut self,
         segment: u32,
         drafts: Vec<ImportDraft>,
@@ -164,10 +172,11 @@ impl Conversation {
         let number = self.pending_next;
         self.pending_next = number.saturating_add(1);
         *context.pending = context.pending.saturating_add(1);
+        let run = self.own_run(context);
         self.pending.push_back(Pending {
             number,
             segment,
-            run: context.run,
+            run,
             messages: local.messages.iter().map(|message| message.id).collect(),
             change: local.bytes,
             stored: false,
@@ -206,22 +215,11 @@ impl Conversation {
     }
 
     fn may_seal(&self, context: &Context<'_>) -> bool {
-        // While a document is being read, its envelopes and pending changes stay as they were asked
-        // for: one that moved from the one to the other in between would be in neither.
-        if self.segments.is_loading() {
-            return false;
-        }
-        if self.pending.is_empty() || !context.link_is_up() || context.outbox.is_full() {
-            return false;
-        }
-        // What was written by a device that may not write any more stays here, unsent.
-        let view = self.control.current();
-        let role = view.role(&context.account.user());
-        if !self.is_part(context) || role < Some(Role::Writer) {
+        if !context.link_is_up() || !self.can_seal(context) {
             return false;
         }
         // Of who was just added it is not known yet where he begins.
-        if view.window.unfinished {
+        if self.control.current().window.unfinished {
             return false;
         }
         match context.outbox.of_conversation(&self.id) {
@@ -236,6 +234,28 @@ impl Conversation {
             }
             _ => false,
         }
+    }
+
+    /// Seals what waits for a relay, for a way that needs none.
+    pub(super) fn seal_now(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        while self.can_seal(context) {
+            self.seal_batch(context)?;
+        }
+        Ok(())
+    }
+
+    fn can_seal(&self, context: &Context<'_>) -> bool {
+        // While a document is being read, its envelopes and pending changes stay as they were asked
+        // for: one that moved from the one to the other in between would be in neither.
+        if self.segments.is_loading() {
+            return false;
+        }
+        if self.pending.is_empty() || context.outbox.is_held() || context.outbox.is_full() {
+            return false;
+        }
+        // What was written by a device that may not write any more stays here, unsent.
+        let role = self.control.current().role(&context.account.user());
+        self.is_part(context) && role >= Some(Role::Writer)
     }
 
     /// An epoch to write under, made usable first where that is needed.
@@ -342,7 +362,11 @@ impl Conversation {
         let wire = match sealed {
             Ok(wire) if wire.len() <= RECORD_BYTES_MAX => wire,
             Ok(_) | Err(sheaf_crypto::EnvelopeError::TooLarge { .. }) => {
-                for dependency in dependencies {
+                // A cut that is only named need not have been read.
+                let read = dependencies
+                    .iter()
+                    .filter(|seen| self.chains.satisfies(seen));
+                for dependency in read {
                     let place = (dependency.seq, dependency.item);
                     let chain = (dependency.device, dependency.run);
                     let seen = self.seen.entry(chain).or_insert(place);
@@ -385,7 +409,15 @@ impl Conversation {
             *context.pending = context.pending.saturating_sub(1);
             messages.extend(pending.messages);
         }
-        self.keep(inner, epoch, segment, wire.clone(), false, context);
+        let arrival = self.arrivals;
+        self.keep(
+            inner,
+            epoch,
+            segment,
+            wire.clone(),
+            (arrival, false),
+            context,
+        );
         self.segments.write(segment, self.id, context.stage);
         let outgoing = Outgoing {
             topic,
@@ -399,57 +431,6 @@ impl Conversation {
         context
             .outbox
             .pump(context.topics, context.now, context.stage);
-    }
-
-    /// Sends an item of this device that is not part of a document.
-    pub(super) fn send_item(
-        &mut self,
-        kind: Purpose,
-        body: Vec<u8>,
-        epoch: sheaf_crypto::EpochId,
-        context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
-        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
-        let (user, device) = (context.account.user(), context.account.device());
-        let (seq, previous) = self.place_in(context.run, context);
-        let inner = Inner {
-            kind,
-            user,
-            device,
-            run: context.run,
-            incarnation: self.acting(&user).ok_or(CommandError::NotAllowed)?,
-            seq,
-            previous,
-            control_heads: self.control.heads(),
-            dependencies: self.dependencies((device, context.run)),
-            body,
-        };
-        let held = self
-            .epochs
-            .get(&epoch)
-            .ok_or_else(|| fault(&"the epoch is not held"))?;
-        let keys = std::sync::Arc::clone(&held.keys);
-        let secrets = &context.account.secrets;
-        let record = sheaf_crypto::seal(&keys, &inner, secrets, &mut *context.rng)
-            .map_err(|error| fault(&error))?;
-        let item = item_of_record(&record);
-        self.accept_own(&inner, item, context);
-        self.knew_cuts(&inner, context);
-        self.epochs.count(&epoch);
-        self.echoes.insert(hash_record(&record));
-        let outgoing = Outgoing {
-            topic: keys.topic(),
-            inbox_seed: None,
-            class: Class::Log,
-            conversation: Some(self.id),
-            messages: Vec::new(),
-            record,
-        };
-        context.outbox.push(outgoing, context.stage);
-        context
-            .outbox
-            .pump(context.topics, context.now, context.stage);
-        Ok(())
     }
 }
 

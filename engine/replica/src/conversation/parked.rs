@@ -1,11 +1,12 @@
 //! Records that wait for what they depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::{ConversationId, Dependency, DeviceId, EpochId, OperationId};
 
 use crate::chain::Chains;
 use crate::control::ControlLog;
+use crate::epoch::Epochs;
 use crate::limits;
 use crate::record::{Kind, ParkedRecord, Write};
 use crate::stage::Stage;
@@ -19,7 +20,9 @@ pub(super) enum Need {
     Dependency(Dependency),
     /// The items before it in its device's chain.
     Chain(DeviceId, u64),
-    /// Not examined since the store was opened.
+    /// The secret of the epoch that it is sealed under.
+    Epoch(EpochId),
+    /// Not examined yet, or not since the store was opened.
     Unknown,
 }
 
@@ -36,6 +39,7 @@ impl std::fmt::Display for Need {
             Self::Chain(device, seq) => {
                 write!(f, "the items before {seq} of device {device}")
             }
+            Self::Epoch(id) => write!(f, "the secret of epoch {id}"),
             Self::Unknown => f.write_str("being looked at again"),
         }
     }
@@ -44,6 +48,8 @@ impl std::fmt::Display for Need {
 struct Waiting {
     epoch: EpochId,
     wire: Vec<u8>,
+    /// Who wrote it, where that is known.
+    author: Option<DeviceId>,
     need: Need,
 }
 
@@ -56,13 +62,12 @@ pub(super) struct Parked {
 }
 
 impl Need {
-    fn is_met(&self, control: &ControlLog, chains: &Chains) -> bool {
+    fn is_met(&self, control: &ControlLog, chains: &Chains, epochs: &Epochs) -> bool {
         match self {
             Self::Operation(id) => control.contains(id),
             Self::Dependency(dependency) => chains.satisfies(dependency),
-            Self::Chain(device, seq) => chains
-                .of_device(device)
-                .any(|(_, chain)| chain.head.saturating_add(1) >= *seq),
+            Self::Chain(device, seq) => chains.reaches(device, *seq),
+            Self::Epoch(id) => epochs.holds(id),
             Self::Unknown => true,
         }
     }
@@ -79,8 +84,14 @@ impl Parked {
             .waiting
             .values()
             .map(|waiting| waiting.need.to_string());
-        let unique: std::collections::BTreeSet<String> = needs.take(1_000).collect();
+        let unique: BTreeSet<String> = needs.take(1_000).collect();
         unique.into_iter().take(REASONS_MAX).collect()
+    }
+
+    /// Who wrote what waits here: each has what it waits for.
+    pub(super) fn authors(&self) -> BTreeSet<DeviceId> {
+        let authors = self.waiting.values().filter_map(|waiting| waiting.author);
+        authors.collect()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -93,6 +104,7 @@ impl Parked {
         conversation: ConversationId,
         epoch: EpochId,
         wire: Vec<u8>,
+        author: Option<DeviceId>,
         need: Need,
         stage: &mut Stage,
     ) -> bool {
@@ -112,29 +124,30 @@ impl Parked {
             &number.to_be_bytes(),
             &record,
         ));
-        self.insert(record, need);
+        self.insert(record, author, need);
         true
     }
 
     pub(super) fn restore(&mut self, record: ParkedRecord) {
-        self.insert(record, Need::Unknown);
+        self.insert(record, None, Need::Unknown);
     }
 
-    fn insert(&mut self, record: ParkedRecord, need: Need) {
+    fn insert(&mut self, record: ParkedRecord, author: Option<DeviceId>, need: Need) {
         self.next = self.next.max(record.number.saturating_add(1));
         self.bytes = self.bytes.saturating_add(record.wire.len());
         let waiting = Waiting {
             epoch: record.epoch,
             wire: record.wire,
+            author,
             need,
         };
         self.waiting.insert(record.number, waiting);
     }
 
     /// Whether there is something whose need is met.
-    pub(super) fn has_ready(&self, control: &ControlLog, chains: &Chains) -> bool {
+    pub(super) fn has_ready(&self, control: &ControlLog, chains: &Chains, epochs: &Epochs) -> bool {
         let mut needs = self.waiting.values().map(|waiting| &waiting.need);
-        needs.any(|need| need.is_met(control, chains))
+        needs.any(|need| need.is_met(control, chains, epochs))
     }
 
     /// The first record whose need is met, taken out.
@@ -143,9 +156,10 @@ impl Parked {
         conversation: ConversationId,
         control: &ControlLog,
         chains: &Chains,
+        epochs: &Epochs,
         stage: &mut Stage,
     ) -> Option<(EpochId, Vec<u8>)> {
-        let met = |(_, waiting): &(&u64, &Waiting)| waiting.need.is_met(control, chains);
+        let met = |(_, waiting): &(&u64, &Waiting)| waiting.need.is_met(control, chains, epochs);
         let number = self.waiting.iter().find(met).map(|(number, _)| *number)?;
         let waiting = self.waiting.remove(&number)?;
         self.bytes = self.bytes.saturating_sub(waiting.wire.len());

@@ -14,9 +14,9 @@ use crate::io::LoadId;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
-    self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, Kind, OperationRecord,
-    ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord, SnapshotRecord,
-    WithheldRecord,
+    self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord, Kind,
+    LostRecord, OperationRecord, ParkedRecord, PendingRecord, Range, RecordError, Row,
+    SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -30,6 +30,10 @@ pub(crate) struct Restored {
     pub(crate) pending: BTreeMap<u64, PendingRecord>,
     pub(crate) parked: BTreeMap<u64, ParkedRecord>,
     pub(crate) withheld: Vec<WithheldRecord>,
+    pub(crate) frontiers: Vec<FrontierRecord>,
+    pub(crate) shown: Vec<ShownRecord>,
+    pub(crate) siblings: Vec<SiblingRecord>,
+    pub(crate) lost: Vec<LostRecord>,
 }
 
 impl Conversation {
@@ -54,6 +58,7 @@ impl Conversation {
                 .map_err(|_| damaged)?;
             conversation.operations = operation.number.saturating_add(1);
         }
+        conversation.restore_void();
         for epoch in restored.epochs {
             let secret =
                 EpochSecret::from_bytes(&epoch.secret).map_err(|_| RecordError(Kind::Epoch))?;
@@ -64,8 +69,23 @@ impl Conversation {
         for chain in restored.chains {
             conversation.restore_chain(&chain);
         }
+        for sibling in restored.siblings {
+            conversation
+                .chains
+                .put_aside(sibling.device, sibling.run, sibling.seq, sibling.item);
+            conversation.forks.restore_sibling(sibling);
+        }
+        for lost in restored.lost {
+            conversation.forks.restore_lost(lost);
+        }
         for withheld in restored.withheld {
             conversation.restore_withheld(withheld);
+        }
+        for frontier in restored.frontiers {
+            conversation.frontiers.restore(frontier);
+        }
+        for shown in restored.shown {
+            conversation.restore_shown(shown);
         }
         for segment in restored.segments {
             conversation.segments.restore(segment);
@@ -107,6 +127,7 @@ impl Conversation {
             self.work.push_back(super::Work::Retry);
         }
         self.release();
+        self.start_forked(context);
     }
 
     /// Asks for a segment's snapshot; the envelopes after it come next.
@@ -144,8 +165,23 @@ impl Conversation {
                 self.run(context);
                 Ok(true)
             }
+            Some(Loading::Place(id, item)) if id == load => {
+                self.compared(item, rows)?;
+                self.run(context);
+                Ok(true)
+            }
+            Some(Loading::Forks(id)) if id == load => {
+                self.judge(rows, context)?;
+                self.run(context);
+                Ok(true)
+            }
             Some(Loading::Withheld(id, place)) if id == load => {
                 self.apply_withheld(place, rows, context)?;
+                self.run(context);
+                Ok(true)
+            }
+            Some(Loading::Answer(id, answering)) if id == load => {
+                self.answer_with(*answering, rows, context)?;
                 self.run(context);
                 Ok(true)
             }
@@ -161,16 +197,19 @@ impl Conversation {
         let covered: BTreeMap<u32, u64> = snapshot
             .map(|snapshot| snapshot.covered.iter().copied().collect())
             .unwrap_or_default();
+        let aside = self.forks.of_segment(segment).map(|(index, _)| index);
         self.chains
             .iter()
-            .map(|(_, chain)| {
-                let after = covered.get(&chain.index).copied();
+            .map(|(_, chain)| chain.index)
+            .chain(aside)
+            .map(|index| {
+                let after = covered.get(&index).copied();
                 let from = after.map_or(0, |covered| covered.saturating_add(1));
                 Range {
                     kind: Kind::Envelope,
                     scope: self.id.0.to_vec(),
-                    from: envelope_order(segment, chain.index, from).to_vec(),
-                    to: envelope_order(segment, chain.index, u64::MAX).to_vec(),
+                    from: envelope_order(segment, index, from).to_vec(),
+                    to: envelope_order(segment, index, u64::MAX).to_vec(),
                 }
             })
             .collect()
@@ -191,10 +230,10 @@ impl Conversation {
             None => Segment::genesis(&self.id.0, segment),
         }
         .map_err(|_| damaged)?;
-        let mut envelopes: BTreeMap<u64, EnvelopeRecord> = BTreeMap::new();
+        let mut envelopes: BTreeMap<(u64, &[u8]), EnvelopeRecord> = BTreeMap::new();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
-            envelopes.insert(envelope.arrival, envelope);
+            envelopes.insert((envelope.arrival, &row.order), envelope);
         }
         let batch: Vec<Incoming> = envelopes
             .values()
@@ -228,14 +267,19 @@ impl Conversation {
 
     /// Opens a stored envelope again. It was verified when it was accepted, and the store's own
     /// encryption vouches for it since.
+    pub(super) fn reopened(&self, envelope: &EnvelopeRecord) -> Option<sheaf_crypto::Inner> {
+        let held = self.epochs.get(&envelope.epoch)?;
+        let opened = sheaf_crypto::open(&held.keys, &envelope.wire).ok()?;
+        let signing = self.control.signing_key(&opened.device())?;
+        opened.verify(&signing).ok()
+    }
+
+    /// What a stored envelope brought to its document.
     fn reopen(&self, envelope: &EnvelopeRecord) -> Option<Incoming> {
         if envelope.refused {
             return None;
         }
-        let held = self.epochs.get(&envelope.epoch)?;
-        let opened = sheaf_crypto::open(&held.keys, &envelope.wire).ok()?;
-        let signing = self.control.signing_key(&opened.device())?;
-        let inner = opened.verify(&signing).ok()?;
+        let inner = self.reopened(envelope)?;
         let (segment, changes) = decode_content(&inner, &self.id).ok()?;
         Some(Incoming {
             actor: sheaf_crypto::actor_bytes(&inner.device, &self.id, segment, &inner.run),
@@ -249,6 +293,7 @@ impl Conversation {
         self.chains
             .iter()
             .map(|(_, chain)| (chain.index, chain.head))
+            .chain(self.forks.all())
             .collect()
     }
 

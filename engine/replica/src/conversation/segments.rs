@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use sheaf_crypto::ConversationId;
+use sheaf_crypto::{ConversationId, ItemId};
 
+use super::exchange::Answering;
 use crate::control::Window;
 use crate::document::{DocumentError, Incoming, Outcome, Segment};
 use crate::io::LoadId;
@@ -29,6 +30,12 @@ pub(super) enum Loading {
     Tail(LoadId, u32, Option<SnapshotRecord>),
     /// An envelope that was kept back is asked for.
     Withheld(LoadId, (u32, u64)),
+    /// Envelopes that another device lacks are asked for.
+    Answer(LoadId, Box<Answering>),
+    /// What is known at an item's place is asked for.
+    Place(LoadId, ItemId),
+    /// All envelopes are asked for, to judge forks.
+    Forks(LoadId),
 }
 
 /// All segments.
@@ -138,6 +145,16 @@ impl Segments {
         state.document = Some(document);
     }
 
+    /// Puts a document in the place of another that is not true any more, nor is its snapshot.
+    pub(super) fn renew(&mut self, segment: u32, document: Segment, tail_bytes: usize) {
+        self.insert(segment, document);
+        if let Some(state) = self.states.get_mut(&segment) {
+            state.tail_bytes = u64::try_from(tail_bytes).unwrap_or(u64::MAX);
+            state.snapshot_bytes = 0;
+        }
+        self.writing.1 = self.writing.0;
+    }
+
     /// Merges a batch into one document.
     pub(super) fn merge(
         &mut self,
@@ -184,6 +201,23 @@ impl Segments {
             &segment.to_be_bytes(),
             &record,
         ));
+    }
+
+    /// There is such a segment here.
+    pub(super) fn knows(&self, segment: u32) -> bool {
+        self.states.contains_key(&segment)
+    }
+
+    /// The newest segments, the oldest of them first.
+    pub(super) fn newest(&self, count: usize) -> Vec<u32> {
+        let newest = self.states.keys().rev().take(count).copied();
+        let mut newest: Vec<u32> = newest.collect();
+        newest.reverse();
+        newest
+    }
+
+    pub(super) fn indices(&self) -> impl Iterator<Item = u32> {
+        self.states.keys().copied()
     }
 
     pub(super) fn messages(&self) -> u64 {

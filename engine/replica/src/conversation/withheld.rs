@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use sheaf_crypto::{DeviceId, Inner, Kind as Purpose, OperationId, RunId, item_of_record};
+use sheaf_protocol::{Class, hash_record};
 
 use super::inbound::{News, Staged};
 use super::merge::{decode_content, envelope_order};
@@ -19,6 +20,7 @@ use crate::context::Context;
 use crate::control::Standing;
 use crate::epoch::Choice;
 use crate::limits;
+use crate::outbox::Outgoing;
 use crate::record::{self, EnvelopeRecord, Kind, Range, RecordError, Row, WithheldRecord, Write};
 
 /// Chain index and sequence of what is kept and not applied.
@@ -37,12 +39,29 @@ impl Conversation {
         seq: u64,
         incarnation: &OperationId,
     ) -> bool {
-        if self.chains.is_quarantined(device) {
+        if self.forks.is_broken(device, run, seq) {
+            return true;
+        }
+        self.stands_back(device, run, seq, incarnation)
+    }
+
+    /// The same for an item that is not on a losing side of a fork.
+    pub(super) fn stands_back(
+        &self,
+        device: &DeviceId,
+        run: &RunId,
+        seq: u64,
+        incarnation: &OperationId,
+    ) -> bool {
+        // What somebody builds on who is heard cannot wait: what he writes would be lost.
+        let unvouched = || seq > self.chains.vouched(device, run);
+        if self.chains.is_quarantined(device) && unvouched() {
             return true;
         }
         match self.control.current().standing(device, incarnation) {
             Standing::Live => false,
-            Standing::Frozen => true,
+            Standing::Frozen => unvouched(),
+            Standing::Forked(place) => seq > place && unvouched(),
             Standing::Ended(removals) => {
                 let frontier = self.control.frontier(&removals, device, run);
                 seq > frontier.max(self.chains.vouched(device, run))
@@ -122,10 +141,14 @@ impl Conversation {
         }
         let mut raised = false;
         for (device, run, seq) in seen {
+            if !self.chains.vouch(&device, &run, seq) {
+                continue;
+            }
             // What is applied here stays so: only for what is kept back does it matter later.
-            if self.chains.vouch(&device, &run, seq) && self.keeps_any(&device, &run) {
+            let kept = self.keeps_any(&device, &run);
+            if kept || self.vouch_forked(&device) {
                 self.write_chain(device, run, context);
-                raised = true;
+                raised |= kept;
             }
         }
         raised && self.release()
@@ -222,9 +245,11 @@ impl Conversation {
             item: item_of_record(&envelope.wire),
             epoch: envelope.epoch,
             wire: envelope.wire,
+            arrival: envelope.arrival,
             segment,
             changes,
             held: false,
+            live: false,
             inner,
         };
         // This device counts it now, and says so with its next content: others may not have heard
@@ -252,10 +277,14 @@ impl Conversation {
     pub(super) fn vouch_for_removed(&mut self) {
         let view = std::sync::Arc::clone(self.control.current());
         for ((device, run), chain) in self.chains.iter() {
-            let Standing::Ended(removals) = view.standing(device, &chain.incarnation) else {
-                continue;
+            let frontier = match view.standing(device, &chain.incarnation) {
+                Standing::Ended(removals) => self.control.frontier(&removals, device, run),
+                Standing::Forked(place) => place,
+                Standing::Live | Standing::Frozen => continue,
             };
-            let frontier = self.control.frontier(&removals, device, run);
+            if self.forks.is_broken(device, run, chain.head) {
+                continue;
+            }
             let known = frontier.max(chain.vouched);
             if chain.head > known && !self.keeps_any(device, run) {
                 self.seen.insert((*device, *run), (chain.head, chain.item));
@@ -264,24 +293,85 @@ impl Conversation {
         }
     }
 
-    /// Sends an item that only names what was seen, where nothing else is about to be sent.
+    /// Sends an item of this device that is not part of a document.
+    pub(super) fn send_item(
+        &mut self,
+        kind: Purpose,
+        body: Vec<u8>,
+        epoch: sheaf_crypto::EpochId,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let (user, device) = (context.account.user(), context.account.device());
+        let run = self.own_run(context);
+        let (seq, previous) = self.place_in(run, context);
+        let inner = Inner {
+            kind,
+            user,
+            device,
+            run,
+            incarnation: self.acting(&user).ok_or(CommandError::NotAllowed)?,
+            seq,
+            previous,
+            control_heads: self.control.heads(),
+            dependencies: self.unacknowledged(context),
+            body,
+        };
+        self.vouch_due = false;
+        let held = self
+            .epochs
+            .get(&epoch)
+            .ok_or_else(|| fault(&"the epoch is not held"))?;
+        let keys = std::sync::Arc::clone(&held.keys);
+        let secrets = &context.account.secrets;
+        let record = sheaf_crypto::seal(&keys, &inner, secrets, &mut *context.rng)
+            .map_err(|error| fault(&error))?;
+        let item = item_of_record(&record);
+        self.accept_own(&inner, item, context);
+        self.knew_cuts(&inner, context);
+        self.keep_aside(&inner, epoch, record.clone(), context);
+        self.epochs.count(&epoch);
+        self.echoes.insert(hash_record(&record));
+        let outgoing = Outgoing {
+            topic: keys.topic(),
+            inbox_seed: None,
+            class: Class::Log,
+            conversation: Some(self.id),
+            messages: Vec::new(),
+            record,
+        };
+        context.outbox.push(outgoing, context.stage);
+        context
+            .outbox
+            .pump(context.topics, context.now, context.stage);
+        Ok(())
+    }
+
+    /// Sends an item that only names what was seen, or announces this device's newest sealing key,
+    /// where nothing else is about to be sent.
     pub(super) fn send_vouch(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
-        if !self.vouch_due || !self.pending.is_empty() || !context.link_is_up() {
+        if !self.pending.is_empty() || !context.link_is_up() {
             return Ok(());
         }
-        let Choice::Use(epoch) = self.epochs.choose(&self.control, context.now) else {
+        let announces = self.announcement(context).is_some();
+        if !self.vouch_due && !announces {
             return Ok(());
+        }
+        let epoch = match (self.epochs.choose(&self.control, context.now), announces) {
+            (Choice::Use(epoch), _) => epoch,
+            // A key may be announced under an epoch that is too old for content.
+            (_, true) => match self.epochs.safe(&self.control) {
+                Some(epoch) => epoch,
+                None => return Ok(()),
+            },
+            (_, false) => return Ok(()),
         };
-        if self
-            .control
-            .current()
-            .role(&context.account.user())
-            .is_none()
-        {
+        let role = self.control.current().role(&context.account.user());
+        if role.is_none() || !self.is_part(context) {
             self.vouch_due = false;
             return Ok(());
         }
-        self.send_item(Purpose::Checkpoint, Vec::new(), epoch, context)
+        self.send_checkpoint_under(epoch, context)
     }
 }
 

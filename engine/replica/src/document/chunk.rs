@@ -147,6 +147,11 @@ fn wrap(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The hash that names a change, if the bytes are one.
+pub(crate) fn change_hash(bytes: &[u8]) -> Option<[u8; 32]> {
+    Chunk::read(bytes).map(|(_, hash)| hash)
+}
+
 fn hash_body(body: &[u8]) -> [u8; 32] {
     let mut head = vec![TYPE_CHANGE];
     put_length(&mut head, body.len());

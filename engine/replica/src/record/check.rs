@@ -1,16 +1,18 @@
 //! Going over a store: what its kinds are called, and whether a value decodes.
 
 use crate::audit::{AuditEntry, AuditHead};
+use crate::peer::PeerRecord;
+use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, Kind, MessageRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
-    RecordError, Row, RunRecord, SegmentRecord, SnapshotRecord, TokenRecord, WithheldRecord,
-    decode,
+    EpochRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OperationRecord, OutboxRecord,
+    ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord,
+    SiblingRecord, SnapshotRecord, TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 19] = [
+pub const KINDS: [Kind; 25] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -30,6 +32,12 @@ pub const KINDS: [Kind; 19] = [
     Kind::Audit,
     Kind::Withheld,
     Kind::AuditHead,
+    Kind::Peer,
+    Kind::Shown,
+    Kind::Sibling,
+    Kind::Lost,
+    Kind::Frontier,
+    Kind::Vault,
 ];
 
 impl Kind {
@@ -62,6 +70,12 @@ impl Kind {
             Self::Audit => "audit",
             Self::Withheld => "withheld",
             Self::AuditHead => "audit head",
+            Self::Sibling => "sibling",
+            Self::Lost => "lost",
+            Self::Frontier => "frontier",
+            Self::Vault => "vault",
+            Self::Peer => "peer",
+            Self::Shown => "shown",
         }
     }
 }
@@ -79,6 +93,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Operation => decode::<OperationRecord>(kind, value).map(drop),
         Kind::Epoch => decode::<EpochRecord>(kind, value).map(drop),
         Kind::Chain => decode::<ChainRecord>(kind, value).map(drop),
+        Kind::Frontier => decode::<FrontierRecord>(kind, value).map(drop),
         Kind::Envelope => decode::<EnvelopeRecord>(kind, value).map(drop),
         Kind::Pending => decode::<PendingRecord>(kind, value).map(drop),
         Kind::Snapshot => decode::<SnapshotRecord>(kind, value).map(drop),
@@ -92,5 +107,10 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),
         Kind::Audit => decode::<AuditEntry>(kind, value).map(drop),
         Kind::AuditHead => decode::<AuditHead>(kind, value).map(drop),
+        Kind::Vault => decode::<VaultRecord>(kind, value).map(drop),
+        Kind::Peer => decode::<PeerRecord>(kind, value).map(drop),
+        Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
+        Kind::Sibling => decode::<SiblingRecord>(kind, value).map(drop),
+        Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
     }
 }

@@ -3,8 +3,8 @@
 use zeroize::Zeroizing;
 
 use sheaf_crypto::{
-    Card, ConversationId, DeviceSecrets, History, RecoveryPhrase, Role, Suite, UserGenesis, UserId,
-    UserLog,
+    Card, ConversationId, DeviceId, DeviceSecrets, History, Recipient, RecoveryPhrase, Role, Suite,
+    UserGenesis, UserId, UserLog,
 };
 
 use super::{Replica, context};
@@ -16,6 +16,7 @@ use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::limits;
 use crate::user::Devices;
+use crate::vault::VaultKey;
 
 impl Replica {
     pub(super) fn account_command(&mut self, command: Command) -> Result<Reply, CommandError> {
@@ -31,6 +32,9 @@ impl Replica {
                 card,
                 device,
             } => self.recover_account(&phrase, &card, device),
+            Command::SetVault { setting, phrase } => self.set_vault(setting, phrase.as_ref()),
+            Command::PublishVault => self.hurry_vault(),
+            Command::CancelRecovery => self.cancel_recovery(),
             Command::ThawByPhrase { phrase, device } => self.thaw_by_phrase(&phrase, &device),
             Command::RotateRecovery { phrase } => self.rotate_recovery(&phrase),
             Command::SetRelayHint(relay) => self.set_relay_hint(relay),
@@ -78,11 +82,23 @@ impl Replica {
                 self.audit("history cut".to_owned(), Some(conversation));
                 Ok(Reply::Done)
             }
+            Command::ImportBundle { records } => self.import_bundle(&records),
+            Command::Resync {
+                conversations,
+                devices,
+                full,
+            } => self.resync(&conversations, &devices, full),
+            Command::Acknowledge => {
+                self.acknowledge();
+                Ok(Reply::Done)
+            }
             Command::Rotate(conversation) => self
                 .with_members(&conversation, Conversation::rotate)
                 .map(Reply::Rotated),
             Command::Close => self.close(),
-            Command::ApproveLink { .. }
+            Command::Export { .. }
+            | Command::ApproveLink { .. }
+            | Command::RecoverFromVault { .. }
             | Command::Send { .. }
             | Command::Import { .. }
             | Command::Change { .. } => Err(CommandError::Fault(
@@ -126,6 +142,7 @@ impl Replica {
             phrase: RecoveryWords(Zeroizing::new(phrase.words().to_string())),
         };
         self.account = Some(account);
+        self.vault.add_key(&VaultKey::of(&phrase));
         self.follow_inbox();
         Ok(reply)
     }
@@ -214,6 +231,28 @@ impl Replica {
         }
     }
 
+    /// Tells a device what became of it, and nothing else: it may be in a thief's hands.
+    pub(super) fn tell_of_itself(&mut self, device: &DeviceId) {
+        let Some(account) = &self.account else { return };
+        let mut everything = account.devices.everything();
+        let found = everything.find(|(known, ..)| *known == device);
+        let Some((_, certificate, _)) = found.filter(|_| *device != account.device()) else {
+            return;
+        };
+        let to = Recipient {
+            device: *device,
+            kem: certificate.kem.clone(),
+        };
+        let seed = certificate.inbox_seed;
+        let body = InboxBody::Own {
+            operations: account.devices.log().operations.clone(),
+            contacts: Vec::new(),
+        };
+        if let Err(error) = send_inbox(&to, seed, &body, &mut context!(self, account)) {
+            tracing::warn!(%error, "device not told of itself");
+        }
+    }
+
     pub(super) fn cards_of_contacts(&self) -> Vec<(Card, Option<String>)> {
         self.contacts
             .iter()
@@ -248,6 +287,7 @@ impl Replica {
         let conversation = Conversation::create(name, size, history, &mut context!(self, account))?;
         let id = conversation.id();
         self.conversations.insert(id, conversation);
+        self.hold_again();
         self.stage.notify(Event::ConversationAdded {
             conversation: id,
             by: None,

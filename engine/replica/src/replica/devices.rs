@@ -1,12 +1,14 @@
 //! Commands about one's own devices, and about contacts' standing.
 
+use std::collections::BTreeMap;
+
 use sheaf_crypto::{ConversationId, DeviceId, UserId, safety_number};
 
 use super::Replica;
 use super::account::check_name;
 use crate::command::{CommandError, DeviceChange, Reply};
 use crate::io::Event;
-use crate::user::UserLogError;
+use crate::user::{DeviceState, Devices, UserLogError};
 
 impl Replica {
     /// Signs a change of one's own device list and makes every conversation follow it.
@@ -15,50 +17,12 @@ impl Replica {
         device: DeviceId,
         change: &DeviceChange,
     ) -> Result<Reply, CommandError> {
-        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
-        let name = account
-            .devices
-            .everything()
-            .find(|(known, ..)| **known == device)
-            .map(|(_, certificate, _)| certificate.label.clone())
-            .ok_or(CommandError::UnknownDevice)?;
-        let secrets = &account.secrets;
-        let what = match change {
-            DeviceChange::Rename(name) => {
-                check_name("the device's name", name)?;
-                let signed = account.devices.rename(secrets, &device, name);
-                signed.map_err(|error| refused(&error))?;
-                format!("device renamed to {name}")
-            }
-            DeviceChange::Freeze => {
-                account
-                    .devices
-                    .freeze(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} frozen")
-            }
-            DeviceChange::Thaw => {
-                account
-                    .devices
-                    .thaw(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} thawed")
-            }
-            DeviceChange::Revoke => {
-                account
-                    .devices
-                    .revoke(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} revoked")
-            }
-            DeviceChange::Primary => {
-                account
-                    .devices
-                    .hand_over(secrets, &device)
-                    .map_err(|error| refused(&error))?;
-                format!("device {name} made primary")
-            }
-        };
+        let thawed = *change == DeviceChange::Thaw && self.thaw_forked(&device);
+        let account = self.account.as_ref().ok_or(CommandError::NoAccount)?;
+        if thawed && !account.devices.is_frozen(&device) {
+            return Ok(Reply::Done);
+        }
+        let what = self.sign_change(&device, change)?;
         let attached: Vec<ConversationId> = self
             .conversations
             .values()
@@ -67,6 +31,9 @@ impl Replica {
             .collect();
         self.account_grew();
         self.tell_own_devices();
+        if matches!(change, DeviceChange::Freeze | DeviceChange::Revoke) {
+            self.tell_of_itself(&device);
+        }
         self.audit(what, None);
         if *change != DeviceChange::Revoke {
             return Ok(Reply::Done);
@@ -81,6 +48,83 @@ impl Replica {
             rotated,
             outstanding,
         })
+    }
+
+    /// Signs a change of the device list; gives it in words.
+    fn sign_change(
+        &mut self,
+        device: &DeviceId,
+        change: &DeviceChange,
+    ) -> Result<String, CommandError> {
+        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
+        let name = account
+            .devices
+            .everything()
+            .find(|(known, ..)| *known == device)
+            .map(|(_, certificate, _)| certificate.label.clone())
+            .ok_or(CommandError::UnknownDevice)?;
+        let secrets = &account.secrets;
+        Ok(match change {
+            DeviceChange::Rename(name) => {
+                check_name("the device's name", name)?;
+                let signed = account.devices.rename(secrets, device, name);
+                signed.map_err(|error| refused(&error))?;
+                format!("device renamed to {name}")
+            }
+            DeviceChange::Freeze => {
+                account
+                    .devices
+                    .freeze(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} frozen")
+            }
+            DeviceChange::Thaw => {
+                account
+                    .devices
+                    .thaw(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} thawed")
+            }
+            DeviceChange::Revoke => {
+                account
+                    .devices
+                    .revoke(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} revoked")
+            }
+            DeviceChange::Primary => {
+                account
+                    .devices
+                    .hand_over(secrets, device)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} made primary")
+            }
+            DeviceChange::Decline => {
+                if *device != account.device() {
+                    let words = "only the device itself declines to be primary";
+                    return Err(CommandError::Refused(words.to_owned()));
+                }
+                account
+                    .devices
+                    .decline(secrets)
+                    .map_err(|error| refused(&error))?;
+                format!("device {name} does not want to be primary")
+            }
+        })
+    }
+
+    /// Thaws a device in every conversation in which a proof froze it; `false` if there is none.
+    fn thaw_forked(&mut self, device: &DeviceId) -> bool {
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        let mut thawed = false;
+        for id in ids {
+            let done = self.on_conversation(&id, |known, c| known.thaw_forked(device, c));
+            if done == Some(true) {
+                self.audit(format!("device {device} thawed after a fork"), Some(id));
+                thawed = true;
+            }
+        }
+        thawed
     }
 
     /// Tells people of changes of their own device list, and conversations of revoked devices.
@@ -150,19 +194,33 @@ impl Replica {
         Some(safety_number(&account.user(), user))
     }
 
-    /// Lets content of a device count again that was held back as misbehaviour.
-    pub(super) fn lift_quarantine(&mut self, device: DeviceId) -> Result<Reply, CommandError> {
-        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
-        let mut lifted = false;
-        for id in ids {
-            let done = self.on_conversation(&id, |known, context| known.lift(&device, context));
-            lifted |= done == Some(true);
+    /// Notes what other devices of this person did to the device list.
+    pub(super) fn note_devices(&mut self, before: &Standings, after: &Standings) {
+        for (device, (name, state, primary)) in after {
+            let then = before.get(device);
+            let word = match (then.map(|(_, state, _)| *state), *state) {
+                (Some(then), now) if then == now => None,
+                (_, DeviceState::Active) if then.is_some() => Some("thawed"),
+                (_, DeviceState::Active) => Some("added"),
+                (_, DeviceState::Frozen) => Some("frozen"),
+                (_, DeviceState::Revoked) => Some("revoked"),
+                (_, DeviceState::Refused(_)) => Some("refused"),
+            };
+            let mut whats: Vec<String> = word
+                .map(|word| format!("device {name} {word}"))
+                .into_iter()
+                .collect();
+            if let Some((then, ..)) = then.filter(|(then, ..)| then != name) {
+                whats.push(format!("device {then} renamed to {name}"));
+            }
+            if *primary && then.is_none_or(|(_, _, primary)| !primary) {
+                whats.push(format!("device {name} made primary"));
+            }
+            for what in whats {
+                let who = "another device of the account".to_owned();
+                self.stage.note(what, who, None);
+            }
         }
-        if !lifted {
-            return Err(CommandError::NotQuarantined);
-        }
-        self.audit(format!("quarantine of device {device} lifted"), None);
-        Ok(Reply::Done)
     }
 
     /// Notes something that this person did.
@@ -170,6 +228,19 @@ impl Replica {
         self.stage
             .audit(what, "this device".to_owned(), conversation);
     }
+}
+
+/// Every device of an account that was ever granted: its name, its state, whether it is primary.
+pub(super) type Standings = BTreeMap<DeviceId, (String, DeviceState, bool)>;
+
+pub(super) fn standings(devices: &Devices) -> Standings {
+    let everything = devices.everything().map(|(device, certificate, state)| {
+        let live = devices.device(device);
+        let name = live.map_or(&certificate.label, |live| &live.label);
+        let primary = live.is_some_and(|live| live.primary);
+        (*device, (name.clone(), state, primary))
+    });
+    everything.collect()
 }
 
 fn refused(error: &UserLogError) -> CommandError {

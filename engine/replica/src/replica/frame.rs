@@ -1,19 +1,24 @@
 //! What the relay says.
 
-use sheaf_protocol::{Delivery, Receipt, RequestId, ServerFrame, TopicId};
+use sheaf_protocol::{Changed, Delivery, Receipt, RequestId, ServerFrame, TopicId};
 
 use super::Replica;
 use crate::context::Context;
 use crate::conversation::{Conversation, Records};
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
-use crate::topic::{Batch, Owner};
+use crate::topic::{BadDelivery, Batch, Owner};
 
 impl Replica {
     pub(super) fn receive(&mut self, frame: ServerFrame) {
         match frame {
             // The link has read the hello already; another one means nothing.
-            ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } => {}
+            ServerFrame::Hello { .. } | ServerFrame::GoAway { .. } | ServerFrame::Pong { .. } => {}
+            ServerFrame::Followed {
+                request,
+                digest,
+                changed,
+            } => self.followed(request, digest, &changed),
             ServerFrame::Subscribed {
                 topic, restarted, ..
             } => {
@@ -31,6 +36,7 @@ impl Replica {
             ServerFrame::CaughtUp { topic, .. } => {
                 self.topics.caught_up(&topic, &mut self.stage);
                 self.take_early(&topic);
+                self.vault_caught_up(&topic);
             }
             ServerFrame::Receipt { request, receipt } => self.settle(request, &receipt),
             ServerFrame::Refused(refusal) => {
@@ -42,6 +48,24 @@ impl Replica {
                 self.outbox
                     .pump(&mut self.topics, self.now, &mut self.stage);
             }
+        }
+    }
+
+    fn followed(&mut self, request: RequestId, digest: [u8; 32], changed: &[Changed]) {
+        match self
+            .topics
+            .followed(request, digest, changed, &mut self.stage)
+        {
+            Ok(followed) => {
+                if followed.restarted {
+                    self.report_relay(Act::StoreReplaced);
+                }
+                for topic in followed.unchanged {
+                    self.topics.caught_up(&topic, &mut self.stage);
+                    self.take_early(&topic);
+                }
+            }
+            Err(()) => self.report_relay(Act::BadDelivery),
         }
     }
 
@@ -62,7 +86,10 @@ impl Replica {
                 self.take_early(topic);
             }
             Ok(None) => {}
-            Err(()) => self.report_relay(Act::BadDelivery),
+            Err(BadDelivery) => {
+                self.report_relay(Act::BadDelivery);
+                self.topics.repair(topic, self.now, &mut self.stage);
+            }
         }
     }
 
@@ -90,6 +117,7 @@ impl Replica {
             }
             Owner::Inbox => self.take_inbox(&batch),
             Owner::Rendezvous => self.take_rendezvous(&batch),
+            Owner::Vault => self.take_vault(&batch),
         }
     }
 

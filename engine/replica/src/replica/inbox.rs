@@ -6,14 +6,18 @@ use std::sync::Arc;
 use sheaf_crypto::{JoinedInbox, inbox_capability};
 use sheaf_protocol::ClientFrame;
 
-use super::{Replica, context};
+use super::{Replica, context, devices};
 use crate::account::Account;
+use crate::command::{CommandError, Reply};
 use crate::conversation::{Conversation, Invite};
 use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
 use crate::topic::{Batch, Capability, Owner};
 use crate::user::Devices;
+
+/// Reasons for refused records of a file that are told.
+const REFUSALS_TOLD: usize = 8;
 
 impl Replica {
     /// Follows this device's inbox.
@@ -57,10 +61,47 @@ impl Replica {
         }
     }
 
+    /// Takes in records that came in a file, by the same checks.
+    pub(super) fn import_bundle(&mut self, records: &[Vec<u8>]) -> Result<Reply, CommandError> {
+        if self.account.is_none() {
+            return Err(CommandError::NoAccount);
+        }
+        let (mut taken, mut refused) = (0_u64, Vec::new());
+        for record in records {
+            let Some(account) = &self.account else { break };
+            let outcome = match self.inbox.take(record, account) {
+                Ok(Some(joined)) => self.take_message(joined).map(|()| 1),
+                Ok(None) => Ok(0),
+                Err(reason) => Err(reason),
+            };
+            match outcome {
+                Ok(count) => taken = taken.saturating_add(count),
+                Err(reason) if refused.len() < REFUSALS_TOLD => refused.push(reason),
+                Err(_) => {}
+            }
+        }
+        Ok(Reply::Imported { taken, refused })
+    }
+
     fn take_message(&mut self, joined: JoinedInbox) -> Result<(), String> {
         let body =
             InboxBody::decode(joined.unverified_body()).map_err(|error| error.to_string())?;
         let (user, device) = (joined.sender_user(), joined.sender_device());
+        if let Some(conversation) = body.conversation() {
+            let conversation = *conversation;
+            let signing = self
+                .conversations
+                .get(&conversation)
+                .and_then(|known| known.signing_key(&device))
+                .ok_or("sender is not a device of the conversation")?;
+            joined.verify(&signing).map_err(|error| error.to_string())?;
+            self.on_conversation(&conversation, |known, context| match body {
+                InboxBody::Ask(ask) => known.asked(device, ask, context),
+                InboxBody::Answer(answer) => known.answered(device, answer, context),
+                InboxBody::Invite { .. } | InboxBody::Own { .. } | InboxBody::Vault { .. } => {}
+            });
+            return Ok(());
+        }
         let senders = match body.card() {
             Some(card) => Devices::verify(&card.log).map_err(|error| error.to_string())?,
             None => {
@@ -88,21 +129,25 @@ impl Replica {
                 }
                 self.take_invite(&invite, user)
             }
-            InboxBody::Ask { conversation, .. } => {
-                self.on_conversation(&conversation, |known, context| {
-                    known.answer(device, context);
-                });
-                Ok(())
-            }
             InboxBody::Own {
                 operations,
                 contacts,
             } => {
                 self.take_own(&operations);
+                self.heard_of(&device);
                 for (card, alias) in contacts {
                     self.learn_card(&card, alias)
                         .map_err(|error| error.to_string())?;
                 }
+                Ok(())
+            }
+            InboxBody::Ask(_) | InboxBody::Answer(_) => Ok(()),
+            InboxBody::Vault {
+                keys,
+                setting,
+                decided,
+            } => {
+                self.take_vault_news(&keys, setting, decided);
                 Ok(())
             }
         }
@@ -137,6 +182,7 @@ impl Replica {
             }
         };
         self.conversations.insert(id, conversation);
+        self.hold_again();
         let own = self.account.as_ref().map(Account::user);
         for card in invite.cards.iter().filter(|card| Some(card.user()) != own) {
             self.learn_card(card, None)
@@ -163,9 +209,13 @@ impl Replica {
     }
 
     pub(super) fn grow_account(&mut self, senders: &Devices) {
-        if let Some(account) = self.account.as_mut()
-            && account.devices.merge(senders)
-        {
+        let Some(account) = self.account.as_mut() else {
+            return;
+        };
+        let before = devices::standings(&account.devices);
+        if account.devices.merge(senders) {
+            let after = devices::standings(&account.devices);
+            self.note_devices(&before, &after);
             self.account_grew();
         }
     }

@@ -303,6 +303,7 @@ impl Replica {
         self.say(messages);
         self.account_grew();
         self.tell_own_devices();
+        self.tell_vault();
         Ok(())
     }
 }

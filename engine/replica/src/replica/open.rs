@@ -6,20 +6,23 @@ use rand_core::CryptoRng;
 
 use sheaf_crypto::{ConversationId, RunId};
 
-use super::{Replica, context};
+use super::{Policy, Replica, context};
 use crate::account::{Account, Contacts};
+use crate::agenda::Agenda;
 use crate::audit::AuditHead;
 use crate::conversation::{Conversation, Restored};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::peer::Peers;
 use crate::record::{
-    ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, Kind,
-    OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord,
-    SegmentRecord, WithheldRecord, Write, decode,
+    ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
+    Kind, LostRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row,
+    RunRecord, SegmentRecord, ShownRecord, SiblingRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use crate::topic::Topics;
+use crate::vault::VaultKeeper;
 
 /// What was read, sorted by what it belongs to.
 #[derive(Default)]
@@ -30,10 +33,16 @@ struct Sorted {
     outbox: BTreeMap<u64, OutboxRecord>,
     cursors: Vec<CursorRecord>,
     audit: AuditHead,
+    peers: Peers,
     run: Option<RunRecord>,
+    vault: VaultKeeper,
 }
 
 impl Sorted {
+    fn of(&mut self, conversation: ConversationId) -> &mut Restored {
+        self.conversations.entry(conversation).or_default()
+    }
+
     fn add(&mut self, row: &Row) -> Result<(), RecordError> {
         let (kind, value) = (row.kind, row.value.as_slice());
         match kind {
@@ -43,53 +52,60 @@ impl Sorted {
                 .restore(decode::<ContactRecord>(kind, value)?)?,
             Kind::Conversation => {
                 let record: ConversationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.head = Some(record);
             }
             Kind::Operation => {
                 let record: OperationRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.operations.insert(record.number, record);
             }
             Kind::Epoch => {
                 let record: EpochRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .epochs
-                    .push(record);
+                self.of(record.conversation).epochs.push(record);
             }
             Kind::Chain => {
                 let record: ChainRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .chains
-                    .push(record);
+                self.of(record.conversation).chains.push(record);
             }
             Kind::Segment => {
                 let record: SegmentRecord = decode(kind, value)?;
-                self.conversations
-                    .entry(record.conversation)
-                    .or_default()
-                    .segments
-                    .push(record);
+                self.of(record.conversation).segments.push(record);
             }
             Kind::Pending => {
                 let record: PendingRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.pending.insert(record.number, record);
             }
             Kind::Parked => {
                 let record: ParkedRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
+                let known = self.of(record.conversation);
                 known.parked.insert(record.number, record);
             }
             Kind::AuditHead => self.audit = decode(kind, value)?,
+            Kind::Frontier => {
+                let record: FrontierRecord = decode(kind, value)?;
+                let known = self.conversations.entry(record.conversation).or_default();
+                known.frontiers.push(record);
+            }
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.withheld.push(record);
+                self.of(record.conversation).withheld.push(record);
+            }
+            Kind::Peer => self.peers.restore(decode(kind, value)?),
+            Kind::Shown => {
+                let record: ShownRecord = decode(kind, value)?;
+                self.of(record.conversation).shown.push(record);
+            }
+            Kind::Sibling => {
+                let record: SiblingRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.siblings.push(record);
+            }
+            Kind::Lost => {
+                let record: LostRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.lost.push(record);
             }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;
@@ -97,6 +113,7 @@ impl Sorted {
             }
             Kind::Cursor => self.cursors.push(decode(kind, value)?),
             Kind::Run => self.run = Some(decode(kind, value)?),
+            Kind::Vault => self.vault = VaultKeeper::restore(row)?,
             Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Audit => {}
         }
         Ok(())
@@ -125,11 +142,18 @@ impl Replica {
             stage: Stage::default(),
             account: sorted.account,
             contacts: sorted.contacts,
+            peers: sorted.peers,
+            rates: BTreeMap::new(),
+            policy: Policy::default(),
             conversations: BTreeMap::new(),
             topics: Topics::default(),
+            agenda: Agenda::default(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             linking: None,
+            recovering: None,
+            vault: sorted.vault,
+            vault_alarm: None,
             link_sent: super::link::LinkSent::default(),
             run: RunId([0; 16]),
             fingerprint,
@@ -137,6 +161,8 @@ impl Replica {
             now,
             was_caught_up: false,
             failed: None,
+            upkeep_due: now,
+            waits_for: None,
         };
         replica.stage.at(now);
         replica.stage.restore_audit(sorted.audit);
@@ -159,10 +185,12 @@ impl Replica {
             replica.conversations.insert(id, conversation);
         }
         replica.follow_inbox();
+        replica.grant_vault();
         replica.start_conversations();
         for cursor in &sorted.cursors {
             replica.topics.restore(cursor);
         }
+        replica.hold_again();
         replica.stage.close();
         Ok(replica)
     }

@@ -2,13 +2,14 @@
 
 use zeroize::Zeroizing;
 
-use sheaf_crypto::{Card, DeviceId, DeviceSecrets, RecoveryPhrase, Suite};
+use sheaf_crypto::{Card, DeviceId, DeviceSecrets, RecoveryPhrase, Suite, UserId};
 
 use super::Replica;
 use super::account::check_name;
 use crate::account::Account;
 use crate::command::{CommandError, RecoveryWords, Reply};
 use crate::user::Devices;
+use crate::vault::VaultKey;
 
 impl Replica {
     /// Makes this device the only one of an account: the phrase adds it and ends all others.
@@ -25,38 +26,52 @@ impl Replica {
         let phrase = parse(words)?;
         let bad = |error: &dyn std::fmt::Display| CommandError::BadCard(error.to_string());
         let card = Card::parse(card).map_err(|error| bad(&error))?;
-        let mut devices = Devices::verify(&card.log).map_err(|error| bad(&error))?;
+        let devices = Devices::verify(&card.log).map_err(|error| bad(&error))?;
         check_phrase(&devices, &phrase)?;
-        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
-        let lost: Vec<DeviceId> = devices.iter().map(|(lost, _)| *lost).collect();
-        for lost in lost {
-            devices
-                .revoke_with_phrase(&phrase, &lost)
-                .map_err(|error| fault(&error))?;
-        }
-        let secrets = DeviceSecrets::generate(&mut *self.rng, Suite::default());
-        let certificate = secrets
-            .certificate(&device)
-            .map_err(|error| fault(&error))?;
-        let possession = secrets
-            .prove_possession(&devices.user, &certificate)
-            .map_err(|error| fault(&error))?;
-        devices
-            .recover(&phrase, &certificate, &possession)
-            .map_err(|error| fault(&error))?;
         let account = Account {
-            secrets,
+            secrets: DeviceSecrets::generate(&mut *self.rng, Suite::default()),
             name: card.name,
             device_name: device,
             devices,
             relay: card.relay,
         };
+        let (user, device) = self.become_only_device(&phrase, account)?;
+        self.vault.add_key(&VaultKey::of(&phrase));
+        self.stage.write(self.vault.write());
+        self.audit("account recovered by its phrase".to_owned(), None);
+        Ok(Reply::Recovered { user, device })
+    }
+
+    /// Signs a device into its account by the phrase, and every other one out of it.
+    pub(super) fn become_only_device(
+        &mut self,
+        phrase: &RecoveryPhrase,
+        mut account: Account,
+    ) -> Result<(UserId, DeviceId), CommandError> {
+        let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
+        let devices = &mut account.devices;
+        let lost: Vec<DeviceId> = devices.iter().map(|(lost, _)| *lost).collect();
+        for lost in lost {
+            devices
+                .revoke_with_phrase(phrase, &lost)
+                .map_err(|error| fault(&error))?;
+        }
+        let certificate = account
+            .secrets
+            .certificate(&account.device_name)
+            .map_err(|error| fault(&error))?;
+        let possession = account
+            .secrets
+            .prove_possession(&devices.user, &certificate)
+            .map_err(|error| fault(&error))?;
+        devices
+            .recover(phrase, &certificate, &possession)
+            .map_err(|error| fault(&error))?;
         self.stage.write(account.write());
         let (user, device) = (account.user(), account.device());
         self.account = Some(account);
         self.follow_inbox();
-        self.audit("account recovered by its phrase".to_owned(), None);
-        Ok(Reply::Recovered { user, device })
+        Ok((user, device))
     }
 
     /// Takes every freeze of a device back.
@@ -90,17 +105,18 @@ impl Replica {
             .map_err(|error| CommandError::Refused(error.to_string()))?;
         self.account_grew();
         self.tell_own_devices();
+        self.rekey_vault(&phrase, &new);
         self.audit("recovery phrase replaced".to_owned(), None);
         let words = RecoveryWords(Zeroizing::new(new.words().to_string()));
         Ok(Reply::RecoveryRotated(words))
     }
 }
 
-fn parse(words: &RecoveryWords) -> Result<RecoveryPhrase, CommandError> {
+pub(super) fn parse(words: &RecoveryWords) -> Result<RecoveryPhrase, CommandError> {
     RecoveryPhrase::parse(&words.0).map_err(|error| CommandError::BadPhrase(error.to_string()))
 }
 
-fn check_phrase(devices: &Devices, phrase: &RecoveryPhrase) -> Result<(), CommandError> {
+pub(super) fn check_phrase(devices: &Devices, phrase: &RecoveryPhrase) -> Result<(), CommandError> {
     if devices.recovery().signing == phrase.signing_public() {
         return Ok(());
     }

@@ -51,6 +51,8 @@ pub struct Settled {
     pub pending: u64,
     /// Records that wait for what they depend on.
     pub parked: u64,
+    /// Conversations in which this device has seen something that it has not acknowledged yet.
+    pub unacknowledged: u64,
 }
 
 impl Replica {
@@ -58,6 +60,9 @@ impl Replica {
     /// an account nor a joining under way. Two relays cannot link a device by it.
     #[must_use]
     pub fn relay_identity_seed(&self, relay: &RelayId) -> Option<Zeroizing<[u8; 32]>> {
+        if let (None, Some(recovering)) = (&self.account, &self.recovering) {
+            return Some(recovering.seed(relay));
+        }
         let joining = match &self.linking {
             Some((_, Linking::ExpectReply(joining))) => Some(&joining.secrets),
             Some((_, Linking::ExpectAccount(joined))) => Some(&joined.secrets),
@@ -120,11 +125,14 @@ impl Replica {
             .map(|known| known.parked())
             .sum();
         let pending = self.pending.saturating_add(self.outbox.len());
+        let owing = self.conversations.values();
+        let owing = owing.filter(|known| known.owes_acknowledgement());
         Settled {
             connected: self.topics.connection.is_some(),
             caught_up: self.was_caught_up,
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
+            unacknowledged: u64::try_from(owing.count()).unwrap_or(u64::MAX),
         }
     }
 
@@ -133,16 +141,6 @@ impl Replica {
     pub fn devices(&self) -> Vec<DeviceInfo> {
         let Some(account) = &self.account else {
             return Vec::new();
-        };
-        let seen = |device: &DeviceId| -> Option<Timestamp> {
-            let times = self
-                .conversations
-                .values()
-                .flat_map(|known| known.last_seen());
-            times
-                .filter(|(author, _)| author == device)
-                .map(|(_, time)| time)
-                .max()
         };
         let devices = account.devices.everything();
         let devices = devices.map(|(device, certificate, state)| {
@@ -163,7 +161,12 @@ impl Replica {
                     DeviceState::Active | DeviceState::Frozen | DeviceState::Revoked => None,
                 },
                 primary: live.is_some_and(|known| known.primary),
-                last_seen: seen(device),
+                last_seen: self.last_heard(device),
+                frozen_by: account.devices.frozen_by(device).map(|by| {
+                    let by = by.and_then(|by| account.devices.device(&by));
+                    by.map_or_else(|| "the recovery phrase".to_owned(), |by| by.label.clone())
+                }),
+                declined: account.devices.has_declined(device),
             }
         });
         devices.collect()
@@ -216,6 +219,21 @@ impl Replica {
         let live = self.topics.conversation_live(id);
         let account = self.account.as_ref()?;
         let own = (account.user(), account.device());
-        Some(known.info(|user| self.name_of(user), own, self.now, outbox, live))
+        let mut info = known.info(|user| self.name_of(user), own, self.now, outbox, live);
+        for peer in &mut info.peers {
+            peer.name = self.device_name(&peer.user, &peer.device);
+        }
+        Some(info)
+    }
+
+    fn device_name(&self, user: &UserId, device: &DeviceId) -> String {
+        let own = self.account.as_ref().filter(|own| own.user() == *user);
+        let contact = self.contacts.get(user).map(|contact| &contact.devices);
+        let devices = own.map(|own| &own.devices).or(contact);
+        let known = devices.and_then(|devices| devices.device(device));
+        known.map_or_else(
+            || device.to_string().chars().take(8).collect(),
+            |known| known.label.clone(),
+        )
     }
 }

@@ -196,6 +196,14 @@ impl Devices {
         self.write(Signer::Device(author), UserBody::Handover { to: *to }, &[])
     }
 
+    /// Says that the author is not to be primary.
+    pub(crate) fn decline(
+        &mut self,
+        author: &DeviceSecrets,
+    ) -> Result<SignedUserOperation, UserLogError> {
+        self.write(Signer::Device(author), UserBody::Decline, &[])
+    }
+
     /// Adds a device that nobody but the phrase vouches for: all others may be lost.
     pub(crate) fn recover(
         &mut self,

@@ -168,6 +168,10 @@ impl Case<'_> {
             UserBody::Handover { to: device } | UserBody::RenameDevice { device, .. } => {
                 self.judge_live(device).map(|()| other)
             }
+            UserBody::Decline => match self.author {
+                Subject::Device(_) => Ok(other),
+                Subject::Recovery => Err(UserLogError::UnknownDevice),
+            },
             UserBody::RotateRecovery { .. } => match self.author {
                 Subject::Recovery => Ok(other),
                 Subject::Device(_) => Err(UserLogError::RecoveryOnly),

@@ -38,6 +38,7 @@ pub(super) struct Known {
     /// The thaws that take a freeze back, by the freeze.
     thaws: BTreeMap<usize, Vec<usize>>,
     pub(super) handovers: Vec<usize>,
+    pub(super) declines: Vec<usize>,
     pub(super) renames: Vec<usize>,
     pub(super) rotations: Vec<usize>,
 }
@@ -54,6 +55,7 @@ impl Known {
             freezes: Vec::new(),
             thaws: BTreeMap::new(),
             handovers: Vec::new(),
+            declines: Vec::new(),
             renames: Vec::new(),
             rotations: Vec::new(),
         }
@@ -74,6 +76,7 @@ impl Known {
             }
             UserBody::Freeze { .. } => self.freezes.push(at),
             UserBody::Handover { .. } => self.handovers.push(at),
+            UserBody::Decline => self.declines.push(at),
             UserBody::RenameDevice { .. } => self.renames.push(at),
             UserBody::RotateRecovery { .. } => self.rotations.push(at),
             UserBody::Thaw { .. } | UserBody::RevokeDevice { .. } => {}

@@ -3,6 +3,7 @@
 mod attack;
 mod convergence;
 mod paper;
+mod primary;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

@@ -11,6 +11,8 @@
 )]
 
 mod forge;
+mod fork;
+mod guard;
 mod world;
 
 use ed25519_dalek::SigningKey;
@@ -220,6 +222,9 @@ fn reordered_by_the_relay() {
             conversation: None,
         };
         assert_eq!(world.peers[BOB].misbehaviour(), [expected]);
+        world.settle();
+        world.peers[BOB].wake();
+        world.settle();
         assert_eq!(world.state(BOB), before);
     }
     for record in records {
@@ -227,6 +232,44 @@ fn reordered_by_the_relay() {
     }
     world.peers[MALLORY].link_up();
     world.settle();
+    world.goes_on();
+}
+
+/// What a bad delivery held back is read again on the same connection: at once the first time, later
+/// when the time has come, and what was under way meanwhile is nobody's fault.
+#[test]
+fn a_topic_is_read_again_after_a_bad_delivery() {
+    let mut world = World::new();
+    let topic = only_epoch(&world, BOB).keys.topic();
+    for (round, waits) in [false, true, true].into_iter().enumerate() {
+        let before = world.messages(BOB).len();
+        let head = world.log.head(&topic);
+        let bad = ServerFrame::Records {
+            topic,
+            previous: head,
+            records: vec![Delivery {
+                sequence: head,
+                record: Vec::new(),
+            }],
+        };
+        world.peers[BOB].receive(bad.clone());
+        assert_eq!(world.peers[BOB].misbehaviour().len(), 1, "round {round}");
+        world.send(MALLORY, "written meanwhile");
+        let here = world.messages(BOB).len() - before;
+        assert_eq!(here, usize::from(!waits), "round {round}");
+        if waits {
+            world.peers[BOB].receive(bad);
+            let since = world.peers[BOB].now;
+            while world.messages(BOB).len() == before {
+                assert!(world.peers[BOB].wake(), "nothing is waited for");
+                world.settle();
+            }
+            let waited = world.peers[BOB].now.since_ms(since);
+            assert_eq!(waited, [0, 1_000, 4_000][round]);
+        }
+        assert_eq!(world.messages(BOB).len(), before + 1, "round {round}");
+        assert!(world.peers[BOB].misbehaviour().is_empty(), "round {round}");
+    }
     world.goes_on();
 }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use ed25519_dalek::{Signer, SigningKey};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sheaf_crypto::{ConversationId, EpochId};
+use sheaf_crypto::{ConversationId, DeviceId, EpochId};
 use sheaf_protocol::{
-    ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId, hash_record,
-    receipt_message,
+    Changed, ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId,
+    digest_topics, hash_record, receipt_message, topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
@@ -24,7 +24,7 @@ const LOG: LogId = LogId(7);
 const ROUNDS_MAX: usize = 10_000;
 
 /// What the relay keeps; a record's sequence is its place, from one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Log(pub(super) BTreeMap<TopicId, Vec<Vec<u8>>>);
 
 /// One device, its disk, and how far it was told each topic.
@@ -34,10 +34,18 @@ pub(super) struct Peer {
     number: u8,
     loads: VecDeque<(LoadId, Vec<Range>)>,
     frames: VecDeque<ClientFrame>,
+    /// What the relay shows to this device, which may be another order than others see.
+    feed: Log,
+    copied: BTreeMap<TopicId, usize>,
+    /// Records that the relay holds back from it, and those of them that have come.
+    pub(super) hidden: Vec<Vec<u8>>,
+    held: Vec<(TopicId, Vec<u8>)>,
     subscribed: BTreeMap<TopicId, u64>,
     answers: BTreeMap<CommandId, Result<Reply, CommandError>>,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     commands: u64,
+    pub(super) now: Timestamp,
+    wait: Option<Timestamp>,
 }
 
 /// What must not change: messages, heads and members as shown, and the disk but for cursors.
@@ -50,7 +58,7 @@ pub(super) struct State {
 
 /// Alice, Bob and Mallory share a conversation; all are honest, and all have read everything.
 pub(super) struct World {
-    pub(super) peers: [Peer; 3],
+    pub(super) peers: Vec<Peer>,
     pub(super) log: Log,
     pub(super) conversation: ConversationId,
 }
@@ -108,7 +116,12 @@ impl Log {
 
 impl Peer {
     fn open(number: u8, disk: Disk) -> Self {
-        let rng = Box::new(ChaCha20Rng::from_seed([number; 32]));
+        Self::open_as(number, disk, number)
+    }
+
+    /// Opens a disk with randomness of its own.
+    pub(super) fn open_as(number: u8, disk: Disk, seed: u8) -> Self {
+        let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
         let restored = disk.iter().filter(|(key, _)| RESTORED.contains(&key.kind));
         let rows = restored.map(|(key, value)| row(key, value)).collect();
         let replica = Replica::open(rng, NOW, [number; 32], rows).unwrap();
@@ -118,10 +131,16 @@ impl Peer {
             number,
             loads: VecDeque::new(),
             frames: VecDeque::new(),
+            feed: Log::default(),
+            copied: BTreeMap::new(),
+            hidden: Vec::new(),
+            held: Vec::new(),
             subscribed: BTreeMap::new(),
             answers: BTreeMap::new(),
             events: Vec::new(),
             commands: 0,
+            now: NOW,
+            wait: None,
         };
         peer.drain();
         peer.link_up();
@@ -129,7 +148,7 @@ impl Peer {
     }
 
     pub(super) fn handle(&mut self, input: Input) {
-        self.replica.handle(NOW, input);
+        self.replica.handle(self.now, input);
         self.drain();
     }
 
@@ -142,7 +161,7 @@ impl Peer {
             match output {
                 Output::Persist(batch, writes) => {
                     self.write(writes);
-                    self.replica.handle(NOW, Input::Persisted(batch));
+                    self.replica.handle(self.now, Input::Persisted(batch));
                 }
                 Output::Load(load, ranges) => self.loads.push_back((load, ranges)),
                 Output::Transmit(frame) => self.frames.push_back(frame),
@@ -150,9 +169,22 @@ impl Peer {
                 Output::Complete(id, result) => {
                     self.answers.insert(id, result);
                 }
+                Output::Wait(at) => {
+                    self.wait = Some(self.wait.map_or(at, |known| known.min(at)));
+                }
                 _ => {}
             }
         }
+    }
+
+    /// The time that the replica waits for comes; `false` if it waits for none.
+    pub(super) fn wake(&mut self) -> bool {
+        let Some(at) = self.wait.take() else {
+            return false;
+        };
+        self.now = self.now.max(at);
+        self.handle(Input::Elapsed);
+        true
     }
 
     fn write(&mut self, writes: Vec<Write>) {
@@ -162,6 +194,16 @@ impl Peer {
                 None => self.disk.remove(&write.key),
             };
         }
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        self.commands += 1;
+        self.handle(Input::Command(CommandId(self.commands), command));
+    }
+
+    pub(super) fn frozen(&self, conversation: &ConversationId, device: &DeviceId) -> bool {
+        let shown = self.replica.conversation(conversation).unwrap();
+        shown.frozen.contains(device)
     }
 
     pub(super) fn link_up(&mut self) {
@@ -175,6 +217,12 @@ impl Peer {
         });
     }
 
+    /// What it was about to send is lost with the connection.
+    pub(super) fn offline(&mut self) {
+        self.frames.clear();
+        self.subscribed.clear();
+    }
+
     fn serve(&mut self, log: &mut Log, frame: ClientFrame) {
         match frame {
             ClientFrame::Subscribe {
@@ -182,14 +230,17 @@ impl Peer {
                 topic,
                 after,
             } => {
-                let head = log.head(&topic);
+                let head = self.feed.head(&topic);
                 self.receive(ServerFrame::Subscribed {
                     request,
                     topic,
                     head,
                     restarted: false,
                 });
-                self.receive(log.after(topic, after.map_or(0, |cursor| cursor.sequence)));
+                self.receive(
+                    self.feed
+                        .after(topic, after.map_or(0, |cursor| cursor.sequence)),
+                );
                 let sequence = head;
                 self.receive(ServerFrame::CaughtUp { topic, sequence });
                 self.subscribed.insert(topic, head);
@@ -206,12 +257,37 @@ impl Peer {
                 let receipt = Log::receipt(topic, log.push(topic, record.clone()), &record);
                 self.receive(ServerFrame::Receipt { request, receipt });
             }
-            ClientFrame::Hello { .. } | ClientFrame::Prove(_) | ClientFrame::Trim { .. } => {}
+            ClientFrame::Follow { request, topics } => {
+                let changed = (0..).zip(&topics).map(|(place, _)| Changed {
+                    place,
+                    head: 0,
+                    restarted: false,
+                });
+                self.receive(ServerFrame::Followed {
+                    request,
+                    digest: digest_topics([]),
+                    changed: changed.collect(),
+                });
+                for followed in topics {
+                    let topic = topic_of_capability(&followed.capability);
+                    let head = self.feed.head(&topic);
+                    let at = followed.after.map_or(0, |cursor| cursor.sequence);
+                    self.receive(self.feed.after(topic, at));
+                    let sequence = head;
+                    self.receive(ServerFrame::CaughtUp { topic, sequence });
+                    self.subscribed.insert(topic, head);
+                }
+            }
+            ClientFrame::Hello { .. }
+            | ClientFrame::Prove(_)
+            | ClientFrame::Trim { .. }
+            | ClientFrame::Ping { .. } => {}
         }
     }
 
     /// Does one thing that is under way; `false` if there is nothing.
-    fn step(&mut self, log: &mut Log) -> bool {
+    pub(super) fn step(&mut self, log: &mut Log) -> bool {
+        self.copy(log);
         if let Some((load, ranges)) = self.loads.pop_front() {
             let rows = self.read(&ranges);
             self.handle(Input::Loaded(load, rows));
@@ -221,13 +297,45 @@ impl Peer {
             self.serve(log, frame);
             return true;
         }
-        let behind = |(topic, seen): &(&TopicId, &u64)| log.head(topic) > **seen;
+        let behind = |(topic, seen): &(&TopicId, &u64)| self.feed.head(topic) > **seen;
         let Some((&topic, &seen)) = self.subscribed.iter().find(behind) else {
             return false;
         };
-        self.subscribed.insert(topic, log.head(&topic));
-        self.receive(log.after(topic, seen));
+        self.subscribed.insert(topic, self.feed.head(&topic));
+        self.receive(self.feed.after(topic, seen));
         true
+    }
+
+    /// Takes over what the relay has, but for what it holds back from this device.
+    fn copy(&mut self, log: &Log) {
+        for (topic, records) in &log.0 {
+            let copied = self.copied.entry(*topic).or_default();
+            // A device that was taken over from another world is ahead of this one.
+            let Some(new) = records.get(*copied..) else {
+                continue;
+            };
+            for record in new {
+                if self.hidden.contains(record) {
+                    self.held.push((*topic, record.clone()));
+                } else {
+                    self.feed.push(*topic, record.clone());
+                }
+            }
+            *copied = records.len();
+        }
+    }
+
+    /// Shows what was held back, in this order of the places it came to.
+    pub(super) fn reveal(&mut self, order: impl Fn(usize) -> usize) {
+        self.hidden.clear();
+        let mut held: Vec<_> = std::mem::take(&mut self.held)
+            .into_iter()
+            .enumerate()
+            .collect();
+        held.sort_by_key(|(place, _)| order(*place));
+        for (_, (topic, record)) in held {
+            self.feed.push(topic, record);
+        }
     }
 
     fn read(&self, ranges: &[Range]) -> Vec<Row> {
@@ -256,14 +364,21 @@ impl Peer {
 
 impl World {
     pub(super) fn new() -> Self {
-        let peers = [1, 2, 3].map(|number| Peer::open(number, Disk::new()));
+        Self::of(3)
+    }
+
+    /// So many people in one conversation.
+    pub(super) fn of(people: u8) -> Self {
+        let peers = (1..=people).map(|number| Peer::open(number, Disk::new()));
+        let peers: Vec<Peer> = peers.collect();
         let conversation = ConversationId([0; 32]);
         let mut world = Self {
             peers,
             log: Log::default(),
             conversation,
         };
-        for (place, name) in ["Alice", "Bob", "Mallory"].into_iter().enumerate() {
+        let names = ["Alice", "Bob", "Mallory", "Carol", "Dave", "Erin"];
+        for (place, name) in names.into_iter().enumerate().take(world.peers.len()) {
             let create = Command::CreateAccount {
                 name: name.to_owned(),
                 device: "first".to_owned(),
@@ -271,15 +386,65 @@ impl World {
             };
             world.ask(place, create);
         }
-        for other in [BOB, MALLORY] {
+        for other in 1..world.peers.len() {
             let card = world.peers[other].replica.overview().card.unwrap();
             world.ask(ALICE, Command::AddContact { card, alias: None });
         }
         world.conversation = world.found("field");
         for (place, text) in [(ALICE, "one"), (MALLORY, "two"), (BOB, "three")] {
-            world.send(place, text);
+            if place < world.peers.len() {
+                world.send(place, text);
+            }
         }
         assert!(world.misbehaviour().is_empty(), "nobody has done anything");
+        world
+    }
+
+    /// Alice with two devices, the second in Mallory's place, and Bob; one conversation of all.
+    pub(super) fn with_two_devices() -> Self {
+        let peers = [1, 2, 3]
+            .map(|number| Peer::open(number, Disk::new()))
+            .into();
+        let conversation = ConversationId([0; 32]);
+        let mut world = Self {
+            peers,
+            log: Log::default(),
+            conversation,
+        };
+        for (place, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
+            let create = Command::CreateAccount {
+                name: name.to_owned(),
+                device: "first".to_owned(),
+                relay: None,
+            };
+            world.ask(place, create);
+        }
+        let Reply::LinkStarted { code } = world.ask(ALICE, Command::StartLink) else {
+            panic!("a code was asked for");
+        };
+        let device = "second".to_owned();
+        world.ask(MALLORY, Command::JoinAccount { code, device });
+        let mut events = world.peers[MALLORY].events.iter();
+        let digits = events.find_map(|event| match event {
+            Event::LinkDigits { digits, .. } => Some(digits.clone()),
+            _ => None,
+        });
+        let digits = digits.expect("digits are shown");
+        world.ask(ALICE, Command::ApproveLink { digits });
+        let card = world.peers[BOB].replica.overview().card.unwrap();
+        world.ask(ALICE, Command::AddContact { card, alias: None });
+        let create = Command::CreateConversation {
+            name: "field".to_owned(),
+            members: vec![world.peers[BOB].replica.overview().user.unwrap()],
+            segment_messages: None,
+            history: sheaf_crypto::History::Full,
+        };
+        if let Reply::ConversationCreated(conversation) = world.ask(ALICE, create) {
+            world.conversation = conversation;
+        }
+        for place in [ALICE, MALLORY, BOB] {
+            world.send(place, "hello");
+        }
         world
     }
 
@@ -288,7 +453,7 @@ impl World {
         let user = |peer: &Peer| peer.replica.overview().user.unwrap();
         let create = Command::CreateConversation {
             name: name.to_owned(),
-            members: vec![user(&self.peers[BOB]), user(&self.peers[MALLORY])],
+            members: self.peers[1..].iter().map(user).collect(),
             segment_messages: None,
             history: sheaf_crypto::History::Full,
         };
@@ -346,8 +511,22 @@ impl World {
 
     /// Bob's program ends and starts again.
     pub(super) fn restart_bob(&mut self) {
-        let (number, disk) = (self.peers[BOB].number, self.peers[BOB].disk.clone());
-        self.peers[BOB] = Peer::open(number, disk);
+        self.restart(BOB);
+    }
+
+    pub(super) fn restart(&mut self, place: usize) {
+        let old = &mut self.peers[place];
+        // No two devices ever have one time: ids of messages follow the clock.
+        let now = Timestamp(old.now.0 + 10_000 + u64::from(old.number));
+        let restarts = u8::try_from((now.0 - NOW.0) / 10_000 % 12).unwrap();
+        let seed = old.number + 8 * restarts;
+        let mut peer = Peer::open_as(old.number, std::mem::take(&mut old.disk), seed);
+        peer.now = now;
+        peer.feed = std::mem::take(&mut old.feed);
+        peer.copied = std::mem::take(&mut old.copied);
+        peer.hidden = std::mem::take(&mut old.hidden);
+        peer.held = std::mem::take(&mut old.held);
+        self.peers[place] = peer;
         self.settle();
     }
 
@@ -358,7 +537,10 @@ impl World {
     pub(super) fn state(&self, place: usize) -> State {
         let peer = &self.peers[place];
         let kept = |(key, _): &(&Key, &Vec<u8>)| {
-            !matches!(key.kind, Kind::Cursor | Kind::Audit | Kind::AuditHead)
+            !matches!(
+                key.kind,
+                Kind::Cursor | Kind::Audit | Kind::AuditHead | Kind::Peer
+            )
         };
         let disk = peer.disk.iter().filter(kept);
         State {

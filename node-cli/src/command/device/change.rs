@@ -3,6 +3,8 @@
 use serde::Serialize;
 use sheaf_engine::{DeviceInfo, Engine, RevocationReport};
 
+use super::report::Report;
+use crate::command::recover::phrase_of;
 use crate::exit::Failure;
 use crate::output::harmless;
 use crate::request::{DeviceRequest, Settings};
@@ -33,6 +35,7 @@ struct Revoked {
     state: &'static str,
     rotated: Vec<String>,
     outstanding: Vec<String>,
+    report: Report,
 }
 
 impl From<RevocationReport> for Revoked {
@@ -42,6 +45,7 @@ impl From<RevocationReport> for Revoked {
             state: "revoked",
             rotated: report.rotated.iter().map(ToString::to_string).collect(),
             outstanding: report.outstanding.iter().map(ToString::to_string).collect(),
+            report: report.report.into(),
         }
     }
 }
@@ -81,6 +85,11 @@ async fn apply(
         }
         DeviceRequest::Thaw => {
             engine.thaw_device(id).await?;
+            standing(settings, device, "active", &shown)
+        }
+        DeviceRequest::ThawByPhrase(file) => {
+            let phrase = phrase_of(Some(&file))?;
+            engine.thaw_by_phrase(id, phrase.trim()).await?;
             standing(settings, device, "active", &shown)
         }
         DeviceRequest::HandOver => {
@@ -126,5 +135,31 @@ fn words(revoked: &Revoked, shown: &str) -> String {
             revoked.outstanding.join(", ")
         ));
     }
+    words.push('\n');
+    words.push_str(&revoked.report.words());
     words
+}
+
+/// Says that this device is not to be primary.
+pub(in crate::command) async fn decline(settings: &Settings) -> Result<(), Failure> {
+    with_engine(settings, change_reach(settings)?, |engine| async move {
+        engine.decline_primary().await?;
+        let devices = engine.devices().await?;
+        let this = devices.iter().find(|device| device.this);
+        let primary = devices.iter().find(|device| device.primary);
+        let name = primary.map_or_else(String::new, |device| harmless(&device.name));
+        let shown = Primary {
+            device: this.map_or_else(String::new, |device| device.device.to_string()),
+            primary: this.is_some_and(|device| device.primary),
+        };
+        settings.printer.show(&shown, |shown| {
+            if shown.primary {
+                "there is no other device that could be primary: it stays with this one".to_owned()
+            } else {
+                format!("{name} is the primary device")
+            }
+        })?;
+        let_go(settings, &engine).await
+    })
+    .await
 }

@@ -10,6 +10,7 @@
 )]
 
 mod floor;
+mod sync;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ async fn main() {
     println!("raw quinn, there and back: p50 {echo:?}, p99 {echo99:?}");
     println!("bare parts of a message (two hops, three times durable): {bare:?}");
     sealing();
-    let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let folders: Vec<_> = (0..5).map(|_| tempfile::tempdir().unwrap()).collect();
     let relay = Relay::start(relay_config(folders[2].path())).await.unwrap();
     let address = relay.address().clone();
     let homes = [folders[0].path(), folders[1].path()];
@@ -72,7 +73,11 @@ async fn main() {
         bare,
     )
     .await;
+    let bob = sync::behind(&alice, bob, &told, homes[1], &address).await;
+    sync::resync(&alice, &told, echo).await;
     catch_up(&alice, bob, &told, homes[1], &address).await;
+    sync::initial(&alice, &told, folders[3].path(), &address).await;
+    sync::reconnection(folders[4].path(), &address, echo).await;
     alice.close().await.unwrap();
     relay.shutdown().await;
 }

@@ -155,6 +155,34 @@ impl Segment {
         Ok(outcomes)
     }
 
+    /// Begins to compare with another replica: what this one has, for [`Self::lacking`] over there.
+    #[must_use]
+    pub fn compare_message(&self) -> Option<Vec<u8>> {
+        self.generate_sync_message(&mut SyncState::default())
+    }
+
+    /// Changes that the replica lacks which a message came from: actor and hash of each.
+    ///
+    /// # Errors
+    /// [`SyncError`] if the message does not decode or does not apply.
+    pub fn lacking(&self, bytes: &[u8]) -> Result<Vec<([u8; 16], [u8; 32])>, SyncError> {
+        let (message, _) = self.decode_sync(bytes).ok_or(SyncError::Malformed)?;
+        let mut state = State::new();
+        let answer = guarded(|| {
+            let mut doc = self.doc.clone();
+            doc.receive_sync_message(&mut state, message).ok()?;
+            Some(doc.generate_sync_message(&mut state))
+        });
+        let answer = answer.flatten().ok_or(SyncError::NotApplicable)?;
+        let chunks = answer.iter().flat_map(|message| message.changes.iter());
+        let changes = chunks.filter_map(|chunk| automerge::Change::try_from(chunk).ok());
+        let named = changes.filter_map(|change| {
+            let actor = change.actor_id().to_bytes().try_into().ok()?;
+            Some((actor, change.hash().0))
+        });
+        Ok(named.collect())
+    }
+
     fn decode_sync(&self, bytes: &[u8]) -> Option<(Message, Chains)> {
         if bytes.len() > bound::SYNC_BYTES_MAX {
             return None;

@@ -1,0 +1,585 @@
+//! Repair: two devices tell each other what they have, and each sends what the other lacks.
+//!
+//! A device that waits for something asks the devices that must have it, one after the other; a
+//! person can have it ask all of them. Questions and answers go through inboxes, sealed to one
+//! device. An answer holds signed operations and envelopes as their authors made them, and what it
+//! brings passes every check that a record from a relay does: whoever answers vouches for nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use sheaf_crypto::{
+    ConversationId, DeviceId, EpochId, OperationId, Recipient, RunId, SignedOperation, actor_bytes,
+};
+
+use super::found::send_inbox;
+use super::merge::{decode_content, envelope_order};
+use super::parked::Need;
+use super::segments::Loading;
+use super::{Conversation, Work};
+use crate::command::{CommandError, CommandId};
+use crate::context::Context;
+use crate::inbox::InboxBody;
+use crate::io::Event;
+use crate::limits;
+use crate::misbehaviour::{Act, Suspect};
+use crate::record::{self, EnvelopeRecord, Kind, Range, RecordError, Row};
+use crate::time::Timestamp;
+
+/// How far one chain is held.
+pub(crate) type Held = (DeviceId, RunId, u64);
+
+/// What a device has, and asks the other one to add to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ask {
+    pub(crate) conversation: ConversationId,
+    /// The asker's number for it; the answer repeats it.
+    number: u64,
+    pub(super) heads: Vec<OperationId>,
+    pub(super) chains: Vec<Held>,
+    /// Automerge sync messages by segment: what of the documents themselves is held.
+    segments: Vec<(u32, Vec<u8>)>,
+}
+
+impl Ask {
+    /// What a device would ask that has said to have these items and operations.
+    pub(super) fn supposed(
+        conversation: ConversationId,
+        heads: Vec<OperationId>,
+        chains: Vec<Held>,
+    ) -> Self {
+        Self {
+            conversation,
+            number: 0,
+            heads,
+            chains,
+            segments: Vec::new(),
+        }
+    }
+}
+
+/// What the other one lacks, and what the answering device has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) conversation: ConversationId,
+    number: u64,
+    pub(super) operations: Vec<SignedOperation>,
+    pub(super) records: Vec<(EpochId, Vec<u8>)>,
+    heads: Vec<OperationId>,
+    chains: Vec<Held>,
+    /// There is more than fits: ask again.
+    more: bool,
+    /// It answers an answer: nothing is to be sent in return.
+    last: bool,
+}
+
+/// What is under way between this device and others.
+#[derive(Default)]
+pub(super) struct Exchange {
+    /// Questions without an answer: number, and what was waited for when it was asked.
+    asked: BTreeMap<u64, DeviceId>,
+    /// When the next question is asked by itself, and how many were in vain.
+    due: Option<Timestamp>,
+    attempts: u32,
+    /// What was waited for at the last question.
+    waiting: usize,
+    /// Answers given to each device since a time.
+    given: BTreeMap<DeviceId, (Timestamp, u32)>,
+}
+
+/// Where an answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// To the inbox of the device that asked.
+    Reply,
+    /// To the inbox of a device that answered; nothing is to come back.
+    Offer,
+    /// Into a file, for a command.
+    Export(CommandId),
+}
+
+/// One answer being put together.
+pub(super) struct Answering {
+    pub(super) to: DeviceId,
+    pub(super) ask: Ask,
+    way: Way,
+    pub(super) more: bool,
+    /// Chain index and sequence from which the other device lacks what there is.
+    lacks: BTreeMap<u32, u64>,
+    /// Changes that the other device's documents lack, by segment.
+    changes: BTreeSet<[u8; 32]>,
+}
+
+impl Conversation {
+    fn held(&self) -> Vec<Held> {
+        let chains = self.chains.iter();
+        let held = chains.map(|((device, run), chain)| (*device, *run, chain.head));
+        held.take(limits::EXCHANGE_CHAINS_MAX).collect()
+    }
+
+    /// Of what is held here, what concerns another device.
+    fn held_for(&self, device: &DeviceId) -> Vec<Held> {
+        let chains = self.concerns(device).into_iter();
+        let held = chains.map(|of| (of.name.0, of.name.1, of.head));
+        held.take(limits::EXCHANGE_CHAINS_MAX).collect()
+    }
+
+    /// The key by which a device of the conversation signs.
+    pub(crate) fn signing_key(&self, device: &DeviceId) -> Option<[u8; 32]> {
+        self.control.signing_key(device)
+    }
+
+    /// Asks one device for what is lacking here, and says what is not.
+    pub(crate) fn ask(
+        &mut self,
+        of: DeviceId,
+        segments: Vec<(u32, Vec<u8>)>,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        if self.exchange.asked.len() >= limits::EXCHANGES_MAX {
+            self.exchange.asked.pop_first();
+        }
+        let number = context.rng.next_u64();
+        let ask = Ask {
+            conversation: self.id,
+            number,
+            heads: self.control.heads(),
+            chains: self.held(),
+            segments,
+        };
+        self.send_to(of, &InboxBody::Ask(ask), context)?;
+        self.exchange.asked.insert(number, of);
+        Ok(())
+    }
+
+    /// Asks devices that take part, all of them if none is named; gives those that are asked.
+    pub(crate) fn resync(
+        &mut self,
+        named: &[DeviceId],
+        full: bool,
+        context: &mut Context<'_>,
+    ) -> Vec<DeviceId> {
+        let own = context.account.device();
+        let view = std::sync::Arc::clone(self.control.current());
+        let others = view.live().map(|(device, _)| *device);
+        let others = others.filter(|d| *d != own && (named.is_empty() || named.contains(d)));
+        let others: Vec<DeviceId> = others.take(limits::EXCHANGES_MAX).collect();
+        let segments = match full {
+            true => self.segments.newest(limits::EXCHANGE_SEGMENTS_MAX),
+            false => Vec::new(),
+        };
+        self.work
+            .push_back(Work::Resync(others.clone(), segments, Vec::new()));
+        self.run(context);
+        others
+    }
+
+    /// Reads what the documents have to say, segment by segment, then asks.
+    pub(super) fn resync_with(
+        &mut self,
+        of: Vec<DeviceId>,
+        mut segments: Vec<u32>,
+        mut messages: Vec<(u32, Vec<u8>)>,
+        context: &mut Context<'_>,
+    ) -> Option<Work> {
+        while let Some(segment) = segments.last().copied() {
+            if !self.segments.is_ready(segment) {
+                self.load(segment, context);
+                return Some(Work::Resync(of, segments, messages));
+            }
+            segments.pop();
+            let Ok(Some(document)) = self.segments.document(segment, &self.id) else {
+                continue;
+            };
+            let message = document.compare_message();
+            messages.extend(message.map(|message| (segment, message)));
+            self.evict(context);
+        }
+        for device in of {
+            if let Err(error) = self.ask(device, messages.clone(), context) {
+                tracing::warn!(%error, "a device is not asked");
+            }
+        }
+        None
+    }
+
+    fn send_to(
+        &self,
+        to: DeviceId,
+        body: &InboxBody,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        let view = self.control.current();
+        let (_, attached) = view.device(&to).ok_or(CommandError::UnknownDevice)?;
+        let recipient = Recipient {
+            device: to,
+            kem: attached.kem.clone(),
+        };
+        send_inbox(&recipient, attached.inbox_seed, body, context)
+    }
+
+    /// Devices that can be asked: those whose records wait here first.
+    fn askable(&self, own: DeviceId) -> Vec<DeviceId> {
+        let view = self.control.current();
+        let is_other = |device: &DeviceId| *device != own && view.device(device).is_some();
+        let authors = self.parked.authors().into_iter().filter(is_other);
+        let mut devices: Vec<DeviceId> = authors.collect();
+        for (device, _) in view.live() {
+            if *device != own && !devices.contains(device) {
+                devices.push(*device);
+            }
+        }
+        devices
+    }
+
+    /// Asks by itself for what is waited for, after everything that the relay has was read.
+    pub(super) fn seek(&mut self, context: &mut Context<'_>) {
+        let waiting = self.parked.len();
+        let quiet = waiting == 0
+            || self.is_busy()
+            || !context.link_is_up()
+            || !context.topics.conversation_live(&self.id);
+        if quiet {
+            self.exchange.due = None;
+            if waiting == 0 {
+                self.exchange.attempts = 0;
+            }
+            return;
+        }
+        if waiting < self.exchange.waiting {
+            self.exchange.attempts = 0;
+        }
+        self.exchange.waiting = waiting;
+        match self.exchange.due {
+            Some(due) if due <= context.now => {
+                self.seek_now(context);
+                self.seek_in(context);
+            }
+            None if self.exchange.attempts < limits::ASK_ATTEMPTS_MAX => self.seek_in(context),
+            Some(_) | None => {}
+        }
+    }
+
+    fn seek_in(&mut self, context: &mut Context<'_>) {
+        if self.exchange.attempts >= limits::ASK_ATTEMPTS_MAX {
+            self.exchange.due = None;
+            return;
+        }
+        let doubled = limits::ASK_DELAY_MS << self.exchange.attempts.min(8);
+        let jitter = context.rng.next_u64() % doubled.max(1);
+        let due = context.now.after_ms(doubled.saturating_add(jitter));
+        self.exchange.due = Some(due);
+        context.agenda.at(due, self.id, context.stage);
+    }
+
+    fn seek_now(&mut self, context: &mut Context<'_>) {
+        let devices = self.askable(context.account.device());
+        let attempt = self.exchange.attempts;
+        self.exchange.attempts = attempt.saturating_add(1);
+        let place = usize::try_from(attempt).unwrap_or(0) % devices.len().max(1);
+        if let Some(device) = devices.get(place)
+            && let Err(error) = self.ask(*device, Vec::new(), context)
+        {
+            tracing::warn!(%error, "not asked for what is missing");
+        }
+    }
+
+    /// A device of this conversation asks. Only who takes part is answered, and not too often.
+    pub(crate) fn asked(&mut self, from: DeviceId, ask: Ask, context: &mut Context<'_>) {
+        let takes_part = self.control.current().live().any(|(d, _)| *d == from);
+        if !takes_part || !self.may_answer(from, context.now) {
+            return;
+        }
+        self.work.push_back(Work::Answer(from, ask, Way::Reply));
+        self.run(context);
+    }
+
+    fn may_answer(&mut self, to: DeviceId, now: Timestamp) -> bool {
+        let given = self.exchange.given.entry(to).or_insert((now, 0));
+        if now.since_ms(given.0) > limits::ANSWERS_WINDOW_MS {
+            *given = (now, 0);
+        }
+        given.1 = given.1.saturating_add(1);
+        given.1 <= limits::ANSWERS_PER_WINDOW_MAX
+    }
+
+    /// Begins an answer: the envelopes are read first.
+    pub(super) fn answer(
+        &mut self,
+        to: DeviceId,
+        ask: Ask,
+        way: Way,
+        context: &mut Context<'_>,
+    ) -> Option<Work> {
+        let unread = ask.segments.iter().map(|(segment, _)| *segment);
+        if let Some(segment) = unread
+            .filter(|segment| self.segments.knows(*segment))
+            .find(|segment| !self.segments.is_ready(*segment))
+        {
+            self.load(segment, context);
+            return Some(Work::Answer(to, ask, way));
+        }
+        let theirs: BTreeMap<(DeviceId, RunId), u64> = ask
+            .chains
+            .iter()
+            .map(|(d, r, head)| ((*d, *r), *head))
+            .collect();
+        let behind = self.concerns(&to).into_iter().filter_map(|of| {
+            let there = theirs.get(&of.name).copied();
+            let from = there.map_or(of.from, |head| of.from.max(head.saturating_add(1)));
+            (from <= of.head).then_some((of.index, from, of.head))
+        });
+        let behind: Vec<(u32, u64, u64)> = behind.collect();
+        let share = limits::EXCHANGE_ITEMS_MAX / behind.len().max(1);
+        let share = u64::try_from(share.max(1)).unwrap_or(1);
+        let mut more = behind.len() > limits::EXCHANGE_ITEMS_MAX;
+        let mut ranges = Vec::new();
+        let mut lacks = BTreeMap::new();
+        for (index, from, head) in behind.into_iter().take(limits::EXCHANGE_ITEMS_MAX) {
+            let upto = head.min(from.saturating_add(share).saturating_sub(1));
+            more |= upto < head;
+            lacks.insert(index, from);
+            for segment in self.segments.indices().chain([limits::ASIDE]) {
+                ranges.push(self.envelopes(segment, index, from, upto));
+            }
+        }
+        let changes = self.lacking_changes(&ask, &mut ranges);
+        let load = context.stage.load(ranges);
+        let answering = Answering {
+            to,
+            ask,
+            way,
+            more,
+            lacks,
+            changes,
+        };
+        self.segments.loading = Some(Loading::Answer(load, Box::new(answering)));
+        None
+    }
+
+    fn envelopes(&self, segment: u32, index: u32, from: u64, upto: u64) -> Range {
+        Range {
+            kind: Kind::Envelope,
+            scope: self.id.0.to_vec(),
+            from: envelope_order(segment, index, from).to_vec(),
+            to: envelope_order(segment, index, upto).to_vec(),
+        }
+    }
+
+    /// Changes that the other side's documents lack by the Automerge sync protocol; asks for the
+    /// envelopes of the chains that hold them.
+    fn lacking_changes(&mut self, ask: &Ask, ranges: &mut Vec<Range>) -> BTreeSet<[u8; 32]> {
+        let mut changes = BTreeSet::new();
+        let asked = ask.segments.iter().take(limits::EXCHANGE_SEGMENTS_MAX);
+        for (segment, message) in asked {
+            if !self.segments.knows(*segment) {
+                continue;
+            }
+            let Ok(Some(document)) = self.segments.document(*segment, &self.id) else {
+                continue;
+            };
+            let Ok(lacking) = document.lacking(message) else {
+                continue;
+            };
+            let actors: BTreeSet<[u8; 16]> = lacking.iter().map(|(actor, _)| *actor).collect();
+            for ((device, run), chain) in self.chains.iter() {
+                if actors.contains(&actor_bytes(device, &self.id, *segment, run)) {
+                    ranges.push(self.envelopes(*segment, chain.index, 0, u64::MAX));
+                }
+            }
+            changes.extend(lacking.into_iter().map(|(_, hash)| hash));
+        }
+        changes
+    }
+
+    /// The envelopes are read: the answer is put together and sent.
+    pub(super) fn answer_with(
+        &mut self,
+        mut answering: Answering,
+        rows: &[Row],
+        context: &mut Context<'_>,
+    ) -> Result<(), RecordError> {
+        let mut found: BTreeMap<(u64, &[u8]), (u32, u64, EnvelopeRecord)> = BTreeMap::new();
+        let view = std::sync::Arc::clone(self.control.current());
+        for row in rows {
+            let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
+            // What was written before somebody's beginning is not handed to him either.
+            let to = &answering.to;
+            if !self.control.device_is_entitled(&view, to, &envelope.epoch) {
+                continue;
+            }
+            let (chain, seq) = place_of(&row.order).ok_or(RecordError(Kind::Envelope))?;
+            let behind = answering.lacks.get(&chain).is_some_and(|from| seq >= *from);
+            if behind || self.holds_any(&envelope, &answering.changes) {
+                let place = (envelope.arrival, row.order.as_slice());
+                found.insert(place, (chain, seq, envelope));
+            }
+        }
+        let mut bytes = 0_usize;
+        let mut records = Vec::new();
+        let mut reached: BTreeMap<u32, u64> = BTreeMap::new();
+        for (chain, seq, envelope) in found.into_values() {
+            bytes = bytes.saturating_add(envelope.wire.len());
+            if bytes > limits::EXCHANGE_BYTES_MAX && !records.is_empty() {
+                answering.more = true;
+                break;
+            }
+            records.push((envelope.epoch, envelope.wire));
+            reached.insert(chain, seq);
+        }
+        let operations = self.operations_beyond(&answering.ask.heads, &mut answering.more);
+        let nothing = operations.is_empty() && records.is_empty();
+        if answering.way == Way::Offer && nothing {
+            return Ok(());
+        }
+        let answer = Answer {
+            conversation: self.id,
+            number: answering.ask.number,
+            operations,
+            records,
+            heads: self.control.heads(),
+            chains: self.held_for(&answering.to),
+            more: answering.more,
+            last: answering.way != Way::Reply,
+        };
+        if let Way::Export(command) = answering.way {
+            self.export_answer(command, answering, answer, &reached, context);
+            return Ok(());
+        }
+        let body = InboxBody::Answer(answer);
+        if let Err(error) = self.send_to(answering.to, &body, context) {
+            tracing::warn!(%error, "a question is not answered");
+        }
+        Ok(())
+    }
+
+    /// Whether an envelope holds one of some changes.
+    fn holds_any(&self, envelope: &EnvelopeRecord, changes: &BTreeSet<[u8; 32]>) -> bool {
+        if changes.is_empty() {
+            return false;
+        }
+        let inner = self.reopened(envelope);
+        let content = inner.and_then(|inner| decode_content(&inner, &self.id).ok());
+        content.is_some_and(|(_, held)| {
+            held.iter().any(|change| {
+                crate::document::change_hash(change).is_some_and(|hash| changes.contains(&hash))
+            })
+        })
+    }
+
+    /// Operations that are not in the past of somebody's heads, in causal order.
+    fn operations_beyond(&self, heads: &[OperationId], more: &mut bool) -> Vec<SignedOperation> {
+        let mut bytes = 0_usize;
+        let mut beyond = Vec::new();
+        for (id, entry) in self.control.entries() {
+            let known = |head: &OperationId| head == id || self.control.saw(head, id);
+            if heads.iter().any(known) {
+                continue;
+            }
+            bytes = bytes.saturating_add(entry.signed.size());
+            if bytes > limits::EXCHANGE_BYTES_MAX && !beyond.is_empty() {
+                *more = true;
+                break;
+            }
+            beyond.push(entry.signed.clone());
+        }
+        beyond
+    }
+
+    /// An answer came: everything in it is taken in as if a relay had brought it.
+    pub(crate) fn answered(&mut self, from: DeviceId, answer: Answer, context: &mut Context<'_>) {
+        let expected = self.exchange.asked.remove(&answer.number) == Some(from);
+        let takes_part = self.control.current().live().any(|(d, _)| *d == from);
+        if !expected && !(answer.last && takes_part) {
+            return;
+        }
+        let missing_here = self.missing_here(&answer);
+        for operation in &answer.operations {
+            if self.control.contains(&operation.id()) {
+                continue;
+            }
+            if let Err(error) = self.accept_operation(operation, context) {
+                let act = Act::RefusedOperation(error.to_string());
+                context
+                    .stage
+                    .report(Suspect::Device(from), act, Some(self.id));
+                break;
+            }
+        }
+        let brought = answer.records.len();
+        for (epoch, wire) in answer.records {
+            if self.parked.is_full() {
+                break;
+            }
+            self.parked
+                .park(self.id, epoch, wire, None, Need::Unknown, context.stage);
+        }
+        self.work.push_back(Work::Retry);
+        if !answer.last {
+            let missing_there = self.missing_there(from, &answer.heads, &answer.chains);
+            context.stage.notify(Event::Exchanged {
+                conversation: self.id,
+                device: from,
+                missing_here,
+                missing_there,
+                brought: u64::try_from(brought).unwrap_or(u64::MAX),
+                more: answer.more,
+            });
+            if missing_there > 0 {
+                let ask = Ask {
+                    conversation: self.id,
+                    number: answer.number,
+                    heads: answer.heads,
+                    chains: answer.chains,
+                    segments: Vec::new(),
+                };
+                self.work.push_back(Work::Answer(from, ask, Way::Offer));
+            }
+            // Answers that bring nothing do not go on for ever.
+            if answer.more && (brought > 0 || !answer.operations.is_empty()) {
+                self.work.push_back(Work::Ask(from));
+            }
+        }
+        self.run(context);
+    }
+
+    /// Items and operations that the other device has and this one has not.
+    fn missing_here(&self, answer: &Answer) -> u64 {
+        let beyond = answer.chains.iter().map(|(device, run, head)| {
+            let here = self.chains.get(device, run).map_or(0, |chain| chain.head);
+            head.saturating_sub(here)
+        });
+        let unknown = answer.heads.iter().filter(|id| !self.control.contains(id));
+        let unknown = u64::try_from(unknown.count()).unwrap_or(u64::MAX);
+        beyond.fold(unknown, u64::saturating_add)
+    }
+
+    /// Items and operations that the other device lacks.
+    fn missing_there(&self, other: DeviceId, heads: &[OperationId], chains: &[Held]) -> u64 {
+        let theirs: BTreeMap<(DeviceId, RunId), u64> = chains
+            .iter()
+            .map(|(d, r, head)| ((*d, *r), *head))
+            .collect();
+        let items = self.concerns(&other).into_iter().map(|of| {
+            let before = of.from.saturating_sub(1);
+            let there = theirs.get(&of.name).copied();
+            of.head
+                .saturating_sub(there.map_or(before, |there| there.max(before)))
+        });
+        let own = self.control.heads();
+        let unknown = own.iter().filter(|id| {
+            let knows = |head: &OperationId| head == *id || self.control.saw(head, id);
+            !heads.iter().any(knows)
+        });
+        let unknown = u64::try_from(unknown.count()).unwrap_or(u64::MAX);
+        items.fold(unknown, u64::saturating_add)
+    }
+}
+
+fn place_of(order: &[u8]) -> Option<(u32, u64)> {
+    let (_, rest) = order.split_first_chunk::<4>()?;
+    let (chain, rest) = rest.split_first_chunk::<4>()?;
+    let seq = rest.first_chunk::<8>()?;
+    Some((u32::from_be_bytes(*chain), u64::from_be_bytes(*seq)))
+}

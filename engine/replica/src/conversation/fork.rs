@@ -1,0 +1,407 @@
+//! Forked chains: both sides are kept, one of them stands, the documents follow.
+//!
+//! What stands is a function of the items known ([`tree`]). Whenever that may have changed, all kept
+//! envelopes of the conversation are read once, judged, and the segments that a forked device wrote
+//! in are made anew from those that count. Nothing is ever deleted.
+
+mod again;
+mod proof;
+mod rebuild;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sheaf_crypto::{
+    DeviceId, EpochId, Inner, ItemId, Kind as Purpose, OperationId, RunId, UserId, item_of_record,
+};
+
+use super::merge::{decode_content, envelope_order};
+use super::segments::Loading;
+use super::{Conversation, Work};
+use crate::context::Context;
+use crate::control::content_of;
+use crate::limits;
+use crate::record::{
+    self, EnvelopeRecord, Kind, LostRecord, Range, RecordError, Row, SiblingRecord, Write,
+};
+
+use crate::document::MessageId;
+use tree::{Fork, Judged, Node};
+
+/// Items beside the followed branch have an index of their own, with this bit.
+const ASIDE: u32 = 1 << 31;
+
+/// What is known of forks in one conversation.
+#[derive(Default)]
+pub(super) struct Forks {
+    siblings: BTreeMap<u32, SiblingRecord>,
+    /// Messages of this device that a fork took away, with what they were written again as.
+    lost: BTreeMap<MessageId, LostRecord>,
+    /// Something came that may change what stands.
+    due: bool,
+    /// Items of forked devices, and those of them that do not stand, as judged last.
+    nodes: BTreeSet<ItemId>,
+    aside: BTreeSet<ItemId>,
+    heard: BTreeSet<(UserId, ItemId)>,
+    /// The first place of each followed chain that does not stand.
+    broken_from: BTreeMap<(DeviceId, RunId), u64>,
+    places: Vec<(DeviceId, Fork)>,
+    /// The run that this device writes under here, after its own content was set aside.
+    run: Option<RunId>,
+    /// An answer of the store: whether an item is the one that is known at its place.
+    compared: Option<(ItemId, bool)>,
+}
+
+/// A place of a device's chain that holds several items (research/keys.md 2.7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForkInfo {
+    /// The device that signed them.
+    pub device: DeviceId,
+    /// The place.
+    pub sequence: u64,
+    /// The item that stands: more than half of the other users acknowledged it, or it has the
+    /// smallest id.
+    pub stands: ItemId,
+    /// The others: kept, and refused together with what builds on them.
+    pub set_aside: Vec<ItemId>,
+    /// More than half of the other users acknowledged it: it stands for ever.
+    pub settled: bool,
+}
+
+/// A kept envelope, opened.
+struct Kept {
+    order: Vec<u8>,
+    record: EnvelopeRecord,
+    inner: Inner,
+    item: ItemId,
+}
+
+impl Kept {
+    fn segment(&self) -> u32 {
+        part(&self.order, 0)
+    }
+
+    fn index(&self) -> u32 {
+        part(&self.order, 4)
+    }
+}
+
+fn part(order: &[u8], from: usize) -> u32 {
+    let bytes = order.get(from..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+impl Forks {
+    pub(super) fn next(&mut self) -> Option<Work> {
+        let due = std::mem::take(&mut self.due);
+        due.then_some(Work::Forks)
+    }
+
+    pub(super) fn is_broken(&self, device: &DeviceId, run: &RunId, seq: u64) -> bool {
+        let from = self.broken_from.get(&(*device, *run));
+        from.is_some_and(|from| seq >= *from)
+    }
+
+    pub(super) fn restore_sibling(&mut self, record: SiblingRecord) {
+        self.siblings.insert(record.number, record);
+        self.due = true;
+    }
+
+    pub(super) fn restore_lost(&mut self, record: LostRecord) {
+        self.lost.insert(record.message.message, record);
+    }
+
+    /// Envelopes beside the followed branches that may be part of a segment, by index and sequence.
+    pub(super) fn of_segment(&self, segment: u32) -> impl Iterator<Item = (u32, u64)> {
+        let here = self.siblings.values().filter(move |s| s.segment == segment);
+        here.map(|sibling| (ASIDE | sibling.number, sibling.seq))
+    }
+
+    /// All of them, by index and sequence.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, u64)> {
+        let siblings = self.siblings.values();
+        siblings.map(|sibling| (ASIDE | sibling.number, sibling.seq))
+    }
+
+    pub(super) fn info(&self) -> Vec<ForkInfo> {
+        let places = self.places.iter().map(|(device, fork)| ForkInfo {
+            device: *device,
+            sequence: fork.seq,
+            stands: fork.winner,
+            set_aside: fork.losers.clone(),
+            settled: fork.stable,
+        });
+        places.collect()
+    }
+}
+
+impl Conversation {
+    /// The run that this device writes under here.
+    pub(super) fn own_run(&self, context: &Context<'_>) -> RunId {
+        self.forks.run.unwrap_or(context.run)
+    }
+
+    /// Where own content was set aside before, another run is written under: the one that the store
+    /// goes on with may have holes here.
+    pub(super) fn start_forked(&mut self, context: &mut Context<'_>) {
+        if self.chains.forked().next().is_some() {
+            let mut run = RunId([0; 16]);
+            context.rng.fill_bytes(&mut run.0);
+            self.forks.run = Some(run);
+        }
+        self.write_again();
+    }
+
+    /// What a device may have forked stands elsewhere: judged again soon.
+    pub(super) fn judge_forks(&mut self) {
+        self.forks.due |= self.chains.forked().next().is_some();
+    }
+
+    /// An item names items of a forked device as seen, which may decide what stands.
+    pub(super) fn note_votes(&mut self, inner: &Inner) {
+        if inner.kind == Purpose::Control {
+            return;
+        }
+        if self.chains.has_forked(&inner.device) {
+            self.forks.due = true;
+        }
+        for dependency in &inner.dependencies {
+            if self.forks.nodes.contains(&dependency.item)
+                && self.forks.heard.insert((inner.user, dependency.item))
+            {
+                self.forks.due = true;
+            }
+        }
+    }
+
+    /// More of a forked device is vouched for.
+    pub(super) fn vouch_forked(&mut self, device: &DeviceId) -> bool {
+        let forked = self.chains.has_forked(device);
+        self.forks.due |= forked;
+        forked
+    }
+
+    /// What this device names as seen of forked chains counts here as it does for others.
+    pub(super) fn note_own_votes(&mut self, inner: &Inner) {
+        for seen in &inner.dependencies {
+            if self.chains.has_forked(&seen.device) {
+                self.chains.vouch(&seen.device, &seen.run, seen.seq);
+            }
+        }
+        self.note_votes(inner);
+    }
+
+    /// Keeps an item beside the branch that is followed here.
+    pub(super) fn keep_sibling(
+        &mut self,
+        (inner, item): (&Inner, ItemId),
+        epoch: EpochId,
+        wire: &[u8],
+        context: &mut Context<'_>,
+    ) {
+        if self.forks.siblings.len() >= limits::FORK_ITEMS_MAX {
+            return;
+        }
+        let last = self.forks.siblings.keys().next_back();
+        let number = last.map_or(0, |last| last.saturating_add(1));
+        let segment = if inner.kind == Purpose::Content {
+            decode_content(inner, &self.id).map(|(segment, _)| segment)
+        } else {
+            Ok(limits::ASIDE)
+        };
+        let record = SiblingRecord {
+            conversation: self.id,
+            number,
+            device: inner.device,
+            run: inner.run,
+            seq: inner.seq,
+            item,
+            segment: segment.unwrap_or(limits::ASIDE),
+        };
+        self.arrivals = self.arrivals.saturating_add(1);
+        let envelope = EnvelopeRecord {
+            epoch,
+            arrival: self.arrivals,
+            refused: true,
+            wire: wire.to_vec(),
+        };
+        let order = envelope_order(record.segment, ASIDE | number, inner.seq);
+        let scope = &self.id.0;
+        let stage = &mut *context.stage;
+        stage.write(Write::put(Kind::Envelope, scope, &order, &envelope));
+        let order = number.to_be_bytes();
+        stage.write(Write::put(Kind::Sibling, scope, &order, &record));
+        self.chains
+            .put_aside(inner.device, inner.run, inner.seq, item);
+        self.forks.siblings.insert(number, record);
+        self.forks.due = true;
+        self.work.push_back(Work::Retry);
+    }
+
+    /// Whether an item is the one that is known at its place; `None` if the store has to be asked.
+    pub(super) fn is_same(&mut self, inner: &Inner, item: &ItemId) -> Option<bool> {
+        if inner.kind == Purpose::Control && self.control.contains(&OperationId(item.0)) {
+            return Some(true);
+        }
+        match self.forks.compared.take() {
+            Some((asked, same)) if asked == *item => Some(same),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Asks the store for what is known at an item's place.
+    pub(super) fn compare_place(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
+        let index = self.chains.get(&inner.device, &inner.run);
+        let index = index.map_or(0, |chain| chain.index);
+        let segment = decode_content(inner, &self.id).map(|(segment, _)| segment);
+        let segments = [segment.unwrap_or(limits::ASIDE), limits::ASIDE];
+        let ranges = segments.map(|segment| {
+            let order = envelope_order(segment, index, inner.seq).to_vec();
+            Range {
+                kind: Kind::Envelope,
+                scope: self.id.0.to_vec(),
+                from: order.clone(),
+                to: order,
+            }
+        });
+        let load = context.stage.load(ranges.to_vec());
+        self.segments.loading = Some(Loading::Place(load, item));
+    }
+
+    /// The store has answered.
+    pub(super) fn compared(&mut self, item: ItemId, rows: &[Row]) -> Result<(), RecordError> {
+        let mut same = false;
+        for row in rows {
+            let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
+            let known = self.open_kept(row.order.clone(), envelope);
+            same |= known.is_some_and(|known| known.item == item);
+        }
+        self.forks.compared = Some((item, same));
+        Ok(())
+    }
+
+    /// Reads everything that is kept of the conversation.
+    pub(super) fn read_forks(&mut self, context: &mut Context<'_>) {
+        let whole = |kind| Range {
+            kind,
+            scope: self.id.0.to_vec(),
+            from: Vec::new(),
+            to: vec![u8::MAX; 17],
+        };
+        let ranges = vec![whole(Kind::Envelope), whole(Kind::Message)];
+        let load = context.stage.load(ranges);
+        self.segments.loading = Some(Loading::Forks(load));
+    }
+
+    /// Judges what was read, makes documents anew where something else stands than before, and shows
+    /// the fork to everybody.
+    pub(super) fn judge(
+        &mut self,
+        rows: &[Row],
+        context: &mut Context<'_>,
+    ) -> Result<(), RecordError> {
+        let mut kept = Vec::new();
+        for row in rows.iter().filter(|row| row.kind == Kind::Envelope) {
+            let record: EnvelopeRecord = record::decode(row.kind, &row.value)?;
+            kept.extend(self.open_kept(row.order.clone(), record));
+        }
+        let before = std::mem::take(&mut self.forks.places);
+        self.forks.nodes.clear();
+        self.forks.aside.clear();
+        self.forks.broken_from.clear();
+        let devices: Vec<DeviceId> = self.chains.forked().copied().collect();
+        for device in devices {
+            let (nodes, judged) = self.judge_device(&device, &kept);
+            for (id, node) in nodes.iter().filter(|(id, _)| judged.aside.contains(*id)) {
+                if !self.chains.is_aside(&device, id) {
+                    let from = self.forks.broken_from.entry((device, node.run));
+                    let from = from.or_insert(node.seq);
+                    *from = node.seq.min(*from);
+                }
+            }
+            self.forks.nodes.extend(nodes.into_keys());
+            self.forks.aside.extend(judged.aside);
+            let places = judged.forks.into_iter().map(|fork| (device, fork));
+            self.forks.places.extend(places);
+        }
+        self.make_anew(kept.as_mut_slice(), rows, context)?;
+        self.tell_forks(&before, context);
+        self.show_forks(&kept, context);
+        self.vouch_for_removed();
+        self.release();
+        self.work.push_back(Work::Retry);
+        Ok(())
+    }
+
+    fn open_kept(&self, order: Vec<u8>, record: EnvelopeRecord) -> Option<Kept> {
+        let inner = self.reopened(&record)?;
+        let item = if inner.kind == Purpose::Control {
+            let signed = sheaf_crypto::SignedOperation::from_bytes(&inner.body).ok()?;
+            ItemId::from(signed.id())
+        } else {
+            item_of_record(&record.wire)
+        };
+        Some(Kept {
+            order,
+            record,
+            inner,
+            item,
+        })
+    }
+
+    fn judge_device(
+        &mut self,
+        device: &DeviceId,
+        kept: &[Kept],
+    ) -> (BTreeMap<ItemId, Node>, Judged) {
+        let mut nodes = BTreeMap::new();
+        let mut acknowledged = BTreeSet::new();
+        let mut owner = None;
+        for envelope in kept {
+            let inner = &envelope.inner;
+            if inner.device == *device {
+                owner = Some(inner.user);
+                let node = Node {
+                    run: inner.run,
+                    seq: inner.seq,
+                    previous: inner.previous,
+                    content: content_of(inner),
+                    others: self.others(&inner.user, &inner.control_heads),
+                };
+                nodes.insert(envelope.item, node);
+            }
+            if inner.kind == Purpose::Control {
+                continue;
+            }
+            let named = inner.dependencies.iter().filter(|d| d.device == *device);
+            acknowledged.extend(named.map(|dependency| (inner.user, dependency.item)));
+        }
+        let operations: Vec<_> = self
+            .control
+            .entries()
+            .filter(|(_, entry)| entry.operation.author == *device)
+            .map(|(id, entry)| (*id, entry.operation.clone()))
+            .collect();
+        for (id, operation) in operations {
+            let node = Node {
+                run: operation.run,
+                seq: operation.seq,
+                previous: operation.previous,
+                content: id.0,
+                others: self.others(&operation.user, &operation.parents),
+            };
+            owner = Some(operation.user);
+            nodes.insert(ItemId(id.0), node);
+        }
+        acknowledged.retain(|(user, _)| Some(*user) != owner);
+        let judged = tree::judge(&nodes, &acknowledged);
+        (nodes, judged)
+    }
+
+    /// The other users, as an author saw the membership.
+    fn others(&mut self, user: &UserId, heads: &[OperationId]) -> BTreeSet<UserId> {
+        let view = self.control.view(heads);
+        let members = view.iter().flat_map(|view| view.members.keys());
+        members.filter(|other| *other != user).copied().collect()
+    }
+}

@@ -1,0 +1,54 @@
+//! What a conversation does for the quarantine of devices, which is the whole device's policy.
+
+use sheaf_crypto::{DeviceId, Inner};
+
+use super::Conversation;
+use crate::context::Context;
+use crate::document::NewMessage;
+use crate::limits;
+
+impl Conversation {
+    /// Keeps what comes from a device from being applied, until [`Self::lift`].
+    pub(crate) fn hold(&mut self, device: &DeviceId) {
+        self.chains.quarantine(device);
+    }
+
+    /// Ends a device's quarantine and takes in what was kept back; `false` if there was none.
+    pub(crate) fn lift(&mut self, device: &DeviceId, context: &mut Context<'_>) -> bool {
+        if !self.chains.is_quarantined(device) {
+            return false;
+        }
+        for run in self.chains.lift(device) {
+            self.write_chain(*device, run, context);
+        }
+        self.release();
+        self.run(context);
+        true
+    }
+
+    /// Items of a device that are kept back.
+    pub(crate) fn kept_of(&self, device: &DeviceId) -> usize {
+        let kept = self.withheld.values();
+        kept.filter(|record| record.device == *device).count()
+    }
+
+    /// There is hardly room for more that is kept back.
+    pub(crate) fn keeps_too_much(&self) -> bool {
+        self.withheld.len() >= limits::QUARANTINED_ITEMS_MAX
+    }
+
+    /// Counts messages that were written just now by another user: an envelope of what was written
+    /// earlier, or elsewhere, counts once.
+    pub(super) fn hear(&self, inner: &Inner, messages: &[NewMessage], context: &mut Context<'_>) {
+        if inner.user == context.account.user() {
+            return;
+        }
+        let just_written = |message: &&NewMessage| {
+            let age = context.now.0.saturating_sub(message.id.time().ms());
+            message.origin.is_none() && age <= limits::JUST_WRITTEN_MS
+        };
+        let count = messages.iter().filter(just_written).count().max(1);
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        context.stage.hear(inner.user, inner.device, count);
+    }
+}

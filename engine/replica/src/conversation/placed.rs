@@ -1,0 +1,147 @@
+//! Items in their chains: where one stands, what it names as seen, and what it is followed by.
+
+use sheaf_crypto::{Dependency, DeviceId, Inner, ItemId, Kind as Purpose, RunId};
+
+use super::inbound::{Source, Verdict};
+use super::parked::Need;
+use super::{ContentBody, Conversation};
+use crate::chain::Place;
+use crate::context::Context;
+use crate::control::View;
+use crate::limits;
+use crate::misbehaviour::{Act, Suspect};
+
+impl Conversation {
+    /// Puts an item in its place of its device's chain; `None` if it is not to be taken in.
+    pub(super) fn placed(
+        &mut self,
+        inner: &Inner,
+        item: ItemId,
+        wire: &[u8],
+        source: Source,
+        (body, view): (Option<&ContentBody>, &View),
+        context: &mut Context<'_>,
+    ) -> Result<(), Verdict> {
+        let chain = (&inner.device, &inner.run);
+        let mut place = self
+            .chains
+            .place(chain, inner.seq, inner.previous.as_ref(), &item);
+        if place == Place::Old && self.is_newcomer(context) {
+            // What lies before a newcomer's part of a chain is none of his business.
+            let part = self.chains.get(chain.0, chain.1);
+            if part.is_some_and(|part| inner.seq < part.first) {
+                return Err(Verdict::Done);
+            }
+        }
+        if place == Place::Old {
+            place = match self.is_same(inner, &item) {
+                Some(true) => Place::Known,
+                Some(false) => Place::Conflict,
+                None => return Err(Verdict::Place(Box::new(inner.clone()), item)),
+            };
+        }
+        if matches!(place, Place::Conflict | Place::Broken) {
+            self.keep_sibling((inner, item), source.epoch, wire, context);
+        }
+        let sequence = inner.seq;
+        let act = match place {
+            Place::Next => return self.ready(inner, body, view, context),
+            Place::Gap if self.begins_chain(inner, context) => {
+                return self.ready(inner, body, view, context);
+            }
+            Place::Gap if self.is_before_beginning(view, context) => return Err(Verdict::Done),
+            Place::Gap => return Err(Verdict::Park(Need::Chain(inner.device, inner.seq))),
+            // Control items are published under every newest epoch and so come several times; what
+            // this device wrote itself comes back after a restart.
+            Place::Known if inner.kind == Purpose::Control => return Err(Verdict::Done),
+            Place::Known if inner.device == context.account.device() => return Err(Verdict::Done),
+            // A relay whose store was replaced delivers from the beginning.
+            Place::Known if !source.live => return Err(Verdict::Done),
+            Place::Known | Place::Old => Act::Replayed,
+            Place::Conflict => Act::Equivocation { sequence },
+            Place::Broken => Act::BrokenChain { sequence },
+        };
+        // Anybody who holds the topic can append a copy of an honest device's envelope.
+        let suspect = if act == Act::Replayed {
+            Suspect::Topic(source.topic)
+        } else {
+            Suspect::Device(inner.device)
+        };
+        context.stage.report(suspect, act, Some(self.id));
+        if matches!(place, Place::Conflict | Place::Broken) {
+            return Err(Verdict::Aside);
+        }
+        Err(Verdict::Done)
+    }
+
+    /// The item is part of its chain from here on.
+    pub(super) fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
+        self.note_votes(inner);
+        self.arrivals = self.arrivals.saturating_add(1);
+        self.note_shown(inner, context);
+        self.chains.accept(
+            inner.device,
+            inner.run,
+            inner.seq,
+            item,
+            inner.incarnation,
+            context.now,
+        );
+        if inner.device == context.account.device() {
+            if inner.run == self.own_run(context) {
+                context.stage.report(
+                    Suspect::Device(inner.device),
+                    Act::OwnRollback,
+                    Some(self.id),
+                );
+            }
+        } else if !self.keeps_any(&inner.device, &inner.run) && !self.is_withheld(inner) {
+            self.seen
+                .insert((inner.device, inner.run), (inner.seq, item));
+        }
+        self.write_chain(inner.device, inner.run, context);
+        self.note_frontier(inner, context);
+    }
+
+    /// The newest items of other chains since this device's last content: of other devices, and of
+    /// its own other runs.
+    pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
+        self.vouch_due = false;
+        let mut named = self.new_cuts(&own.0);
+        let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
+        let seen = seen.map(|((device, run), (seq, item))| Dependency {
+            device: *device,
+            run: *run,
+            seq: *seq,
+            item: *item,
+        });
+        named.extend(seen);
+        named.truncate(limits::DEPENDENCIES_MAX);
+        named
+    }
+
+    /// The same, no longer new after it.
+    pub(super) fn take_dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
+        let taken = self.dependencies(own);
+        for dependency in &taken {
+            let chain = (dependency.device, dependency.run);
+            if self.seen.get(&chain) == Some(&(dependency.seq, dependency.item)) {
+                self.seen.remove(&chain);
+            }
+        }
+        taken
+    }
+
+    /// An item of this device is part of its chain.
+    pub(super) fn accept_own(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
+        self.arrivals = self.arrivals.saturating_add(1);
+        let chain = (inner.device, inner.run);
+        let grant = inner.incarnation;
+        self.chains
+            .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
+        self.seen.insert(chain, (inner.seq, item));
+        self.note_own_votes(inner);
+        self.write_chain(chain.0, chain.1, context);
+        self.note_frontier(inner, context);
+    }
+}

@@ -1,0 +1,89 @@
+//! What is due by the clock.
+
+use super::Replica;
+use crate::conversation::Conversation;
+use crate::limits;
+
+/// What an app may decide for its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Messages just written that a user may send in a minute before what follows is delayed; `None`
+    /// for no limit.
+    pub messages_per_minute: Option<u32>,
+    /// Age at which this device draws its next sealing key, in milliseconds.
+    pub kem_age_ms: u64,
+    /// Time after which a primary device that was not heard of may be replaced by this one, in
+    /// milliseconds; `None` for never.
+    pub primary_absent_ms: Option<u64>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            messages_per_minute: Some(limits::MESSAGES_PER_MINUTE),
+            kem_age_ms: limits::KEM_AGE_MS_MAX,
+            primary_absent_ms: Some(limits::PRIMARY_ABSENT_MS),
+        }
+    }
+}
+
+impl Policy {
+    /// The defaults, but for messages: as many as come. For programs that write faster than people.
+    #[must_use]
+    pub fn without_message_limit() -> Self {
+        Self {
+            messages_per_minute: None,
+            ..Self::default()
+        }
+    }
+}
+
+impl Replica {
+    /// What the app decides; the defaults are those of [`Policy::default`].
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    pub(super) fn elapsed(&mut self) {
+        self.waits_for = None;
+        self.topics.subscribe_due(self.now, &mut self.stage);
+        self.outbox
+            .pump(&mut self.topics, self.now, &mut self.stage);
+        for id in self.agenda.due(self.now, &mut self.stage) {
+            self.on_conversation(&id, Conversation::run);
+        }
+    }
+
+    /// What is due after hours and days is done with whatever input comes then: an input comes at
+    /// least hourly.
+    pub(super) fn upkeep(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.release_due();
+        if self.now >= self.upkeep_due {
+            self.upkeep_due = self.now.after_ms(limits::UPKEEP_MS);
+            self.rotate_kem();
+            self.erase_kem();
+            self.claim_primary();
+        }
+    }
+
+    /// Asks to be woken for the next thing that is due.
+    pub(super) fn ask_to_wait(&mut self) {
+        if self.failed.is_some() {
+            return;
+        }
+        let due = [
+            self.agenda.next(),
+            self.outbox.next_try(),
+            self.topics.next_repair(),
+            self.peers.next_release(),
+        ];
+        let next = due.into_iter().flatten().min();
+        if let Some(at) = next.filter(|_| next != self.waits_for) {
+            self.waits_for = next;
+            self.stage.wait(at);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! `sheaf doctor`: why something is not synced, in words, and what to do.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sheaf_engine::{
+    ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, Engine, EngineError, Overview,
+    PeerInfo, Role, UserId,
+};
+
+use crate::exit::{Code, Failure};
+use crate::output::harmless;
+use crate::request::Settings;
+use crate::session::{Reach, with_engine};
+use crate::time::rfc3339;
+
+/// Free space below which a store will soon take nothing more, in bytes.
+const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// One thing that keeps something from being synced.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// A word for scripts.
+    finding: &'static str,
+    /// What it is about: a conversation, device or file.
+    subject: String,
+    /// What is wrong.
+    says: String,
+    /// What to do.
+    advice: String,
+}
+
+impl Finding {
+    fn new(
+        finding: &'static str,
+        subject: impl Into<String>,
+        says: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            finding,
+            subject: harmless(&subject.into()),
+            says: harmless(&says.into()),
+            advice: advice.into(),
+        }
+    }
+}
+
+/// Looks at everything that can keep something from being synced.
+pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let relay = settings.home.relay(settings.relay.as_ref())?;
+    let state = settings.home.state();
+    let findings = with_engine(settings, Reach::Online, |engine| async move {
+        let mut findings = Vec::new();
+        disk(&state, &mut findings);
+        if relay.is_none() {
+            findings.push(Finding::new(
+                "no_relay",
+                "relay",
+                "no relay is configured, so nothing leaves this device",
+                "give one with --relay sheaf://HOST:PORT/#KEY; it is remembered",
+            ));
+        } else {
+            connection(&engine, wait, &mut findings).await?;
+        }
+        let overview = engine.overview().await?;
+        let devices = engine.devices().await?;
+        let contacts = engine.contacts().await?;
+        own_device(&devices, &mut findings);
+        for held in engine.quarantines().await? {
+            let whose = held.user.map(|user| owner_of(&user, &contacts));
+            findings.push(Finding::new(
+                "quarantined",
+                format!("{}{}", held.device, whose.unwrap_or_default()),
+                "what this device sends is kept and not shown, for what it did",
+                "`sheaf audit` says what; `sheaf device quarantine lift DEVICE` ends it",
+            ));
+        }
+        for info in &engine.conversations().await? {
+            conversation(info, &overview, &contacts, &mut findings);
+        }
+        Ok(findings)
+    })
+    .await?;
+    settings.printer.list(&findings, text)?;
+    match findings.len() {
+        0 => Ok(()),
+        _ => Err(Failure::silent(Code::Partial)),
+    }
+}
+
+fn disk(state: &std::path::Path, findings: &mut Vec<Finding>) {
+    let Ok(disk) = rustix::fs::statvfs(state) else {
+        return;
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < FREE_BYTES_MIN {
+        findings.push(Finding::new(
+            "disk_full",
+            state.display().to_string(),
+            format!("only {} MiB are free where the store is", free >> 20),
+            "make room: what cannot be written is refused, nothing that was saved is lost",
+        ));
+    }
+}
+
+async fn connection(
+    engine: &Engine,
+    wait: Duration,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Failure> {
+    match engine.wait_connected(wait).await {
+        Ok(()) => {}
+        Err(EngineError::Closed) => return Err(EngineError::Closed.into()),
+        Err(error) => {
+            let failure = Failure::from(error);
+            findings.push(Finding::new(
+                "relay",
+                "relay",
+                failure.what().to_owned(),
+                failure.advice().unwrap_or("try again later").to_owned(),
+            ));
+            return Ok(());
+        }
+    }
+    // What is found is more telling once the relay was read to its end.
+    match engine.wait_settled(wait).await {
+        Err(EngineError::Closed) => Err(EngineError::Closed.into()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn own_device(devices: &[DeviceInfo], findings: &mut Vec<Finding>) {
+    let Some(own) = devices.iter().find(|device| device.this) else {
+        return;
+    };
+    match own.state {
+        DeviceStanding::Active => {}
+        DeviceStanding::Frozen => {
+            let by = own.frozen_by.as_deref().unwrap_or("another device");
+            findings.push(Finding::new(
+                "frozen",
+                own.name.clone(),
+                format!("{by} froze this device: it gets no new key, and what it writes waits"),
+                "`sheaf device thaw` on a device that is senior to the one that froze it, or \
+                 with --phrase-file",
+            ));
+        }
+        DeviceStanding::Revoked => findings.push(Finding::new(
+            "revoked",
+            own.name.clone(),
+            "this device is no device of the account any more",
+            "what it holds stays readable here; link it again under a new home",
+        )),
+    }
+}
+
+fn conversation(
+    info: &ConversationInfo,
+    overview: &Overview,
+    contacts: &[ContactInfo],
+    findings: &mut Vec<Finding>,
+) {
+    let name = info.name.as_str();
+    unsent(info, overview, findings);
+    for reason in &info.waiting {
+        findings.push(Finding::new(
+            "waiting",
+            name,
+            format!("something that came cannot be read before {reason} is here"),
+            "a device that has it must be online once: `sheaf sync resync` asks all of them",
+        ));
+    }
+    for peer in &info.peers {
+        lacking(name, peer, contacts, findings);
+    }
+}
+
+fn unsent(info: &ConversationInfo, overview: &Overview, findings: &mut Vec<Finding>) {
+    if info.pending == 0 {
+        return;
+    }
+    let role = info
+        .members
+        .iter()
+        .find(|(user, ..)| Some(*user) == overview.user)
+        .map(|(_, _, role, _)| *role);
+    let (why, advice) = match role {
+        None => (
+            "you are no member of it any more",
+            "copy what you need; an admin can add you again",
+        ),
+        Some(Role::Reader) => (
+            "you may only read it now",
+            "copy what you need; an admin can make you a writer again",
+        ),
+        Some(_) if !info.takes_part => (
+            "this device takes no part in it",
+            "`sheaf device list` says why",
+        ),
+        Some(_) if !overview.connected => (
+            "there is no connection to a relay",
+            "it goes out by itself at the next connection",
+        ),
+        Some(_) => (
+            "the relay has not confirmed it yet",
+            "run `sheaf sync now`; if it stays, `sheaf -v sync now` shows what the relay says",
+        ),
+    };
+    findings.push(Finding::new(
+        "unsent",
+        info.name.clone(),
+        format!("{} changes are only on this device: {why}", info.pending),
+        advice,
+    ));
+}
+
+fn lacking(name: &str, peer: &PeerInfo, contacts: &[ContactInfo], findings: &mut Vec<Finding>) {
+    let whose = owner_of(&peer.user, contacts);
+    let device = format!("{}{whose}", peer.name);
+    if !peer.differs.is_empty() {
+        findings.push(Finding::new(
+            "differs",
+            name,
+            format!("{device} has the same items and other documents"),
+            "run `sheaf sync resync --full` on both; if it stays, report it: it should not happen",
+        ));
+    }
+    if peer.lacks == 0 {
+        return;
+    }
+    let seen = match peer.last_seen {
+        Some(time) => format!("was last heard of {}", rfc3339(time.0)),
+        None => "was never heard of".to_owned(),
+    };
+    findings.push(Finding::new(
+        "behind",
+        name,
+        format!(
+            "{device} has not said to have the last {} items; it {seen}",
+            peer.lacks
+        ),
+        "it says so when it is online next (`sheaf sync now` there); `sheaf sync export` writes \
+         what it lacks to a file",
+    ));
+}
+
+fn owner_of(user: &UserId, contacts: &[ContactInfo]) -> String {
+    let contact = contacts.iter().find(|contact| contact.user == *user);
+    contact.map_or_else(String::new, |contact| format!(" of {}", contact.name))
+}
+
+fn text(findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return "everything is synced, and every device has said so".to_owned();
+    }
+    let lines = findings
+        .iter()
+        .map(|one| format!("{}: {}\n    {}", one.subject, one.says, one.advice));
+    lines.collect::<Vec<_>>().join("\n")
+}
