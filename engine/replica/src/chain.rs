@@ -273,6 +273,16 @@ impl Chains {
         followed.max(self.reach(device, run)) >= dependency.seq
     }
 
+    /// Whether somebody names items of forked chains, or others than those that are known here.
+    pub(crate) fn saw_another(&self, dependencies: &[Dependency]) -> bool {
+        !self.aside.is_empty()
+            || dependencies.iter().any(|seen| {
+                let chain = self.get(&seen.device, &seen.run);
+                let known = chain.and_then(|chain| chain.item_at(seen.seq));
+                known.is_some_and(|known| known != seen.item)
+            })
+    }
+
     /// An item beside the branch that is followed here.
     pub(crate) fn put_aside(&mut self, device: DeviceId, run: RunId, seq: u64, item: ItemId) {
         let aside = self.aside.entry(device).or_default();

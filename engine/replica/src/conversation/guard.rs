@@ -21,6 +21,7 @@ impl Conversation {
         for run in self.chains.lift(device) {
             self.write_chain(*device, run, context);
         }
+        self.judge_forks();
         self.release();
         self.run(context);
         true

@@ -90,7 +90,7 @@ impl Conversation {
             // Everything that the author had seen is here, so what is missing was refused: not
             // this author's doing.
             // With a side of a fork that is not here yet it is made up for once that comes.
-            Some(Outcome::Missing(_)) if self.chains.forked().next().is_some() => {
+            Some(Outcome::Missing(_)) if self.chains.saw_another(&item.inner.dependencies) => {
                 self.judge_forks();
             }
             Some(Outcome::Missing(missing)) => {

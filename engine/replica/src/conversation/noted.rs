@@ -90,6 +90,9 @@ impl Conversation {
             Body::DetachDevice { device: out, .. } => format!("{} detached", device(out)),
             Body::Freeze { device: frozen } => format!("{} frozen", device(frozen)),
             Body::Thaw { device: thawed } => format!("{} thawed", device(thawed)),
+            Body::Equivocation { .. } => {
+                "a device shown to have forked its chain, and frozen".to_owned()
+            }
             Body::Rename { name } => format!("conversation renamed to {name}"),
             Body::Rekey(rekey) => self.words_of_rekey(id, operation, rekey),
             Body::BadSeal { epoch, .. } => format!("asked for the key of epoch {}", short(epoch)),

@@ -55,13 +55,16 @@ impl Conversation {
     ) -> bool {
         // What somebody builds on who is heard cannot wait: what he writes would be lost.
         let unvouched = || seq > self.chains.vouched(device, run);
-        if self.chains.is_quarantined(device) && unvouched() {
+        let standing = self.control.current().standing(device, incarnation);
+        // Of a device that is shown to fork all devices take in the same, quarantine or not.
+        let proved = matches!(standing, Standing::Forked(_));
+        if self.chains.is_quarantined(device) && !proved && unvouched() {
             return true;
         }
-        match self.control.current().standing(device, incarnation) {
+        match standing {
             Standing::Live => false,
             Standing::Frozen => unvouched(),
-            Standing::Forked(place) => seq > place && unvouched(),
+            Standing::Forked(place) => seq > place.max(self.chains.vouched(device, run)),
             Standing::Ended(removals) => {
                 let frontier = self.control.frontier(&removals, device, run);
                 seq > frontier.max(self.chains.vouched(device, run))

@@ -85,8 +85,7 @@ impl Sorted {
             Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Frontier => {
                 let record: FrontierRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.frontiers.push(record);
+                self.of(record.conversation).frontiers.push(record);
             }
             Kind::Withheld => {
                 let record: WithheldRecord = decode(kind, value)?;
@@ -99,13 +98,11 @@ impl Sorted {
             }
             Kind::Sibling => {
                 let record: SiblingRecord = decode(kind, value)?;
-                let known = self.of(record.conversation);
-                known.siblings.push(record);
+                self.of(record.conversation).siblings.push(record);
             }
             Kind::Lost => {
                 let record: LostRecord = decode(kind, value)?;
-                let known = self.of(record.conversation);
-                known.lost.push(record);
+                self.of(record.conversation).lost.push(record);
             }
             Kind::Outbox => {
                 let record: OutboxRecord = decode(kind, value)?;

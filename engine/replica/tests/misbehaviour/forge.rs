@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use sheaf_crypto::{ConversationId, DeviceSecrets, EpochId, EpochKeys, EpochSecret, Inner, open};
 use sheaf_replica::record::Kind;
 
-use crate::world::{Disk, Log, World};
+use crate::relay::Log;
+use crate::world::{Disk, World};
 
 /// Version, suite, nonce, commitment, tag and signature of an envelope.
 const FIXED_BYTES: usize = 138;

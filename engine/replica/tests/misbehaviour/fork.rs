@@ -9,10 +9,11 @@ use sheaf_crypto::{
 };
 use sheaf_protocol::TopicId;
 use sheaf_replica::record::Kind;
-use sheaf_replica::{Act, Command, Draft, Misbehaviour, Suspect};
+use sheaf_replica::{Act, Command, DeviceChange, Draft, Misbehaviour, Suspect};
 
 use crate::forge::{epochs, only_epoch, secrets, written};
-use crate::world::{ALICE, BOB, Disk, Log, MALLORY, Peer, World};
+use crate::relay::Log;
+use crate::world::{ALICE, BOB, Disk, MALLORY, Peer, World};
 
 type Records = Vec<(TopicId, Vec<u8>)>;
 
@@ -79,7 +80,7 @@ impl Forked {
             } else {
                 &self.left
             };
-            peer.hidden = hidden.iter().map(|(_, record)| record.clone()).collect();
+            peer.feed.hidden = hidden.iter().map(|(_, record)| record.clone()).collect();
         }
         for (topic, record) in self.left.iter().chain(&self.right) {
             self.world.log.push(*topic, record.clone());
@@ -88,7 +89,7 @@ impl Forked {
     }
 
     fn reveal(&mut self, place: usize) {
-        self.world.peers[place].reveal(|at| at);
+        self.world.peers[place].feed.reveal();
         self.world.settle();
     }
 
@@ -327,6 +328,36 @@ fn of_a_forker_removals_stand_and_grants_that_nobody_built_on_are_void() {
         assert_eq!(shown.frozen.len(), 1);
         forked.goes_on();
     }
+}
+
+#[test]
+fn a_senior_device_of_the_same_person_thaws_a_forker() {
+    // Alice's second device is in Mallory's place, and forks.
+    let world = World::with_two_devices();
+    let here = world.conversation;
+    let device = secrets(&world.peers[MALLORY].disk).device();
+    let mut forked = fork_world(world, vec![send(here, "left")], vec![send(here, "right")]);
+    forked.show(|place| place == ALICE);
+    forked.reveal_all();
+    forked.agree();
+    for place in [ALICE, BOB] {
+        assert!(forked.world.peers[place].frozen(&here, &device));
+    }
+    forked.goes_on();
+    assert!(
+        forked.world.peers[BOB].frozen(&here, &device),
+        "nobody thaws it by himself"
+    );
+    let change = Command::ChangeDevice {
+        device,
+        change: DeviceChange::Thaw,
+    };
+    forked.world.ask(ALICE, change);
+    for place in [ALICE, BOB] {
+        assert!(!forked.world.peers[place].frozen(&here, &device));
+    }
+    forked.agree();
+    forked.goes_on();
 }
 
 /// Seals an operation of Mallory's under the only epoch, and has everybody read it.

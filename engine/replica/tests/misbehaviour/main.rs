@@ -13,6 +13,7 @@
 mod forge;
 mod fork;
 mod guard;
+mod relay;
 mod world;
 
 use ed25519_dalek::SigningKey;
@@ -23,7 +24,8 @@ use sheaf_protocol::{Delivery, ServerFrame, TopicId, limits::RECORD_BYTES_MAX};
 use sheaf_replica::{Act, Misbehaviour, Suspect};
 
 use forge::{Epoch, epochs, only_epoch, seal_signed_by, secrets, signing_key, written};
-use world::{ALICE, BOB, Log, MALLORY, World};
+use relay::Log;
+use world::{ALICE, BOB, MALLORY, World};
 
 /// Injects a record and checks that Bob reports exactly this and is as he was.
 fn is_reported(world: &mut World, topic: TopicId, record: Vec<u8>, by: Suspect, act: Act) {

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ed25519_dalek::{Signer, SigningKey};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, DeviceId, EpochId};
 use sheaf_protocol::{
-    Changed, ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId,
-    digest_topics, hash_record, receipt_message, topic_of_capability,
+    Changed, ClientFrame, ServerFrame, TopicId, digest_topics, topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
@@ -16,16 +14,13 @@ use sheaf_replica::{
     Misbehaviour, Output, Replica, Reply, Timestamp,
 };
 
+use crate::relay::{Feed, LOG, Log};
+
 pub(super) type Disk = BTreeMap<Key, Vec<u8>>;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
-const LOG: LogId = LogId(7);
 /// Rounds after which a world that still has something to do counts as restless.
 const ROUNDS_MAX: usize = 10_000;
-
-/// What the relay keeps; a record's sequence is its place, from one.
-#[derive(Clone, Default)]
-pub(super) struct Log(pub(super) BTreeMap<TopicId, Vec<Vec<u8>>>);
 
 /// One device, its disk, and how far it was told each topic.
 pub(super) struct Peer {
@@ -34,12 +29,7 @@ pub(super) struct Peer {
     number: u8,
     loads: VecDeque<(LoadId, Vec<Range>)>,
     frames: VecDeque<ClientFrame>,
-    /// What the relay shows to this device, which may be another order than others see.
-    feed: Log,
-    copied: BTreeMap<TopicId, usize>,
-    /// Records that the relay holds back from it, and those of them that have come.
-    pub(super) hidden: Vec<Vec<u8>>,
-    held: Vec<(TopicId, Vec<u8>)>,
+    pub(super) feed: Feed,
     subscribed: BTreeMap<TopicId, u64>,
     answers: BTreeMap<CommandId, Result<Reply, CommandError>>,
     pub(super) events: Vec<Event>,
@@ -68,52 +58,6 @@ pub(super) const ALICE: usize = 0;
 pub(super) const BOB: usize = 1;
 pub(super) const MALLORY: usize = 2;
 
-impl Log {
-    fn key() -> SigningKey {
-        SigningKey::from_bytes(&[7; 32])
-    }
-
-    pub(super) fn id() -> RelayId {
-        RelayId(Self::key().verifying_key().to_bytes())
-    }
-
-    pub(super) fn push(&mut self, topic: TopicId, record: Vec<u8>) -> u64 {
-        let records = self.0.entry(topic).or_default();
-        records.push(record);
-        records.len() as u64
-    }
-
-    pub(super) fn head(&self, topic: &TopicId) -> u64 {
-        self.0.get(topic).map_or(0, |records| records.len() as u64)
-    }
-
-    fn after(&self, topic: TopicId, previous: u64) -> ServerFrame {
-        let records = self.0.get(&topic).map_or(&[][..], Vec::as_slice);
-        let later = (1..).zip(records).filter(|(place, _)| *place > previous);
-        let records = later.map(|(sequence, record)| Delivery {
-            sequence,
-            record: record.clone(),
-        });
-        ServerFrame::Records {
-            topic,
-            previous,
-            records: records.collect(),
-        }
-    }
-
-    fn receipt(topic: TopicId, sequence: u64, record: &[u8]) -> Receipt {
-        let cursor = Cursor { log: LOG, sequence };
-        let record = hash_record(record);
-        let signature = Self::key().sign(&receipt_message(&topic, cursor, &record));
-        Receipt {
-            topic,
-            cursor,
-            record,
-            signature: signature.to_bytes().to_vec(),
-        }
-    }
-}
-
 impl Peer {
     fn open(number: u8, disk: Disk) -> Self {
         Self::open_as(number, disk, number)
@@ -131,10 +75,7 @@ impl Peer {
             number,
             loads: VecDeque::new(),
             frames: VecDeque::new(),
-            feed: Log::default(),
-            copied: BTreeMap::new(),
-            hidden: Vec::new(),
-            held: Vec::new(),
+            feed: Feed::default(),
             subscribed: BTreeMap::new(),
             answers: BTreeMap::new(),
             events: Vec::new(),
@@ -230,7 +171,7 @@ impl Peer {
                 topic,
                 after,
             } => {
-                let head = self.feed.head(&topic);
+                let head = self.feed.log.head(&topic);
                 self.receive(ServerFrame::Subscribed {
                     request,
                     topic,
@@ -239,6 +180,7 @@ impl Peer {
                 });
                 self.receive(
                     self.feed
+                        .log
                         .after(topic, after.map_or(0, |cursor| cursor.sequence)),
                 );
                 let sequence = head;
@@ -270,9 +212,9 @@ impl Peer {
                 });
                 for followed in topics {
                     let topic = topic_of_capability(&followed.capability);
-                    let head = self.feed.head(&topic);
+                    let head = self.feed.log.head(&topic);
                     let at = followed.after.map_or(0, |cursor| cursor.sequence);
-                    self.receive(self.feed.after(topic, at));
+                    self.receive(self.feed.log.after(topic, at));
                     let sequence = head;
                     self.receive(ServerFrame::CaughtUp { topic, sequence });
                     self.subscribed.insert(topic, head);
@@ -287,7 +229,7 @@ impl Peer {
 
     /// Does one thing that is under way; `false` if there is nothing.
     pub(super) fn step(&mut self, log: &mut Log) -> bool {
-        self.copy(log);
+        self.feed.copy(log);
         if let Some((load, ranges)) = self.loads.pop_front() {
             let rows = self.read(&ranges);
             self.handle(Input::Loaded(load, rows));
@@ -297,45 +239,13 @@ impl Peer {
             self.serve(log, frame);
             return true;
         }
-        let behind = |(topic, seen): &(&TopicId, &u64)| self.feed.head(topic) > **seen;
+        let behind = |(topic, seen): &(&TopicId, &u64)| self.feed.log.head(topic) > **seen;
         let Some((&topic, &seen)) = self.subscribed.iter().find(behind) else {
             return false;
         };
-        self.subscribed.insert(topic, self.feed.head(&topic));
-        self.receive(self.feed.after(topic, seen));
+        self.subscribed.insert(topic, self.feed.log.head(&topic));
+        self.receive(self.feed.log.after(topic, seen));
         true
-    }
-
-    /// Takes over what the relay has, but for what it holds back from this device.
-    fn copy(&mut self, log: &Log) {
-        for (topic, records) in &log.0 {
-            let copied = self.copied.entry(*topic).or_default();
-            // A device that was taken over from another world is ahead of this one.
-            let Some(new) = records.get(*copied..) else {
-                continue;
-            };
-            for record in new {
-                if self.hidden.contains(record) {
-                    self.held.push((*topic, record.clone()));
-                } else {
-                    self.feed.push(*topic, record.clone());
-                }
-            }
-            *copied = records.len();
-        }
-    }
-
-    /// Shows what was held back, in this order of the places it came to.
-    pub(super) fn reveal(&mut self, order: impl Fn(usize) -> usize) {
-        self.hidden.clear();
-        let mut held: Vec<_> = std::mem::take(&mut self.held)
-            .into_iter()
-            .enumerate()
-            .collect();
-        held.sort_by_key(|(place, _)| order(*place));
-        for (_, (topic, record)) in held {
-            self.feed.push(topic, record);
-        }
     }
 
     fn read(&self, ranges: &[Range]) -> Vec<Row> {
@@ -402,9 +312,9 @@ impl World {
 
     /// Alice with two devices, the second in Mallory's place, and Bob; one conversation of all.
     pub(super) fn with_two_devices() -> Self {
-        let peers = [1, 2, 3]
+        let peers = (1..=3)
             .map(|number| Peer::open(number, Disk::new()))
-            .into();
+            .collect();
         let conversation = ConversationId([0; 32]);
         let mut world = Self {
             peers,
@@ -523,9 +433,6 @@ impl World {
         let mut peer = Peer::open_as(old.number, std::mem::take(&mut old.disk), seed);
         peer.now = now;
         peer.feed = std::mem::take(&mut old.feed);
-        peer.copied = std::mem::take(&mut old.copied);
-        peer.hidden = std::mem::take(&mut old.hidden);
-        peer.held = std::mem::take(&mut old.held);
         self.peers[place] = peer;
         self.settle();
     }
