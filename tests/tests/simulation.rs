@@ -41,10 +41,6 @@ fn newcomers_read_from_their_beginning_on() {
     });
 }
 
-/// Lives with newcomers in which a newcomer ends with other segments, or waits for more, than
-/// he should: known and not solved. `SHEAF_SEED` runs one.
-const OPEN_SEEDS: [u64; 3] = [27, 89, 110];
-
 fn all_seeds(faults: simulation::Faults) {
     let run = |seed| simulation::run_with(seed, faults);
     if let Ok(seed) = std::env::var("SHEAF_SEED") {
@@ -64,9 +60,6 @@ fn all_seeds(faults: simulation::Faults) {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= first + count {
                             return;
-                        }
-                        if faults.since_join && OPEN_SEEDS.contains(&seed) {
-                            continue;
                         }
                         let outcome = std::panic::catch_unwind(|| run(seed));
                         match outcome {

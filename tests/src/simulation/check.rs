@@ -139,6 +139,9 @@ fn nobody_is_accused(world: &World) -> Result<(), Failure> {
             if let Event::Misbehaved(report) = event {
                 return Err(Failure(format!("an honest party is accused: {report:?}")));
             }
+            if let Event::DocumentsDiffer { segments, .. } = event {
+                return Err(Failure(format!("documents differ in {segments:?}")));
+            }
         }
     }
     Ok(())
@@ -214,6 +217,12 @@ fn members_agree(world: &World, conversation: &ConversationId) -> Result<Vec<usi
         };
         if (roles(view), &view.name) != (roles(reference), &reference.name) {
             return Err(Failure(format!("device {number} sees other members")));
+        }
+        if !view.synced && !world.touched.iter().any(|(place, _)| place == conversation) {
+            return Err(Failure(format!(
+                "device {number} does not see that all is synced: {:?}",
+                view.peers
+            )));
         }
         // Readers may hold what they wrote when they were writers and nobody saw in time.
         let user = user.expect("a device of somebody");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId, item_of_record};
 
 use super::inbound::{Source, Verdict};
+use super::merge::decode_body;
 use super::parked::Need;
 use super::{ContentBody, Conversation, Work};
 use crate::command::CommandError;
@@ -92,6 +93,13 @@ impl Conversation {
         seen.sort_by_key(|dependency| !knew(dependency));
         let count = seen.iter().filter(|dependency| knew(dependency)).count();
         u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// Whether content is kept for the segment that it names, and its author could write there.
+    pub(super) fn has_segment(&mut self, inner: &Inner, segment: u32) -> bool {
+        let named = decode_body(inner).is_ok_and(|body| body.segment == segment);
+        let view = self.control.view(&inner.control_heads);
+        named && view.is_some_and(|view| view.has_segment(segment))
     }
 
     /// This device's user does not read from the first item on.
