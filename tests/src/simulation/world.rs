@@ -13,6 +13,7 @@ use sheaf_replica::{
 };
 
 use super::device::{Asked, Device, Want};
+use super::govern::Before;
 use super::relay::{Answer, ModelRelay};
 use super::{Failure, below, check, one_in};
 
@@ -31,6 +32,8 @@ pub struct Faults {
     pub roll_back: bool,
     /// People add and remove each other, change roles and draw epochs.
     pub members: bool,
+    /// Some conversations let newcomers read only from their own beginning on.
+    pub since_join: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -44,6 +47,7 @@ impl Default for Faults {
             relays: false,
             roll_back: false,
             members: false,
+            since_join: false,
             steps: 120,
         }
     }
@@ -62,14 +66,14 @@ pub(super) enum Happening {
 impl Happening {
     fn name(&self) -> String {
         match self {
-            Self::ToRelay(connection, frame) => {
+            Self::ToRelay(_, connection, frame) => {
                 let frame = format!("{frame:?}");
                 format!(
                     "to relay from {connection}: {}",
                     frame.split(' ').next().unwrap()
                 )
             }
-            Self::ToDevice(device, _, frame) => {
+            Self::ToDevice(device, _, _, frame) => {
                 let frame = format!("{frame:?}");
                 format!("to device {device}: {}", frame.split(' ').next().unwrap())
             }
@@ -77,6 +81,7 @@ impl Happening {
             Self::Loaded(device, ..) => format!("read of {device}"),
             Self::Elapsed(device, _) => format!("alarm of {device}"),
             Self::Connect(device) => format!("connection of {device}"),
+            Self::Revive(relay) => format!("relay {relay} comes back"),
         }
     }
 }
@@ -104,6 +109,10 @@ pub struct World {
     texts: u64,
     /// Conversations that were created.
     pub conversations: Vec<ConversationId>,
+    /// What people had written before somebody was added, where newcomers may not read it.
+    pub(super) before: Vec<Before>,
+    /// How much each device had said before the last words.
+    pub(super) words: Vec<usize>,
     /// People whom somebody tried to remove or demote: what they wrote may be cut off.
     pub touched: BTreeSet<(ConversationId, UserId)>,
 }
@@ -141,6 +150,8 @@ impl World {
             texts: 0,
             conversations: Vec::new(),
             touched: BTreeSet::new(),
+            before: Vec::new(),
+            words: Vec::new(),
         }
     }
 
@@ -193,7 +204,9 @@ impl World {
             }
         }
         self.settle();
-        let members: Vec<UserId> = (1..people)
+        // Where newcomers matter, the last person comes later.
+        let first = people - usize::from(self.faults.since_join);
+        let members: Vec<UserId> = (1..first)
             .map(|person| self.devices[person].user().unwrap())
             .collect();
         for name in ["field", "yard"] {
@@ -202,6 +215,7 @@ impl World {
                 name: name.into(),
                 members: members.clone(),
                 segment_messages: Some(size),
+                history: self.history(name),
             };
             if let Reply::ConversationCreated(id) = self.ask(0, command) {
                 self.conversations.push(id);
@@ -499,6 +513,7 @@ impl World {
             relays: self.faults.relays,
             roll_back: false,
             members: false,
+            since_join: false,
             steps: 0,
         };
         self.settle();
