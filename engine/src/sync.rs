@@ -67,7 +67,10 @@ impl Engine {
             .await
             .is_ok_and(|seen| seen.is_ok());
         let mut behind = Vec::new();
-        while everywhere {
+        if !everywhere {
+            return Ok(Barrier { durable, behind });
+        }
+        loop {
             let upto = mark.clone();
             behind = self.query(move |replica| replica.behind(&upto)).await?;
             if behind.is_empty() || Instant::now() >= deadline {

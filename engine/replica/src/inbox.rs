@@ -19,7 +19,6 @@ use crate::vault::{VaultKey, VaultSetting};
 const VERSION: u8 = 1;
 
 /// What an inbox message says.
-#[expect(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum InboxBody {
     /// The sender added this device to a conversation.

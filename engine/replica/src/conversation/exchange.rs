@@ -307,7 +307,8 @@ impl Conversation {
     pub(crate) fn answered(&mut self, from: DeviceId, answer: Answer, context: &mut Context<'_>) {
         let expected = self.exchange.asked.remove(&answer.number) == Some(from);
         let takes_part = self.control.current().live().any(|(d, _)| *d == from);
-        if !expected && !(answer.last && takes_part) {
+        let offered = answer.last && takes_part;
+        if !(expected || offered) {
             return;
         }
         let missing_here = self.missing_here(&answer);

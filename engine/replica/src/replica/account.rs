@@ -19,6 +19,10 @@ use crate::user::Devices;
 use crate::vault::VaultKey;
 
 impl Replica {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "commands are sorted in two steps"
+    )]
     pub(super) fn account_command(&mut self, command: Command) -> Result<Reply, CommandError> {
         match command {
             Command::CreateAccount {
@@ -47,6 +51,18 @@ impl Replica {
                 segment_messages,
                 history,
             } => self.create_conversation(&name, &members, segment_messages, history),
+            Command::Close => self.close(),
+            other => self.member_command(other),
+        }
+    }
+
+    /// What changes a conversation's members and keys, and what waits for others there.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest goes to a conversation or is answered later"
+    )]
+    fn member_command(&mut self, command: Command) -> Result<Reply, CommandError> {
+        match command {
             Command::AddMember {
                 conversation,
                 user,
@@ -95,13 +111,7 @@ impl Replica {
             Command::Rotate(conversation) => self
                 .with_members(&conversation, Conversation::rotate)
                 .map(Reply::Rotated),
-            Command::Close => self.close(),
-            Command::Export { .. }
-            | Command::ApproveLink { .. }
-            | Command::RecoverFromVault { .. }
-            | Command::Send { .. }
-            | Command::Import { .. }
-            | Command::Change { .. } => Err(CommandError::Fault(
+            _ => Err(CommandError::Fault(
                 "command came to the wrong place".to_owned(),
             )),
         }

@@ -1,5 +1,10 @@
 //! Opening a replica over what its store holds.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "kinds are sorted in two steps, and the rest is read when it is needed"
+)]
+
 use std::collections::BTreeMap;
 
 use rand_core::CryptoRng;
@@ -53,6 +58,23 @@ impl Sorted {
             Kind::Contact => self
                 .contacts
                 .restore(decode::<ContactRecord>(kind, value)?)?,
+            Kind::Relay => self.relays.restore(decode(kind, value)?),
+            Kind::AuditHead => self.audit = decode(kind, value)?,
+            Kind::Peer => self.peers.restore(decode(kind, value)?),
+            Kind::Outbox => {
+                let record = OutboxRecord::decode(value)?;
+                self.outbox.insert(record.number, record);
+            }
+            Kind::Cursor => self.cursors.push(CursorRecord::decode(value)?),
+            Kind::Run => self.run = Some(decode(kind, value)?),
+            Kind::Vault => self.vault = VaultKeeper::restore(row)?,
+            _ => self.add_to_conversation(kind, value)?,
+        }
+        Ok(())
+    }
+
+    fn add_to_conversation(&mut self, kind: Kind, value: &[u8]) -> Result<(), RecordError> {
+        match kind {
             Kind::Conversation => {
                 let record: ConversationRecord = decode(kind, value)?;
                 let known = self.of(record.conversation);
@@ -62,6 +84,16 @@ impl Sorted {
                 let record: OperationRecord = decode(kind, value)?;
                 let known = self.of(record.conversation);
                 known.operations.insert(record.number, record);
+            }
+            Kind::Pending => {
+                let record: PendingRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.pending.insert(record.number, record);
+            }
+            Kind::Parked => {
+                let record: ParkedRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.parked.insert(record.number, record);
             }
             Kind::Epoch => {
                 let record: EpochRecord = decode(kind, value)?;
@@ -75,23 +107,10 @@ impl Sorted {
                 let record: SegmentRecord = decode(kind, value)?;
                 self.of(record.conversation).segments.push(record);
             }
-            Kind::Pending => {
-                let record: PendingRecord = decode(kind, value)?;
-                let known = self.of(record.conversation);
-                known.pending.insert(record.number, record);
-            }
-            Kind::Parked => {
-                let record: ParkedRecord = decode(kind, value)?;
-                let known = self.of(record.conversation);
-                known.parked.insert(record.number, record);
-            }
-            Kind::Relay => self.relays.restore(decode(kind, value)?),
             Kind::Offered => {
                 let record: OfferedRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.offered.push(record);
+                self.of(record.conversation).offered.push(record);
             }
-            Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Frontier => {
                 let record: FrontierRecord = decode(kind, value)?;
                 self.of(record.conversation).frontiers.push(record);
@@ -100,7 +119,6 @@ impl Sorted {
                 let record: WithheldRecord = decode(kind, value)?;
                 self.of(record.conversation).withheld.push(record);
             }
-            Kind::Peer => self.peers.restore(decode(kind, value)?),
             Kind::Shown => {
                 let record: ShownRecord = decode(kind, value)?;
                 self.of(record.conversation).shown.push(record);
@@ -113,14 +131,8 @@ impl Sorted {
                 let record: LostRecord = decode(kind, value)?;
                 self.of(record.conversation).lost.push(record);
             }
-            Kind::Outbox => {
-                let record = OutboxRecord::decode(value)?;
-                self.outbox.insert(record.number, record);
-            }
-            Kind::Cursor => self.cursors.push(CursorRecord::decode(value)?),
-            Kind::Run => self.run = Some(decode(kind, value)?),
-            Kind::Vault => self.vault = VaultKeeper::restore(row)?,
-            Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Audit => {}
+            // What is read when it is needed.
+            _ => {}
         }
         Ok(())
     }

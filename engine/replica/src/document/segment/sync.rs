@@ -165,7 +165,7 @@ impl Segment {
     ///
     /// # Errors
     /// [`SyncError`] if the message does not decode or does not apply.
-    pub fn lacking(&self, bytes: &[u8]) -> Result<Vec<([u8; 16], [u8; 32])>, SyncError> {
+    pub fn lacking(&self, bytes: &[u8]) -> Result<Vec<ActorChange>, SyncError> {
         let (message, _) = self.decode_sync(bytes).ok_or(SyncError::Malformed)?;
         let mut state = State::new();
         let answer = guarded(|| {
@@ -214,6 +214,9 @@ impl Segment {
         reader.is_empty().then_some((message, chains))
     }
 }
+
+/// Actor and hash of a change.
+pub(super) type ActorChange = ([u8; 16], [u8; 32]);
 
 type Chains = Vec<([u8; 16], Vec<Vec<u8>>)>;
 
