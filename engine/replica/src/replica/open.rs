@@ -86,11 +86,7 @@ impl Sorted {
                 known.parked.insert(record.number, record);
             }
             Kind::Relay => self.relays.restore(decode(kind, value)?),
-            Kind::Offered => {
-                let record: OfferedRecord = decode(kind, value)?;
-                let known = self.conversations.entry(record.conversation).or_default();
-                known.offered.push(record);
-            }
+            Kind::Offered => self.add_offered(decode(kind, value)?),
             Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Frontier => {
                 let record: FrontierRecord = decode(kind, value)?;
@@ -123,6 +119,13 @@ impl Sorted {
             Kind::Envelope | Kind::Snapshot | Kind::Message | Kind::Token | Kind::Audit => {}
         }
         Ok(())
+    }
+}
+
+impl Sorted {
+    fn add_offered(&mut self, record: OfferedRecord) {
+        let known = self.conversations.entry(record.conversation).or_default();
+        known.offered.push(record);
     }
 }
 
