@@ -92,10 +92,7 @@ impl Sorted {
                 let record: FrontierRecord = decode(kind, value)?;
                 self.of(record.conversation).frontiers.push(record);
             }
-            Kind::Withheld => {
-                let record: WithheldRecord = decode(kind, value)?;
-                self.of(record.conversation).withheld.push(record);
-            }
+            Kind::Withheld => self.add_withheld(decode(kind, value)?),
             Kind::Peer => self.peers.restore(decode(kind, value)?),
             Kind::Shown => {
                 let record: ShownRecord = decode(kind, value)?;
@@ -123,6 +120,11 @@ impl Sorted {
 }
 
 impl Sorted {
+    fn add_withheld(&mut self, record: WithheldRecord) {
+        let known = self.conversations.entry(record.conversation).or_default();
+        known.withheld.push(record);
+    }
+
     fn add_offered(&mut self, record: OfferedRecord) {
         let known = self.conversations.entry(record.conversation).or_default();
         known.offered.push(record);
