@@ -8,9 +8,7 @@ use rand_core::Rng;
 use sheaf_crypto::{ConversationId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId, ServerFrame};
 use sheaf_replica::record::Row;
-use sheaf_replica::{
-    BatchId, Command, CommandId, Draft, Event, ImportDraft, Input, LoadId, Reply, Timestamp,
-};
+use sheaf_replica::{BatchId, Command, CommandId, Event, Input, LoadId, Reply, Timestamp};
 
 use super::device::{Asked, Device, Want};
 use super::relay::{Answer, ModelRelay};
@@ -62,14 +60,14 @@ pub(super) enum Happening {
 impl Happening {
     fn name(&self) -> String {
         match self {
-            Self::ToRelay(connection, frame) => {
+            Self::ToRelay(_, connection, frame) => {
                 let frame = format!("{frame:?}");
                 format!(
                     "to relay from {connection}: {}",
                     frame.split(' ').next().unwrap()
                 )
             }
-            Self::ToDevice(device, _, frame) => {
+            Self::ToDevice(device, _, _, frame) => {
                 let frame = format!("{frame:?}");
                 format!("to device {device}: {}", frame.split(' ').next().unwrap())
             }
