@@ -1,6 +1,6 @@
 //! A handle to one conversation.
 
-use sheaf_crypto::{ConversationId, EpochId, Role, UserId};
+use sheaf_crypto::{ConversationId, EpochId, History, Role, UserId};
 use sheaf_replica::document::{DocumentError, DocumentTransaction};
 use sheaf_replica::record::Kind;
 use sheaf_replica::{Command, Draft, ImportDraft, MessageId, MessageRecord, Reply};
@@ -35,6 +35,31 @@ impl Default for Page {
 pub struct Conversation {
     id: ConversationId,
     engine: Engine,
+}
+
+impl Engine {
+    /// Creates a conversation and invites contacts to it, and says what those added later may read.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn found_conversation(
+        &self,
+        name: &str,
+        members: &[UserId],
+        segment_messages: Option<u32>,
+        history: History,
+    ) -> Result<Conversation, EngineError> {
+        let command = Command::CreateConversation {
+            name: name.to_owned(),
+            members: members.to_vec(),
+            segment_messages,
+            history,
+        };
+        match self.command(command).await? {
+            Reply::ConversationCreated(id) => Ok(Conversation::new(id, self.clone())),
+            _ => Err(unexpected()),
+        }
+    }
 }
 
 impl Conversation {
@@ -169,6 +194,16 @@ impl Conversation {
             Reply::Rotated(epoch) => Ok(epoch),
             _ => Err(unexpected()),
         }
+    }
+
+    /// Cuts the history: what is written from now on opens nothing from before, and who is added
+    /// later begins here. Takes an admin.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn cut_history(&self) -> Result<(), EngineError> {
+        let command = Command::CutHistory(self.id);
+        self.engine.command(command).await.map(|_| ())
     }
 
     /// Lists messages as they are on the disk: durable ones, in the order that every device shows.

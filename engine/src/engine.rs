@@ -5,7 +5,7 @@ mod connection;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
-use sheaf_crypto::{ConversationId, DeviceId, UserId, fingerprint};
+use sheaf_crypto::{ConversationId, DeviceId, History, UserId, fingerprint};
 use sheaf_protocol::RelayAddress;
 use sheaf_replica::{
     BrokenAudit, Command, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Event, Overview,
@@ -299,15 +299,8 @@ impl Engine {
         members: &[UserId],
         segment_messages: Option<u32>,
     ) -> Result<Conversation, EngineError> {
-        let command = Command::CreateConversation {
-            name: name.to_owned(),
-            members: members.to_vec(),
-            segment_messages,
-        };
-        match self.command(command).await? {
-            Reply::ConversationCreated(id) => Ok(Conversation::new(id, self.clone())),
-            _ => Err(unexpected()),
-        }
+        self.found_conversation(name, members, segment_messages, History::Full)
+            .await
     }
 
     /// A handle to a conversation.

@@ -51,7 +51,8 @@ pub use store::{
 pub use sync::{Barrier, Resynced};
 
 pub use sheaf_crypto::{
-    Argon2Params, ConversationId, DeviceId, EpochId, Role, UserId, fingerprint, safety_number,
+    Argon2Params, ConversationId, DeviceId, EpochId, History, Role, UserId, fingerprint,
+    safety_number,
 };
 pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
 pub use sheaf_replica::{

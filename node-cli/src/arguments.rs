@@ -1,5 +1,6 @@
 //! What was typed.
 
+mod conversation;
 mod relay;
 mod sync;
 
@@ -8,6 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use sheaf_protocol::RelayAddress;
 
+pub(crate) use conversation::{
+    AnyRole, ConversationVerb, EpochVerb, HistoryArgument, MemberVerb, RoleName,
+};
 pub(crate) use relay::RelayVerb;
 pub(crate) use sync::SyncVerb;
 
@@ -332,128 +336,6 @@ pub(crate) enum QuarantineVerb {
         /// Id or beginning of an id
         device: String,
     },
-}
-
-/// `sheaf conversation`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConversationVerb {
-    /// Create a conversation
-    Create {
-        /// Its name
-        name: String,
-        /// Contact to invite at once, by id or name; may be repeated
-        #[arg(long = "member", value_name = "USER", num_args = 1..)]
-        members: Vec<String>,
-    },
-    /// List the conversations on this device
-    List,
-    /// Show members, epochs and what is missing
-    Show {
-        /// Id, beginning of an id, or name
-        conversation: String,
-    },
-    /// Show the document heads of every segment
-    Heads {
-        /// Id, beginning of an id, or name
-        conversation: String,
-    },
-    /// Members of a conversation
-    #[command(subcommand, arg_required_else_help = true)]
-    Member(MemberVerb),
-    /// Give a conversation another name
-    Rename {
-        /// Id, beginning of an id, or name
-        conversation: String,
-        /// The new name
-        name: String,
-    },
-    /// End your own membership
-    Leave {
-        /// Id, beginning of an id, or name
-        conversation: String,
-        /// Do it
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// `sheaf epoch`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum EpochVerb {
-    /// List the epochs
-    List {
-        /// Id, beginning of an id, or name
-        conversation: String,
-    },
-    /// Draw a new epoch for all member devices
-    Rotate {
-        /// Id, beginning of an id, or name
-        conversation: String,
-    },
-}
-
-/// `sheaf conversation member`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum MemberVerb {
-    /// Add a contact
-    Add {
-        /// Id, beginning of an id, or name
-        conversation: String,
-        /// The contact, by id or name
-        user: String,
-        /// What the person may do
-        #[arg(long, value_enum, default_value_t = RoleName::Writer)]
-        role: RoleName,
-    },
-    /// List the members
-    List {
-        /// Id, beginning of an id, or name
-        conversation: String,
-    },
-    /// Remove a member, who loses every key to come
-    Remove {
-        /// Id, beginning of an id, or name
-        conversation: String,
-        /// The member, by id or name
-        user: String,
-    },
-    /// Give a member another role
-    Role {
-        /// Id, beginning of an id, or name
-        conversation: String,
-        /// The member, by id or name
-        user: String,
-        /// The new role
-        #[arg(value_enum)]
-        role: AnyRole,
-        /// Make somebody the owner, which ends your own membership
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// A member's role, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum RoleName {
-    /// Reads
-    Reader,
-    /// Reads and writes
-    Writer,
-    /// Also adds members
-    Admin,
-}
-
-/// A role that a member can be given, as typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum AnyRole {
-    /// Reads
-    Reader,
-    /// Reads and writes
-    Writer,
-    /// Also adds and removes members
-    Admin,
-    /// Stands above everybody; there is one
-    Owner,
 }
 
 /// `sheaf message`.

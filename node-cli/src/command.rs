@@ -57,9 +57,11 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::ListQuarantines => device::list_quarantines(settings).await,
         Request::LiftQuarantine(typed) => device::lift_quarantine(settings, typed).await,
         Request::RotatePhrase { phrase } => account::rotate_phrase(settings, &phrase).await,
-        Request::CreateConversation { name, members } => {
-            conversation::create(settings, name, members).await
-        }
+        Request::CreateConversation {
+            name,
+            members,
+            history,
+        } => conversation::create(settings, name, members, history).await,
         Request::ListConversations => conversation::list(settings).await,
         Request::ShowConversation(typed) => conversation::show(settings, typed).await,
         Request::ShowHeads(typed) => conversation::heads(settings, typed).await,

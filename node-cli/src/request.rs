@@ -1,18 +1,18 @@
 //! What was meant by what was typed.
 
+mod conversation;
 mod relay;
 mod sync;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sheaf_engine::{MessageId, Overwrite, Role, Timestamp};
+use sheaf_engine::{History, MessageId, Overwrite, Role, Timestamp};
 use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
-    AccountVerb, AnyRole, Arguments, ContactVerb, ConversationVerb, DemoArguments, DeviceVerb,
-    EpochVerb, GlobalArguments, MemberVerb, MessageVerb, Noun, QuarantineVerb, RoleName,
-    RunArguments, StoreVerb, VaultVerb,
+    AccountVerb, Arguments, ContactVerb, DemoArguments, DeviceVerb, EpochVerb, GlobalArguments,
+    MessageVerb, Noun, QuarantineVerb, RunArguments, StoreVerb, VaultVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
@@ -90,6 +90,7 @@ pub(crate) enum Request {
     CreateConversation {
         name: String,
         members: Vec<String>,
+        history: History,
     },
     ListConversations,
     ShowConversation(String),
@@ -171,6 +172,7 @@ pub(crate) enum ConversationRequest {
     RemoveMember(String),
     SetRole(String, Role),
     Rename(String),
+    Cut,
     Leave,
 }
 
@@ -225,7 +227,7 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Account(verb) => account(verb)?,
         Noun::Contact(verb) => contact(verb),
         Noun::Device(verb) => device(verb)?,
-        Noun::Conversation(verb) => conversation(verb)?,
+        Noun::Conversation(verb) => conversation::conversation(verb)?,
         Noun::Epoch(EpochVerb::List { conversation }) => Request::ListEpochs(conversation),
         Noun::Epoch(EpochVerb::Rotate { conversation }) => Request::Rotate(conversation),
         Noun::Message(verb) => message(verb)?,
@@ -376,68 +378,6 @@ fn device(verb: DeviceVerb) -> Result<Request, Failure> {
     })
 }
 
-fn conversation(verb: ConversationVerb) -> Result<Request, Failure> {
-    Ok(match verb {
-        ConversationVerb::Create { name, members } => Request::CreateConversation { name, members },
-        ConversationVerb::List => Request::ListConversations,
-        ConversationVerb::Show { conversation } => Request::ShowConversation(conversation),
-        ConversationVerb::Heads { conversation } => Request::ShowHeads(conversation),
-        ConversationVerb::Member(verb) => member(verb)?,
-        ConversationVerb::Rename { conversation, name } => {
-            change_conversation(conversation, ConversationRequest::Rename(name))
-        }
-        ConversationVerb::Leave { conversation, yes } => {
-            let what = format!(
-                "this ends your membership in \"{conversation}\": none of your devices gets what \
-                 is written from then on, and only an admin can add you again"
-            );
-            confirmed(yes, what)?;
-            change_conversation(conversation, ConversationRequest::Leave)
-        }
-    })
-}
-
-fn change_conversation(conversation: String, change: ConversationRequest) -> Request {
-    Request::ChangeConversation {
-        conversation,
-        change,
-    }
-}
-
-fn member(verb: MemberVerb) -> Result<Request, Failure> {
-    Ok(match verb {
-        MemberVerb::Add {
-            conversation,
-            user,
-            role,
-        } => Request::AddMember {
-            conversation,
-            user,
-            role: role.into(),
-        },
-        MemberVerb::List { conversation } => Request::ListMembers(conversation),
-        MemberVerb::Remove { conversation, user } => {
-            change_conversation(conversation, ConversationRequest::RemoveMember(user))
-        }
-        MemberVerb::Role {
-            conversation,
-            user,
-            role,
-            yes,
-        } => {
-            let what = format!(
-                "this makes \"{user}\" the owner and ends your own membership in \
-                 \"{conversation}\": a conversation has one owner"
-            );
-            confirmed(yes || role != AnyRole::Owner, what)?;
-            change_conversation(
-                conversation,
-                ConversationRequest::SetRole(user, role.into()),
-            )
-        }
-    })
-}
-
 fn message(verb: MessageVerb) -> Result<Request, Failure> {
     Ok(match verb {
         MessageVerb::Send {
@@ -500,25 +440,4 @@ fn seconds(option: &str, seconds: f64) -> Result<Duration, Failure> {
         .ok()
         .filter(|duration| *duration <= longest)
         .ok_or_else(|| Failure::usage(format!("{option} must be 0 to 604800 seconds")))
-}
-
-impl From<RoleName> for Role {
-    fn from(name: RoleName) -> Self {
-        match name {
-            RoleName::Reader => Self::Reader,
-            RoleName::Writer => Self::Writer,
-            RoleName::Admin => Self::Admin,
-        }
-    }
-}
-
-impl From<AnyRole> for Role {
-    fn from(name: AnyRole) -> Self {
-        match name {
-            AnyRole::Reader => Self::Reader,
-            AnyRole::Writer => Self::Writer,
-            AnyRole::Admin => Self::Admin,
-            AnyRole::Owner => Self::Owner,
-        }
-    }
 }

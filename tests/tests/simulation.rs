@@ -40,6 +40,15 @@ fn relays_die_lose_their_stores_and_come_back() {
     });
 }
 
+#[test]
+fn newcomers_read_from_their_beginning_on() {
+    all_seeds(simulation::Faults {
+        members: true,
+        since_join: true,
+        ..simulation::Faults::default()
+    });
+}
+
 fn all_seeds(faults: simulation::Faults) {
     let run = |seed| simulation::run_with(seed, faults);
     if let Ok(seed) = std::env::var("SHEAF_SEED") {

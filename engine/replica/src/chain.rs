@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sheaf_crypto::{Dependency, DeviceId, ItemId, OperationId, RunId};
 
+use crate::limits;
 use crate::record::ChainRecord;
 use crate::time::Timestamp;
 
@@ -28,6 +29,8 @@ pub(crate) struct Chain {
     pub(crate) incarnation: OperationId,
     /// The last item that another member's item names as seen.
     pub(crate) vouched: u64,
+    /// The last cuts that the author of its last content knew.
+    pub(crate) cuts: BTreeSet<OperationId>,
     /// Ids of the newest items, the last of them `item`.
     recent: VecDeque<ItemId>,
 }
@@ -54,6 +57,8 @@ pub(crate) enum Place {
 pub(crate) struct Chains {
     chains: BTreeMap<(DeviceId, RunId), Chain>,
     next_index: u32,
+    /// What was seen of chains that are not known yet.
+    ahead: BTreeMap<(DeviceId, RunId), u64>,
     /// Devices in quarantine, whether or not they have a chain here.
     held: BTreeSet<DeviceId>,
     /// Items of forked chains beside the branch that is followed here.
@@ -79,6 +84,7 @@ impl Chains {
             quarantined: record.quarantined,
             incarnation: record.incarnation,
             vouched: record.vouched,
+            cuts: record.cuts.iter().copied().collect(),
             recent: VecDeque::from([record.item]),
         };
         self.next_index = self.next_index.max(record.index.saturating_add(1));
@@ -169,6 +175,7 @@ impl Chains {
         now: Timestamp,
     ) -> &mut Chain {
         let next_index = &mut self.next_index;
+        let vouched = self.ahead.remove(&(device, run)).unwrap_or(0);
         let chain = self.chains.entry((device, run)).or_insert_with(|| {
             let index = *next_index;
             *next_index = index.saturating_add(1);
@@ -181,10 +188,16 @@ impl Chains {
                 last_seen: now,
                 quarantined: false,
                 incarnation,
-                vouched: 0,
+                vouched,
+                cuts: BTreeSet::new(),
                 recent,
             }
         });
+        // A newcomer begins in the middle, and again in the middle after he was away.
+        if chain.head.checked_add(1) != Some(seq) {
+            chain.first = seq;
+            chain.recent.clear();
+        }
         chain.incarnation = incarnation;
         chain.head = seq;
         chain.item = item;
@@ -203,7 +216,21 @@ impl Chains {
                 chain.vouched = seq;
                 true
             }
-            Some(_) | None => false,
+            Some(_) => false,
+            None => {
+                if self.ahead.len() < limits::CHAINS_AHEAD_MAX {
+                    let seen = self.ahead.entry((*device, *run)).or_default();
+                    *seen = seq.max(*seen);
+                }
+                false
+            }
+        }
+    }
+
+    /// The author of a chain's last content knew these cuts.
+    pub(crate) fn knew(&mut self, device: &DeviceId, run: &RunId, cuts: BTreeSet<OperationId>) {
+        if let Some(chain) = self.chains.get_mut(&(*device, *run)) {
+            chain.cuts = cuts;
         }
     }
 

@@ -11,6 +11,7 @@
 )]
 
 mod check;
+mod cut;
 mod facts;
 mod fork;
 mod resolve;
@@ -20,14 +21,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sheaf_crypto::{
-    Body, ConversationId, DeviceId, Genesis, History, Operation, OperationId, RunId,
-    SignedOperation, StatementError, UserId,
+    Body, ConversationId, DeviceId, Genesis, Operation, OperationId, RunId, SignedOperation,
+    StatementError, UserId,
 };
 use sheaf_membership::{Log, Refusal};
 
 use crate::user::{Devices, UserLogError};
 
 pub(crate) use check::author;
+pub(crate) use cut::Window;
 use facts::Facts;
 pub(crate) use fork::{ForkPlace, content_of};
 pub(crate) use view::{Standing, View};
@@ -68,6 +70,12 @@ pub(crate) enum OperationError {
     FalseProof,
     #[error("operation of a kind that this version does not take")]
     Unsupported,
+    #[error("an epoch after a cut opens the ones before it")]
+    Chained,
+    #[error("a secret from before the recipient's beginning is given away")]
+    NotEntitled,
+    #[error("a cut opens a window of segments above every other, and holds nothing else")]
+    BadCut,
     #[error("parents are not known")]
     UnknownParents,
 }
@@ -120,10 +128,6 @@ impl ControlLog {
         let Body::Genesis(genesis) = &claimed.body else {
             return Err(OperationError::NotGenesis);
         };
-        // Without the past there is no document to build on: that needs a cut of the history.
-        if genesis.history != History::Full {
-            return Err(OperationError::Unsupported);
-        }
         let devices = Devices::decode(&genesis.creator_log)?;
         if devices.user != genesis.creator || claimed.user != genesis.creator {
             return Err(OperationError::WrongUserLog);
@@ -217,6 +221,7 @@ impl ControlLog {
         let operation = signed.verify(&signing)?;
         let facts = Facts::of(&operation)?;
         let act = check::act(&view, &operation, &facts)?;
+        self.check_past(&view, &operation, &facts)?;
         if let Body::Equivocation { first, second } = &operation.body {
             let find = |id: &OperationId| self.find_below(id, &operation.parents);
             fork::check(&view, [first, second], find)?;

@@ -3,7 +3,9 @@
 //! **Invariant:** a conversation owns its documents and touches no other, so conversations can run
 //! on several threads.
 
+mod admission;
 mod control;
+mod cut;
 mod exchange;
 mod export;
 mod fork;
@@ -29,7 +31,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use sheaf_crypto::{ConversationId, DeviceId, EpochId, ItemId, OperationId, RunId};
+use sheaf_crypto::{
+    ConversationId, DeviceId, EpochId, History, ItemId, OperationId, RunId, UserId,
+};
 use sheaf_protocol::{Cursor, RecordHash, RelayId};
 
 use crate::chain::{Chain, Chains};
@@ -55,6 +59,9 @@ use segments::Segments;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ContentBody {
     pub(crate) segment: u32,
+    /// How many of the first items named as seen the changes may be built on: their authors knew the
+    /// cut of the segment's window.
+    pub(crate) built_on: u16,
     #[serde(with = "serde_bytes")]
     pub(crate) payload: Vec<u8>,
 }
@@ -281,8 +288,8 @@ impl Conversation {
 
     pub(crate) fn info(
         &self,
-        name_of: impl Fn(&sheaf_crypto::UserId) -> String,
-        device: DeviceId,
+        name_of: impl Fn(&UserId) -> String,
+        (own, device): (UserId, DeviceId),
         now: Timestamp,
         outbox: usize,
         caught_up: bool,
@@ -303,6 +310,12 @@ impl Conversation {
             name: view.name.clone(),
             members: members.collect(),
             messages: self.segments.messages(),
+            history: if view.since_join {
+                History::SinceJoin
+            } else {
+                History::Full
+            },
+            since: self.control.since(&own),
             pending: u64::try_from(self.pending.len().saturating_add(outbox)).unwrap_or(u64::MAX),
             parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
             heads: self.segments.heads(),
@@ -349,6 +362,7 @@ fn chain_record(
         quarantined: chain.quarantined,
         incarnation: chain.incarnation,
         vouched: chain.vouched,
+        cuts: chain.cuts.iter().copied().collect(),
     }
 }
 

@@ -131,8 +131,8 @@ impl Epochs {
     }
 }
 
-/// Rules (a) and (b) of research/keys.md 2.5: every removal and freeze of the view is in the past of
-/// the operation that began the epoch, and whoever can hold its secret is a live device of the view.
+/// Rules (a), (b) and the cuts of (c) of research/keys.md 2.5: every removal and freeze of the view is in the past of
+/// the operation that began the epoch, so is every cut, and whoever can hold its secret is a live device of the view.
 pub(crate) fn is_safe(control: &ControlLog, view: &View, epoch: &EpochId) -> bool {
     let Some(facts) = view.epochs.get(epoch) else {
         return false;
@@ -142,5 +142,5 @@ pub(crate) fn is_safe(control: &ControlLog, view: &View, epoch: &EpochId) -> boo
         .iter()
         .all(|removal| control.saw(&facts.operation, removal));
     let live: BTreeSet<DeviceId> = view.live().map(|(device, _)| *device).collect();
-    after && view.holders(epoch).is_subset(&live)
+    after && control.is_open(view, &facts.operation) && view.holders(epoch).is_subset(&live)
 }

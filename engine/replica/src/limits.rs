@@ -107,8 +107,28 @@ pub const CLOCK_AHEAD_MS_MAX: u64 = 5 * 60 * 1000;
 pub const RETRY_DELAYS_MS: [u64; 5] = [1_000, 2_000, 4_000, 8_000, 16_000];
 /// Runs that one device may open in a conversation.
 pub const RUNS_PER_DEVICE_MAX: usize = 65_536;
-/// Segments of a conversation.
+/// Segments of a conversation before its first cut. The last one is never full.
 pub const SEGMENTS_MAX: u32 = 1 << 20;
+/// Segments that one cut opens. The last one is never full.
+pub const WINDOW_SEGMENTS: u32 = 256;
+/// Windows that a cut may lie above the one before it. Its author picks one of them by chance, so
+/// that two cuts made at once rarely open the same.
+pub const CUT_WINDOWS_MAX: u32 = 4_096;
+/// Cuts that one item names as newly seen. Who missed more at once names the newest; whoever began at
+/// an older one of them has to be added again to read that device.
+pub const CUTS_NAMED_MAX: usize = 128;
+/// Cuts of which it is remembered where one chain first named them. Of the oldest beyond it, what a
+/// newcomer lacks is counted from the chain's beginning.
+pub const CUTS_BEGUN_MAX: usize = 256;
+/// Chains that somebody vouches for before their first item came, per conversation. Beyond it the
+/// vouch counts only for who named it later.
+pub const CHAINS_AHEAD_MAX: usize = 4_096;
+/// Epochs that a device hands to another of the same user; the newest ones. Older ones are asked for.
+pub const EPOCHS_HANDED_MAX: usize = 1_024;
+/// Newest epochs that an unchained one follows; more stay open and are followed by the next.
+pub const EPOCHS_FOLLOWED_MAX: usize = 64;
+/// Epochs that a device asks for at once after it was away.
+pub const EPOCHS_ASKED_MAX: usize = 64;
 /// Documents of one conversation held in memory.
 pub const DOCUMENTS_PER_CONVERSATION_MAX: usize = 4;
 /// A minute, in milliseconds.

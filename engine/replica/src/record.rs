@@ -319,6 +319,8 @@ pub(crate) struct ChainRecord {
     pub(crate) incarnation: OperationId,
     /// The last item that another member's item names as seen.
     pub(crate) vouched: u64,
+    /// The last cuts that the author of its last content knew.
+    pub(crate) cuts: Vec<OperationId>,
 }
 
 /// One accepted envelope.
@@ -357,6 +359,8 @@ pub(crate) struct FrontierRecord {
     pub(crate) seen: Vec<(u32, u64)>,
     /// Of its own chains: the last item that is more than a checkpoint.
     pub(crate) substance: Vec<(u32, u64)>,
+    /// Of its own chains: the first item that names each cut.
+    pub(crate) begun: Vec<(u32, OperationId, u64)>,
     /// Segments in which its documents are other ones than here.
     pub(crate) differs: Vec<u32>,
 }

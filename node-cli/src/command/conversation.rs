@@ -4,7 +4,7 @@ mod change;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use sheaf_engine::{ConversationInfo, Role};
+use sheaf_engine::{ConversationInfo, History, Role};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -56,6 +56,9 @@ struct Details {
     segments: usize,
     pending: u64,
     parked: u64,
+    history: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u32>,
     epochs: Vec<Epoch>,
     frozen: Vec<String>,
     forks: Vec<Fork>,
@@ -137,13 +140,16 @@ pub(super) async fn create(
     settings: &Settings,
     name: String,
     members: Vec<String>,
+    history: History,
 ) -> Result<(), Failure> {
     with_engine(settings, change_reach(settings)?, |engine| async move {
         let mut users = Vec::with_capacity(members.len());
         for typed in &members {
             users.push(resolve::user(&engine, typed).await?);
         }
-        let created = engine.create_conversation(&name, &users, None).await?;
+        let created = engine
+            .found_conversation(&name, &users, None, history)
+            .await?;
         let shown = Created {
             conversation: created.id().to_string(),
             name,
@@ -212,6 +218,11 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
         segments: info.heads.len(),
         pending: info.pending,
         parked: info.parked,
+        history: match info.history {
+            History::Full => "full",
+            History::SinceJoin => "since-join",
+        },
+        since: info.since,
         epochs: epochs.collect(),
         frozen: info.frozen.iter().map(ToString::to_string).collect(),
         forks: forks(&info),
@@ -220,7 +231,8 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
     settings.printer.show(&details, |details| {
         format!(
             "conversation  {}\nname          {}\nmessages      {} in {} segments\n\
-             pending       {}\nparked        {}\nepochs        {}, secret held of {}\n{}\n{}",
+             pending       {}\nparked        {}\nepochs        {}, secret held of {}\n\
+             history       {}{}\n{}\n{}",
             details.conversation,
             harmless(&details.name),
             details.messages,
@@ -229,6 +241,11 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
             details.parked,
             details.epochs.len(),
             details.epochs.iter().filter(|epoch| epoch.held).count(),
+            details.history,
+            match details.since {
+                Some(_) => "; what was written before you joined is not shown",
+                None => "",
+            },
             trouble(details),
             member_table(&details.members)
         )

@@ -170,3 +170,38 @@ fn a_change_needs_no_network_and_goes_out_later() {
         Some("reader")
     );
 }
+
+#[test]
+fn a_newcomer_reads_from_where_he_joined() {
+    let people = People::meet();
+    let made = people
+        .laptop
+        .ok(&["conversation", "create", "Later", "--history", "since-join"]);
+    assert!(made["conversation"].is_string(), "{made}");
+    let send =
+        |home: &Home, said: &str| home.ok(&["message", "send", "Later", said, "--wait", "10"]);
+    let listed = |home: &Home| -> Vec<String> {
+        let all = home.lines(&["message", "list", "Later"]);
+        all.iter().map(|one| text(one, "text")).collect()
+    };
+    send(&people.laptop, "the barn code is 4711");
+    people.exchange();
+    people
+        .laptop
+        .ok(&["conversation", "member", "add", "Later", "bob"]);
+    send(&people.laptop, "welcome");
+    people.exchange();
+    send(&people.bob, "thanks");
+    people.exchange();
+
+    assert_eq!(listed(&people.bob), ["welcome", "thanks"]);
+    let whole = ["the barn code is 4711", "welcome", "thanks"];
+    assert_eq!(listed(&people.laptop), whole);
+    assert_eq!(listed(&people.phone), whole);
+    let shown = people.bob.ok(&["conversation", "show", "Later"]);
+    assert_eq!(shown["history"], "since-join");
+    assert!(shown["since"].is_u64(), "{shown}");
+    assert_eq!(shown["parked"], 0, "{shown}");
+    let held = shown["epochs"].as_array().cloned().unwrap_or_default();
+    assert!(held.iter().any(|epoch| epoch["held"] == false), "{shown}");
+}

@@ -95,6 +95,7 @@ fn found() -> Cast {
         name: "field".to_owned(),
         members: vec![user(&bob), user(&mallory)],
         segment_messages: Some(6),
+        history: sheaf_crypto::History::Full,
     };
     let Reply::ConversationCreated(conversation) = ask(&mut alice, &mut log, create) else {
         panic!("a conversation was asked for");

@@ -338,6 +338,7 @@ impl Life {
                 name: text,
                 members: vec![self.cast.mallory_user],
                 segment_messages: Some(u32::from(reader.byte())),
+                history: sheaf_crypto::History::Full,
             },
             7 => Command::SetRelays(Some(text)),
             _ => Command::Close,

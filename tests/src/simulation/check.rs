@@ -175,6 +175,9 @@ fn nobody_is_accused(world: &World) -> Result<(), Failure> {
             {
                 return Err(Failure(format!("an honest party is accused: {report:?}")));
             }
+            if let Event::DocumentsDiffer { segments, .. } = event {
+                return Err(Failure(format!("documents differ in {segments:?}")));
+            }
         }
     }
     Ok(())
@@ -195,10 +198,12 @@ fn the_relay_reads_nothing(world: &World) -> Result<(), Failure> {
 pub(super) fn members(world: &World) -> Result<(), Failure> {
     nobody_is_accused(world)?;
     the_relay_reads_nothing(world)?;
+    newcomers_see_nothing_older(world)?;
     for conversation in &world.conversations {
         let inside = members_agree(world, conversation)?;
         nothing_of_members_is_lost(world, conversation, &inside)?;
         outsiders_hold_nothing_new(world, conversation, &inside)?;
+        the_last_words_reach_everybody(world, conversation, &inside)?;
     }
     Ok(())
 }
@@ -249,11 +254,21 @@ fn members_agree(world: &World, conversation: &ConversationId) -> Result<Vec<usi
         if (roles(view), &view.name) != (roles(reference), &reference.name) {
             return Err(Failure(format!("device {number} sees other members")));
         }
+        if !view.synced && !world.touched.iter().any(|(place, _)| place == conversation) {
+            return Err(Failure(format!(
+                "device {number} does not see that all is synced: {:?}",
+                view.peers
+            )));
+        }
         // Readers may hold what they wrote when they were writers and nobody saw in time.
         let user = user.expect("a device of somebody");
         let mut roles = view.members.iter().map(|(u, _, role, _)| (u, role));
         let reads = roles.any(|(member, role)| *member == user && *role == Role::Reader);
         if reads && world.touched.contains(&(*conversation, user)) {
+            continue;
+        }
+        if view.since.is_some() {
+            newcomer_agrees(world, number, conversation)?;
             continue;
         }
         if view.heads != reference.heads {
@@ -302,6 +317,77 @@ fn outsiders_hold_nothing_new(
         let holds = |epoch: &EpochId| held.iter().any(|(known, held)| known == epoch && *held);
         if newest.iter().any(holds) {
             return Err(Failure(format!("device {number} is out and reads on")));
+        }
+    }
+    Ok(())
+}
+
+/// Of what a newcomer reads he reads everything.
+fn newcomer_agrees(
+    world: &World,
+    number: usize,
+    conversation: &ConversationId,
+) -> Result<(), Failure> {
+    let view = |device: &super::Device| device.replica.conversation(conversation);
+    let (device, first) = (&world.devices[number], &world.devices[0]);
+    let reference = view(first).map(|view| view.heads).unwrap_or_default();
+    let own = view(device).expect("a member has it");
+    // What is left of an earlier membership is as it was when that ended.
+    let heads = own.heads.into_iter();
+    for (segment, known) in heads.filter(|(segment, _)| Some(*segment) >= own.since) {
+        if !reference.contains(&(segment, known)) {
+            let failure = format!("newcomer {number} has another segment {segment}");
+            return Err(Failure(failure));
+        }
+        let of = |device: &super::Device| -> Vec<_> {
+            let listed = device.messages(conversation).into_iter();
+            listed.filter(|m| m.segment == segment).collect()
+        };
+        if of(device) != of(first) {
+            let failure = format!("newcomer {number} lists other messages in {segment}");
+            return Err(Failure(failure));
+        }
+    }
+    Ok(())
+}
+
+/// Whoever was added reads nothing that the one who added him had before, and holds no key of it.
+fn newcomers_see_nothing_older(world: &World) -> Result<(), Failure> {
+    for before in &world.before {
+        for device in &world.devices {
+            if device.user() != Some(before.user) {
+                continue;
+            }
+            let listed = device.messages(&before.conversation);
+            if listed.iter().any(|m| before.messages.contains(&m.message)) {
+                return Err(Failure(format!("{device:?} lists what came before it")));
+            }
+            let info = device.replica.conversation(&before.conversation);
+            let epochs = info.map(|info| info.epochs).unwrap_or_default();
+            let mut held = epochs.iter().filter(|(_, held)| *held);
+            if held.any(|(epoch, _)| before.epochs.contains(epoch)) {
+                return Err(Failure(format!("{device:?} holds a key from before it")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn the_last_words_reach_everybody(
+    world: &World,
+    conversation: &ConversationId,
+    inside: &[usize],
+) -> Result<(), Failure> {
+    for writer in inside {
+        let from = world.words.get(*writer).copied().unwrap_or_default();
+        let said = world.devices[*writer].acknowledged.iter().skip(from);
+        for (_, id, text) in said.filter(|(place, ..)| place == conversation) {
+            for reader in inside {
+                let listed = world.devices[*reader].messages(conversation);
+                if !listed.iter().any(|m| m.message == *id) {
+                    return Err(Failure(format!("device {reader} misses {text:?}")));
+                }
+            }
         }
     }
     Ok(())

@@ -1,13 +1,56 @@
 //! What people do to each other's membership, at once and offline.
 
-use sheaf_crypto::{Role, UserId};
-use sheaf_replica::{Command, Draft};
+use std::collections::BTreeSet;
 
-use super::device::Asked;
+use sheaf_crypto::{ConversationId, EpochId, History, Role, UserId};
+use sheaf_replica::{Command, Draft, MessageId};
+
+use super::device::{Asked, Device};
 use super::world::World;
 use super::{below, one_in};
 
+/// What was there when somebody was added who may not read it.
+pub(super) struct Before {
+    pub(super) conversation: ConversationId,
+    pub(super) user: UserId,
+    pub(super) messages: BTreeSet<MessageId>,
+    pub(super) epochs: BTreeSet<EpochId>,
+}
+
 impl World {
+    /// What newcomers of a conversation may read.
+    pub(super) fn history(&mut self, name: &str) -> History {
+        if self.faults.since_join && (name == "field" || one_in(&mut self.rng, 2)) {
+            History::SinceJoin
+        } else {
+            History::Full
+        }
+    }
+
+    /// Notes what there is that somebody who is added for the first time must never come to see.
+    fn note_before(&mut self, by: usize, conversation: ConversationId, user: UserId) {
+        let Some(info) = self.devices[by].replica.conversation(&conversation) else {
+            return;
+        };
+        let knows = |device: &Device| {
+            device.user() == Some(user) && device.replica.conversation(&conversation).is_some()
+        };
+        let member = info.members.iter().any(|(member, ..)| *member == user);
+        let mut noted = self.before.iter();
+        let again = noted.any(|before| (before.conversation, before.user) == (conversation, user));
+        if info.history == History::Full || member || again || self.devices.iter().any(knows) {
+            return;
+        }
+        let listed = self.devices[by].messages(&conversation);
+        let held = info.epochs.iter().filter(|(_, held)| *held);
+        self.before.push(Before {
+            conversation,
+            user,
+            messages: listed.iter().map(|m| m.message).collect(),
+            epochs: held.map(|(epoch, _)| *epoch).collect(),
+        });
+    }
+
     /// One act on a conversation's membership. Whether it is allowed is for the replica to say.
     pub(super) fn govern(&mut self, device: usize) {
         let Some(conversation) = self.pick() else {
@@ -32,11 +75,15 @@ impl World {
                 self.touched.insert((conversation, user));
                 Command::RemoveMember { conversation, user }
             }
-            4 | 5 => Command::AddMember {
-                conversation,
-                user,
-                role,
-            },
+            4 | 5 => {
+                self.note_before(device, conversation, user);
+                Command::AddMember {
+                    conversation,
+                    user,
+                    role,
+                }
+            }
+            6 if one_in(&mut self.rng, 3) => Command::CutHistory(conversation),
             _ => {
                 self.touched.insert((conversation, user));
                 Command::SetRole {
@@ -57,6 +104,7 @@ impl World {
         } else {
             Vec::new()
         };
+        self.words = self.devices.iter().map(|d| d.acknowledged.len()).collect();
         for conversation in rounds {
             for device in 0..self.devices.len() {
                 let text = self.text();

@@ -11,6 +11,7 @@ use sheaf_replica::record::Row;
 use sheaf_replica::{BatchId, Command, CommandId, Event, Input, LoadId, Reply, Timestamp};
 
 use super::device::{Asked, Device, Want};
+use super::govern::Before;
 use super::relay::{Answer, ModelRelay};
 use super::{Failure, below, check, one_in};
 
@@ -29,6 +30,8 @@ pub struct Faults {
     pub roll_back: bool,
     /// People add and remove each other, change roles and draw epochs.
     pub members: bool,
+    /// Some conversations let newcomers read only from their own beginning on.
+    pub since_join: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -42,6 +45,7 @@ impl Default for Faults {
             relays: false,
             roll_back: false,
             members: false,
+            since_join: false,
             steps: 120,
         }
     }
@@ -75,6 +79,7 @@ impl Happening {
             Self::Loaded(device, ..) => format!("read of {device}"),
             Self::Elapsed(device, _) => format!("alarm of {device}"),
             Self::Connect(device) => format!("connection of {device}"),
+            Self::Revive(relay) => format!("relay {relay} comes back"),
         }
     }
 }
@@ -102,6 +107,10 @@ pub struct World {
     pub(super) texts: u64,
     /// Conversations that were created.
     pub conversations: Vec<ConversationId>,
+    /// What people had written before somebody was added, where newcomers may not read it.
+    pub(super) before: Vec<Before>,
+    /// How much each device had said before the last words.
+    pub(super) words: Vec<usize>,
     /// People whom somebody tried to remove or demote: what they wrote may be cut off.
     pub touched: BTreeSet<(ConversationId, UserId)>,
 }
@@ -139,6 +148,8 @@ impl World {
             texts: 0,
             conversations: Vec::new(),
             touched: BTreeSet::new(),
+            before: Vec::new(),
+            words: Vec::new(),
         }
     }
 
@@ -191,7 +202,9 @@ impl World {
             }
         }
         self.settle();
-        let members: Vec<UserId> = (1..people)
+        // Where newcomers matter, the last person comes later.
+        let first = people - usize::from(self.faults.since_join);
+        let members: Vec<UserId> = (1..first)
             .map(|person| self.devices[person].user().unwrap())
             .collect();
         for name in ["field", "yard"] {
@@ -200,6 +213,7 @@ impl World {
                 name: name.into(),
                 members: members.clone(),
                 segment_messages: Some(size),
+                history: self.history(name),
             };
             if let Reply::ConversationCreated(id) = self.ask(0, command) {
                 self.conversations.push(id);
@@ -448,6 +462,7 @@ impl World {
             relays: self.faults.relays,
             roll_back: false,
             members: false,
+            since_join: false,
             steps: 0,
         };
         self.settle();

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use sheaf_crypto::{Body, DeviceId, Forward, Operation, OperationId, Rekey, Role, UserId};
 use sheaf_membership::{Act, Rank, Refusal};
 
+use super::cut;
 use super::facts::Facts;
 use super::{OperationError, View};
 use crate::limits;
@@ -55,18 +56,11 @@ pub(super) fn act(
     facts: &Facts,
 ) -> Result<Act<OperationId, UserId>, OperationError> {
     match &operation.body {
-        Body::Add {
-            user,
-            role,
-            forwards,
-            ..
-        } => {
+        Body::Add { user, role, .. } => {
             if view.members.contains_key(user) {
                 return Err(Refusal::AlreadyMember.into());
             }
             check_room(view, facts.devices.len())?;
-            let added: Vec<DeviceId> = facts.devices.keys().copied().collect();
-            check_forwards(view, &added, forwards)?;
             Ok(grant(*user, *role))
         }
         Body::Promote { user, role } => {
@@ -101,6 +95,13 @@ pub(super) fn act(
         }),
         Body::TransferOwner { to } => Ok(Act::Transfer { to: *to }),
         Body::Rename { .. } => Ok(Act::Other { least: Rank::Admin }),
+        Body::Cut { .. } => {
+            cut::check(view, &operation.body)?;
+            // Where cuts were made at once nobody can write for all until there is another one.
+            let heals = view.window.divided && !view.window.unfinished;
+            let least = if heals { Rank::Writer } else { Rank::Admin };
+            Ok(Act::Other { least })
+        }
         _ => {
             check_other(view, operation, facts)?;
             Ok(Act::Other {
@@ -113,14 +114,11 @@ pub(super) fn act(
 /// Checks what leaves the roles as they are.
 fn check_other(view: &View, operation: &Operation, facts: &Facts) -> Result<(), OperationError> {
     match &operation.body {
-        Body::AttachDevice {
-            device, forwards, ..
-        } => {
+        Body::AttachDevice { device, .. } => {
             if view.device(device).is_some() {
                 return Err(OperationError::WrongDevice);
             }
-            check_room(view, 1)?;
-            check_forwards(view, &[*device], forwards)
+            check_room(view, 1)
         }
         Body::DetachDevice { device, .. } => {
             check_detach(view, operation, device, facts.log.as_ref())
@@ -162,28 +160,7 @@ fn check_room(view: &View, more: usize) -> Result<(), OperationError> {
     Ok(())
 }
 
-/// A newcomer's device must be able to read from the moment it is added.
-fn check_forwards(
-    view: &View,
-    devices: &[DeviceId],
-    forwards: &[Forward],
-) -> Result<(), OperationError> {
-    let given: BTreeSet<_> = forwards.iter().map(|f| (f.device, f.epoch)).collect();
-    let mut wanted = devices
-        .iter()
-        .flat_map(|d| view.newest.iter().map(move |e| (*d, *e)));
-    if !wanted.all(|pair| given.contains(&pair)) {
-        return Err(OperationError::MissingForward);
-    }
-    if forwards.iter().any(|f| !devices.contains(&f.device)) {
-        return Err(OperationError::WrongRecipients);
-    }
-    forwards
-        .iter()
-        .try_for_each(|forward| check_commitment(view, forward))
-}
-
-fn check_commitment(view: &View, forward: &Forward) -> Result<(), OperationError> {
+pub(super) fn check_commitment(view: &View, forward: &Forward) -> Result<(), OperationError> {
     match view.epochs.get(&forward.epoch) {
         Some(facts) if facts.commitment == forward.commitment => Ok(()),
         Some(_) | None => Err(OperationError::UnknownEpoch),

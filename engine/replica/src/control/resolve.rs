@@ -48,6 +48,7 @@ pub(super) fn view(
     past.devices(&mut view);
     past.freezes(&mut view);
     past.names(&mut view);
+    past.cuts(&mut view);
     for (id, entry) in entries {
         open_epochs(&mut view, **id, entry);
     }
@@ -64,7 +65,7 @@ fn role(rank: Rank) -> Role {
 }
 
 impl Past<'_> {
-    fn stands(&self, id: &OperationId, part: Part) -> bool {
+    pub(super) fn stands(&self, id: &OperationId, part: Part) -> bool {
         self.roles.voided_by(id, part).is_none()
     }
 
@@ -82,6 +83,7 @@ impl Past<'_> {
                     .map(|(id, rank)| (*id, role(*rank)))
                     .collect(),
                 devices: BTreeMap::new(),
+                origins: BTreeSet::new(),
             };
             view.members.insert(*user, member);
         }
@@ -176,7 +178,7 @@ impl Past<'_> {
     }
 
     /// Grants to a user that an operation had seen, and no end of which it had seen.
-    fn grants_before(
+    pub(super) fn grants_before(
         &self,
         view: &View,
         operation: &OperationId,

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::{DeviceId, EpochId, OperationId, Recipient, Role, UserId};
 
+use super::cut::{Cut, Window};
 pub(crate) use super::facts::Attached;
 use super::fork::ForkPlace;
+use crate::limits::{SEGMENTS_MAX, WINDOW_SEGMENTS};
 
 /// A user who takes part.
 #[derive(Debug, Clone)]
@@ -14,6 +16,8 @@ pub(crate) struct Member {
     /// The grants that made the user a member: more than one if admins added the user at once.
     pub(crate) incarnations: BTreeMap<OperationId, Role>,
     pub(crate) devices: BTreeMap<DeviceId, Attached>,
+    /// The additions that the membership goes back to.
+    pub(crate) origins: BTreeSet<OperationId>,
 }
 
 /// What the log says of an epoch, whether or not its secret is held here.
@@ -42,6 +46,14 @@ pub(crate) struct View {
     pub(crate) newest: BTreeSet<EpochId>,
     /// Effective removals, detachments and freezes: what an epoch must have seen to be used.
     pub(crate) removals: BTreeSet<OperationId>,
+    /// The founding operation.
+    pub(super) founded: Option<OperationId>,
+    /// Newcomers read from their own beginning on.
+    pub(crate) since_join: bool,
+    /// Every cut, whether or not it stands.
+    pub(crate) cuts: BTreeMap<OperationId, Cut>,
+    /// Where new messages go.
+    pub(crate) window: Window,
     /// What ended each grant that is no longer live.
     pub(super) ended: BTreeMap<OperationId, BTreeSet<OperationId>>,
     /// Devices that a proof freezes, each with the lowest place at which it forked.
@@ -116,6 +128,30 @@ impl View {
 
     pub(crate) fn role(&self, user: &UserId) -> Option<Role> {
         self.members.get(user).map(|member| member.role)
+    }
+
+    /// First segment of the highest window of a cut; the window before the first possible one if
+    /// there is none.
+    pub(crate) fn highest_cut(&self) -> u32 {
+        let highest = self.cuts.values().map(|cut| cut.segment).max();
+        highest.unwrap_or(SEGMENTS_MAX.saturating_sub(WINDOW_SEGMENTS))
+    }
+
+    /// The cut whose window holds a segment; none for the first window, or if two claim it.
+    pub(crate) fn cut_of(&self, segment: u32) -> Option<OperationId> {
+        let mut of = self
+            .cuts
+            .iter()
+            .filter(|(_, cut)| cut.segment <= segment && segment <= Window::last(cut.segment));
+        let found = of.next().map(|(id, _)| *id);
+        found.filter(|_| of.next().is_none())
+    }
+
+    /// Whether a segment belongs to a window of this view.
+    pub(crate) fn has_segment(&self, segment: u32) -> bool {
+        let mut cuts = self.cuts.values();
+        segment < SEGMENTS_MAX
+            || cuts.any(|cut| cut.segment <= segment && segment <= Window::last(cut.segment))
     }
 
     /// How something written by a device under a grant stands in this view.

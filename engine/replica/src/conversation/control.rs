@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 
 use sheaf_crypto::{
     Body, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation,
-    Recipient, Rekey, Role, SignedOperation, UserId, open_chain, open_forward, open_rekey,
+    Rekey, RunId, SignedOperation, open_chain, open_forward, open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
-use super::{Conversation, Work, recipients_of};
+use super::{Conversation, Work};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::OperationError;
@@ -191,162 +191,6 @@ impl Conversation {
         }
     }
 
-    /// Seals to every given device the secret of every newest epoch.
-    fn forwards(
-        &self,
-        recipients: &[Recipient],
-        context: &mut Context<'_>,
-    ) -> Result<Vec<Forward>, CommandError> {
-        let parents = self.control.heads();
-        let mut forwards = Vec::new();
-        for epoch in &self.control.current().newest {
-            let held = self.epochs.get(epoch).ok_or_else(|| {
-                CommandError::Fault(
-                    "the newest key has not arrived here yet; sync first".to_owned(),
-                )
-            })?;
-            let commitment = held.keys.commitment();
-            for to in recipients {
-                let to = &context.peers.newest(to.clone());
-                let forward = sheaf_crypto::forward(
-                    &mut *context.rng,
-                    &self.id,
-                    *epoch,
-                    commitment,
-                    &held.secret,
-                    &parents,
-                    to,
-                )
-                .map_err(|error| CommandError::Fault(error.to_string()))?;
-                forwards.push(forward);
-            }
-        }
-        Ok(forwards)
-    }
-
-    /// Adds a user with all known devices, and sends them their invites.
-    pub(crate) fn add_member(
-        &mut self,
-        user: UserId,
-        role: Role,
-        context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
-        let contact = context
-            .contacts
-            .get(&user)
-            .ok_or(CommandError::UnknownContact(user))?;
-        if contact.blocked {
-            return Err(CommandError::Blocked(user));
-        }
-        let view = self.control.current();
-        if view.members.contains_key(&user) {
-            return Err(CommandError::AlreadyMember(user));
-        }
-        let void = view.void.get(&user).cloned();
-        if view
-            .role(&context.account.user())
-            .is_none_or(|own| own < Role::Admin)
-        {
-            return Err(CommandError::NotAllowed);
-        }
-        let recipients = recipients_of(&contact.devices);
-        let log = contact.devices.encode();
-        if let Some(incarnations) = void {
-            // Void grants of a forked device still stand in the way of a new one.
-            let frontier = Vec::new();
-            let end = Body::Remove {
-                user,
-                incarnations,
-                frontier,
-            };
-            self.write_operation(end, context)?;
-            self.rekey(context)?;
-        }
-        let forwards = self.forwards(&recipients, context)?;
-        self.write_operation(
-            Body::Add {
-                user,
-                role,
-                log,
-                forwards,
-            },
-            context,
-        )?;
-        for device in recipients {
-            self.invite(&device, context)?;
-        }
-        Ok(())
-    }
-
-    /// Attaches every own device that is not part of the conversation yet, and invites it.
-    pub(crate) fn attach_own_devices(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
-        let view = self.control.current();
-        let Some(member) = view.members.get(&context.account.user()) else {
-            return Ok(());
-        };
-        let missing: Vec<Recipient> = recipients_of(&context.account.devices)
-            .into_iter()
-            .filter(|recipient| !member.devices.contains_key(&recipient.device))
-            .collect();
-        for recipient in missing {
-            let log = context.account.devices.encode();
-            let forwards = self.forwards(std::slice::from_ref(&recipient), context)?;
-            let device = recipient.device;
-            self.write_operation(
-                Body::AttachDevice {
-                    device,
-                    log,
-                    forwards,
-                },
-                context,
-            )?;
-            self.invite(&recipient, context)?;
-        }
-        Ok(())
-    }
-
-    /// Draws a new epoch for every member device, chained to the newest ones. What does not fit into
-    /// one record is forwarded after it.
-    pub(super) fn rekey(&mut self, context: &mut Context<'_>) -> Result<EpochId, CommandError> {
-        let fault = |error: String| CommandError::Fault(error);
-        let view = std::sync::Arc::clone(self.control.current());
-        let own = context.account.device();
-        let mut recipients = context.peers.newest_of(view.recipients());
-        if !recipients.iter().any(|to| to.device == own) {
-            return Err(CommandError::NotAllowed);
-        }
-        recipients.sort_by_key(|to| (to.device != own, to.device));
-        let rest: Vec<DeviceId> = recipients
-            .split_off(recipients.len().min(limits::SEALS_PER_RECORD_MAX))
-            .into_iter()
-            .map(|to| to.device)
-            .collect();
-        recipients.sort_by_key(|to| to.device);
-        let held: Vec<(EpochId, &EpochSecret)> = view
-            .newest
-            .iter()
-            .filter_map(|epoch| self.epochs.get(epoch).map(|held| (*epoch, &held.secret)))
-            .collect();
-        let (seq, _) = self.next_place(context);
-        let (epoch, secret, rekey) = sheaf_crypto::rekey(
-            &mut *context.rng,
-            &self.id,
-            own,
-            seq,
-            &self.control.heads(),
-            &recipients,
-            &held,
-        )
-        .map_err(|error| fault(error.to_string()))?;
-        drop(secret);
-        self.write_operation(Body::Rekey(rekey), context)?;
-        self.hand_over(epoch, &rest, context)?;
-        Ok(epoch)
-    }
-
     /// Sequence and predecessor of this device's next item.
     pub(super) fn next_place(&self, context: &Context<'_>) -> (u64, Option<ItemId>) {
         let device = context.account.device();
@@ -355,6 +199,19 @@ impl Conversation {
             None => self.chains.newest_of(&device),
         };
         last.map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item)))
+    }
+
+    /// Place of this device's next item in a given run: an earlier run's own chain goes on for the
+    /// changes that were written, and not yet sealed, under it.
+    pub(super) fn place_in(&self, run: RunId, context: &Context<'_>) -> (u64, Option<ItemId>) {
+        let device = context.account.device();
+        match self.chains.get(&device, &run) {
+            Some(chain) => (chain.head.saturating_add(1), Some(chain.item)),
+            None => self
+                .chains
+                .newest_of(&device)
+                .map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item))),
+        }
     }
 
     /// Signs, takes in and publishes an operation of this device, under every newest epoch that is
@@ -400,7 +257,9 @@ impl Conversation {
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
-        for device in concerned(&operation.body) {
+        let all = view.since_join || !view.cuts.is_empty();
+        let everybody = view.live().map(|(device, _)| *device).filter(|_| all);
+        for device in concerned(&operation.body).into_iter().chain(everybody) {
             // Who lacks the newest reads where he can.
             let reads = |epoch: &EpochId| view.holders(epoch).contains(&device);
             if !view.newest.iter().any(reads) {

@@ -5,18 +5,18 @@
 //! device. An answer holds signed operations and envelopes as their authors made them, and what it
 //! brings passes every check that a record from a relay does: whoever answers vouches for nothing.
 
+pub(super) mod giving;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{
-    ConversationId, DeviceId, EpochId, OperationId, Recipient, RunId, SignedOperation, actor_bytes,
+    ConversationId, DeviceId, EpochId, OperationId, Recipient, RunId, SignedOperation,
 };
 
 use super::found::send_inbox;
-use super::merge::{decode_content, envelope_order};
 use super::parked::Need;
-use super::segments::Loading;
 use super::{Conversation, Work};
 use crate::command::{CommandError, CommandId};
 use crate::context::Context;
@@ -24,7 +24,6 @@ use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
-use crate::record::{self, EnvelopeRecord, Kind, Range, RecordError, Row};
 use crate::time::Timestamp;
 
 /// How far one chain is held.
@@ -115,6 +114,13 @@ impl Conversation {
     fn held(&self) -> Vec<Held> {
         let chains = self.chains.iter();
         let held = chains.map(|((device, run), chain)| (*device, *run, chain.head));
+        held.take(limits::EXCHANGE_CHAINS_MAX).collect()
+    }
+
+    /// Of what is held here, what concerns another device.
+    fn held_for(&self, device: &DeviceId) -> Vec<Held> {
+        let chains = self.concerns(device).into_iter();
+        let held = chains.map(|of| (of.name.0, of.name.1, of.head));
         held.take(limits::EXCHANGE_CHAINS_MAX).collect()
     }
 
@@ -297,183 +303,6 @@ impl Conversation {
         given.1 <= limits::ANSWERS_PER_WINDOW_MAX
     }
 
-    /// Begins an answer: the envelopes are read first.
-    pub(super) fn answer(
-        &mut self,
-        to: DeviceId,
-        ask: Ask,
-        way: Way,
-        context: &mut Context<'_>,
-    ) -> Option<Work> {
-        let unread = ask.segments.iter().map(|(segment, _)| *segment);
-        if let Some(segment) = unread
-            .filter(|segment| self.segments.knows(*segment))
-            .find(|segment| !self.segments.is_ready(*segment))
-        {
-            self.load(segment, context);
-            return Some(Work::Answer(to, ask, way));
-        }
-        let theirs: BTreeMap<(DeviceId, RunId), u64> = ask
-            .chains
-            .iter()
-            .map(|(d, r, head)| ((*d, *r), *head))
-            .collect();
-        let behind = self.chains.iter().filter_map(|(name, chain)| {
-            let there = theirs.get(name).copied();
-            let from = there.map_or(chain.first, |head| head.saturating_add(1));
-            (from <= chain.head).then_some((chain.index, from, chain.head))
-        });
-        let behind: Vec<(u32, u64, u64)> = behind.collect();
-        let share = limits::EXCHANGE_ITEMS_MAX / behind.len().max(1);
-        let share = u64::try_from(share.max(1)).unwrap_or(1);
-        let mut more = behind.len() > limits::EXCHANGE_ITEMS_MAX;
-        let mut ranges = Vec::new();
-        let mut lacks = BTreeMap::new();
-        for (index, from, head) in behind.into_iter().take(limits::EXCHANGE_ITEMS_MAX) {
-            let upto = head.min(from.saturating_add(share).saturating_sub(1));
-            more |= upto < head;
-            lacks.insert(index, from);
-            for segment in self.segments.indices().chain([limits::ASIDE]) {
-                ranges.push(self.envelopes(segment, index, from, upto));
-            }
-        }
-        let changes = self.lacking_changes(&ask, &mut ranges);
-        let load = context.stage.load(ranges);
-        let answering = Answering {
-            to,
-            ask,
-            way,
-            more,
-            lacks,
-            changes,
-        };
-        self.segments.loading = Some(Loading::Answer(load, Box::new(answering)));
-        None
-    }
-
-    fn envelopes(&self, segment: u32, index: u32, from: u64, upto: u64) -> Range {
-        Range {
-            kind: Kind::Envelope,
-            scope: self.id.0.to_vec(),
-            from: envelope_order(segment, index, from).to_vec(),
-            to: envelope_order(segment, index, upto).to_vec(),
-        }
-    }
-
-    /// Changes that the other side's documents lack by the Automerge sync protocol; asks for the
-    /// envelopes of the chains that hold them.
-    fn lacking_changes(&mut self, ask: &Ask, ranges: &mut Vec<Range>) -> BTreeSet<[u8; 32]> {
-        let mut changes = BTreeSet::new();
-        let asked = ask.segments.iter().take(limits::EXCHANGE_SEGMENTS_MAX);
-        for (segment, message) in asked {
-            if !self.segments.knows(*segment) {
-                continue;
-            }
-            let Ok(Some(document)) = self.segments.document(*segment, &self.id) else {
-                continue;
-            };
-            let Ok(lacking) = document.lacking(message) else {
-                continue;
-            };
-            let actors: BTreeSet<[u8; 16]> = lacking.iter().map(|(actor, _)| *actor).collect();
-            for ((device, run), chain) in self.chains.iter() {
-                if actors.contains(&actor_bytes(device, &self.id, *segment, run)) {
-                    ranges.push(self.envelopes(*segment, chain.index, 0, u64::MAX));
-                }
-            }
-            changes.extend(lacking.into_iter().map(|(_, hash)| hash));
-        }
-        changes
-    }
-
-    /// The envelopes are read: the answer is put together and sent.
-    pub(super) fn answer_with(
-        &mut self,
-        mut answering: Answering,
-        rows: &[Row],
-        context: &mut Context<'_>,
-    ) -> Result<(), RecordError> {
-        let mut found: BTreeMap<(u64, &[u8]), (u32, u64, EnvelopeRecord)> = BTreeMap::new();
-        for row in rows {
-            let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
-            let (chain, seq) = place_of(&row.order).ok_or(RecordError(Kind::Envelope))?;
-            let behind = answering.lacks.get(&chain).is_some_and(|from| seq >= *from);
-            if behind || self.holds_any(&envelope, &answering.changes) {
-                let place = (envelope.arrival, row.order.as_slice());
-                found.insert(place, (chain, seq, envelope));
-            }
-        }
-        let mut bytes = 0_usize;
-        let mut records = Vec::new();
-        let mut reached: BTreeMap<u32, u64> = BTreeMap::new();
-        for (chain, seq, envelope) in found.into_values() {
-            bytes = bytes.saturating_add(envelope.wire.len());
-            if bytes > limits::EXCHANGE_BYTES_MAX && !records.is_empty() {
-                answering.more = true;
-                break;
-            }
-            records.push((envelope.epoch, envelope.wire));
-            reached.insert(chain, seq);
-        }
-        let operations = self.operations_beyond(&answering.ask.heads, &mut answering.more);
-        let nothing = operations.is_empty() && records.is_empty();
-        if answering.way == Way::Offer && nothing {
-            return Ok(());
-        }
-        let answer = Answer {
-            conversation: self.id,
-            number: answering.ask.number,
-            operations,
-            records,
-            heads: self.control.heads(),
-            chains: self.held(),
-            more: answering.more,
-            last: answering.way != Way::Reply,
-        };
-        if let Way::Export(command) = answering.way {
-            self.export_answer(command, answering, answer, &reached, context);
-            return Ok(());
-        }
-        let body = InboxBody::Answer(answer);
-        if let Err(error) = self.send_to(answering.to, &body, context) {
-            tracing::warn!(%error, "a question is not answered");
-        }
-        Ok(())
-    }
-
-    /// Whether an envelope holds one of some changes.
-    fn holds_any(&self, envelope: &EnvelopeRecord, changes: &BTreeSet<[u8; 32]>) -> bool {
-        if changes.is_empty() {
-            return false;
-        }
-        let inner = self.reopened(envelope);
-        let content = inner.and_then(|inner| decode_content(&inner, &self.id).ok());
-        content.is_some_and(|(_, held)| {
-            held.iter().any(|change| {
-                crate::document::change_hash(change).is_some_and(|hash| changes.contains(&hash))
-            })
-        })
-    }
-
-    /// Operations that are not in the past of somebody's heads, in causal order.
-    fn operations_beyond(&self, heads: &[OperationId], more: &mut bool) -> Vec<SignedOperation> {
-        let mut bytes = 0_usize;
-        let mut beyond = Vec::new();
-        for (id, entry) in self.control.entries() {
-            let known = |head: &OperationId| head == id || self.control.saw(head, id);
-            if heads.iter().any(known) {
-                continue;
-            }
-            bytes = bytes.saturating_add(entry.signed.size());
-            if bytes > limits::EXCHANGE_BYTES_MAX && !beyond.is_empty() {
-                *more = true;
-                break;
-            }
-            beyond.push(entry.signed.clone());
-        }
-        beyond
-    }
-
     /// An answer came: everything in it is taken in as if a relay had brought it.
     pub(crate) fn answered(&mut self, from: DeviceId, answer: Answer, context: &mut Context<'_>) {
         let expected = self.exchange.asked.remove(&answer.number) == Some(from);
@@ -504,7 +333,7 @@ impl Conversation {
         }
         self.work.push_back(Work::Retry);
         if !answer.last {
-            let missing_there = self.missing_there(&answer.heads, &answer.chains);
+            let missing_there = self.missing_there(from, &answer.heads, &answer.chains);
             context.stage.notify(Event::Exchanged {
                 conversation: self.id,
                 device: from,
@@ -543,15 +372,16 @@ impl Conversation {
     }
 
     /// Items and operations that the other device lacks.
-    fn missing_there(&self, heads: &[OperationId], chains: &[Held]) -> u64 {
+    fn missing_there(&self, other: DeviceId, heads: &[OperationId], chains: &[Held]) -> u64 {
         let theirs: BTreeMap<(DeviceId, RunId), u64> = chains
             .iter()
             .map(|(d, r, head)| ((*d, *r), *head))
             .collect();
-        let items = self.chains.iter().map(|(name, chain)| {
-            let there = theirs.get(name).copied();
-            let there = there.unwrap_or(chain.first.saturating_sub(1));
-            chain.head.saturating_sub(there)
+        let items = self.concerns(&other).into_iter().map(|of| {
+            let before = of.from.saturating_sub(1);
+            let there = theirs.get(&of.name).copied();
+            of.head
+                .saturating_sub(there.map_or(before, |there| there.max(before)))
         });
         let own = self.control.heads();
         let unknown = own.iter().filter(|id| {
@@ -561,11 +391,4 @@ impl Conversation {
         let unknown = u64::try_from(unknown.count()).unwrap_or(u64::MAX);
         items.fold(unknown, u64::saturating_add)
     }
-}
-
-pub(super) fn place_of(order: &[u8]) -> Option<(u32, u64)> {
-    let (_, rest) = order.split_first_chunk::<4>()?;
-    let (chain, rest) = rest.split_first_chunk::<4>()?;
-    let seq = rest.first_chunk::<8>()?;
-    Some((u32::from_be_bytes(*chain), u64::from_be_bytes(*seq)))
 }

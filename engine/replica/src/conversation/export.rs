@@ -37,7 +37,7 @@ impl Conversation {
         let chains = self.said_to_have(to);
         // It may not even know the conversation.
         let invited = if chains.is_empty() {
-            self.seal_for(to, &self.invitation(context), context)
+            self.seal_for(to, &self.invitation(&to, context), context)
         } else {
             Ok(())
         };
@@ -115,7 +115,7 @@ impl Conversation {
             device: to,
             kem: attached.kem.clone(),
         };
-        let bytes = body.encode().map_err(|error| fault(&error))?;
+        let bytes = zeroize::Zeroizing::new(body.encode().map_err(|error| fault(&error))?);
         let user = context.account.user();
         let secrets = &context.account.secrets;
         let parts = seal_inbox(&mut *context.rng, &recipient, secrets, user, &bytes)

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{
-    Body, Card, ConversationId, Genesis, History, ItemId, Operation, OperationId, Recipient,
-    SignedOperation, UserId, inbox_capability, seal_inbox,
+    Body, Card, ConversationId, DeviceId, EpochId, EpochSecret, Genesis, History, ItemId,
+    Operation, OperationId, Recipient, SignedOperation, UserId, inbox_capability, seal_inbox,
 };
 use sheaf_protocol::{Class, hash_record};
 
@@ -24,6 +24,32 @@ pub(crate) struct Invite {
     pub(crate) operations: Vec<SignedOperation>,
     /// Cards of the other members, as far as the inviter has them.
     pub(crate) cards: Vec<Card>,
+    /// Secrets of epochs that the control log does not hold for the device; only from another
+    /// device of the same user.
+    pub(crate) epochs: Vec<HandedEpoch>,
+}
+
+/// An epoch's secret on its way to another device of the same user. Wiped when dropped; the debug
+/// form hides it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct HandedEpoch {
+    epoch: EpochId,
+    #[serde(with = "serde_bytes")]
+    secret: Vec<u8>,
+}
+
+impl Drop for HandedEpoch {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+impl std::fmt::Debug for HandedEpoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HandedEpoch")
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Conversation {
@@ -31,6 +57,7 @@ impl Conversation {
     pub(crate) fn create(
         name: &str,
         segment_messages: u32,
+        history: History,
         context: &mut Context<'_>,
     ) -> Result<Self, CommandError> {
         let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
@@ -40,7 +67,7 @@ impl Conversation {
             creator: context.account.user(),
             creator_log: context.account.devices.encode(),
             name: name.to_owned(),
-            history: History::Full,
+            history,
             segment_messages,
             random,
         };
@@ -116,6 +143,7 @@ impl Conversation {
         for operation in rest {
             conversation.accept_operation(operation, context)?;
         }
+        conversation.take_handed(invite, by, context);
         let own = context.account.device();
         if conversation.control.current().device(&own).is_none() {
             return Err(OperationError::NotAMember);
@@ -128,14 +156,58 @@ impl Conversation {
     }
 
     /// Takes further operations from an invite to a conversation that is known already.
-    pub(crate) fn extend(&mut self, invite: &Invite, context: &mut Context<'_>) {
+    pub(crate) fn extend(&mut self, invite: &Invite, by: UserId, context: &mut Context<'_>) {
         for operation in invite.operations.iter().skip(1) {
             if self.accept_operation(operation, context).is_err() {
                 break;
             }
         }
+        self.take_handed(invite, by, context);
         self.work.push_back(super::Work::Retry);
         self.run(context);
+    }
+
+    /// Learns epochs that another device of this user hands on. They are checked against what the
+    /// control log commits to.
+    fn take_handed(&mut self, invite: &Invite, by: UserId, context: &mut Context<'_>) {
+        if by != context.account.user() {
+            return;
+        }
+        for handed in &invite.epochs {
+            let view = std::sync::Arc::clone(self.control.current());
+            if self.control.is_entitled(&view, &by, &handed.epoch)
+                && let Ok(secret) = EpochSecret::from_bytes(&handed.secret)
+            {
+                self.learn(handed.epoch, secret, context);
+            }
+        }
+    }
+
+    /// What a device of one's own is handed: epochs that no other opens.
+    fn handed(&self, device: &DeviceId, context: &Context<'_>) -> Vec<HandedEpoch> {
+        let view = self.control.current();
+        let own = context.account.user();
+        let is_own = view.device(device).is_some_and(|(user, _)| *user == own);
+        if !is_own || !view.since_join && view.cuts.is_empty() {
+            return Vec::new();
+        }
+        let epochs = self.epochs.iter();
+        let may = epochs.filter(|(epoch, _)| self.control.is_entitled(view, &own, epoch));
+        let mut handed: Vec<(u32, HandedEpoch)> = may
+            .filter_map(|(epoch, held)| {
+                let mut secret = EpochSecret::from_bytes(&held.secret.to_bytes()).ok()?;
+                secret.forget_ephemeral();
+                let depth = view.epochs.get(epoch).map_or(0, |facts| facts.depth);
+                let handed = HandedEpoch {
+                    epoch: *epoch,
+                    secret: secret.to_bytes().to_vec(),
+                };
+                Some((depth, handed))
+            })
+            .collect();
+        handed.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
+        handed.truncate(crate::limits::EPOCHS_HANDED_MAX);
+        handed.into_iter().map(|(_, handed)| handed).collect()
     }
 
     /// Sends a member device what it needs to begin, to its inbox.
@@ -149,12 +221,12 @@ impl Conversation {
             return Ok(());
         };
         let seed = attached.inbox_seed;
-        let body = self.invitation(context);
+        let body = self.invitation(&to.device, context);
         send_inbox(to, seed, &body, context)
     }
 
     /// What a newcomer's device needs to begin.
-    pub(super) fn invitation(&self, context: &Context<'_>) -> InboxBody {
+    pub(super) fn invitation(&self, to: &DeviceId, context: &Context<'_>) -> InboxBody {
         let view = self.control.current();
         let cards = view
             .members
@@ -162,6 +234,7 @@ impl Conversation {
             .filter_map(|user| context.contacts.get(user));
         let invite = Invite {
             cards: cards.map(Contact::card).collect(),
+            epochs: self.handed(to, context),
             operations: self
                 .control
                 .entries()
@@ -183,7 +256,7 @@ pub(crate) fn send_inbox(
     context: &mut Context<'_>,
 ) -> Result<(), CommandError> {
     let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
-    let bytes = body.encode().map_err(|error| fault(&error))?;
+    let bytes = zeroize::Zeroizing::new(body.encode().map_err(|error| fault(&error))?);
     let to = &context.peers.newest(to.clone());
     let secrets = &context.account.secrets;
     let parts = seal_inbox(

@@ -5,10 +5,14 @@
 //! checkpoint, which carries what its documents come to besides. A checkpoint itself need not be
 //! acknowledged, so this comes to an end.
 
+mod begun;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sheaf_crypto::{Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, document_digest};
+use sheaf_crypto::{
+    Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, OperationId, document_digest,
+};
 
 use super::Conversation;
 use crate::chain::Chains;
@@ -19,6 +23,7 @@ use crate::io::Event;
 use crate::limits;
 use crate::record::{FrontierRecord, Kind, Write};
 use crate::time::Timestamp;
+use begun::Begun;
 
 /// Version of a checkpoint's body.
 const BODY_VERSION: u8 = 1;
@@ -40,6 +45,8 @@ pub(super) struct Frontiers {
     seen: BTreeMap<DeviceId, BTreeMap<u32, u64>>,
     /// By chain index: the last item that is more than a checkpoint.
     substance: BTreeMap<u32, u64>,
+    /// Where each chain begins for whom.
+    begun: Begun,
     /// Segments in which a device that has everything states other heads than there are here.
     differs: BTreeMap<DeviceId, BTreeSet<u32>>,
     /// When this device acknowledges what it has seen.
@@ -49,10 +56,12 @@ pub(super) struct Frontiers {
 }
 
 impl Frontiers {
-    /// An item was accepted: what its author has seen, and whether it is to be acknowledged.
-    fn note(&mut self, inner: &Inner, chains: &Chains) {
+    /// An item was accepted: what its author has seen, some cuts left out that it need not have
+    /// read, and whether it is to be acknowledged.
+    fn note(&mut self, inner: &Inner, unread: &BTreeSet<OperationId>, chains: &Chains) {
         let seen = self.seen.entry(inner.device).or_default();
-        for dependency in &inner.dependencies {
+        let read = inner.dependencies.iter();
+        for dependency in read.filter(|seen| !unread.contains(&OperationId(seen.item.0))) {
             if let Some(chain) = chains.get(&dependency.device, &dependency.run) {
                 let known = seen.entry(chain.index).or_default();
                 *known = (*known).max(dependency.seq);
@@ -67,6 +76,9 @@ impl Frontiers {
 
     pub(super) fn restore(&mut self, record: FrontierRecord) {
         self.substance.extend(record.substance);
+        for (chain, cut, seq) in record.begun {
+            self.begun.entry(chain).or_default().insert(cut, seq);
+        }
         let seen = record.seen.into_iter().collect();
         self.seen.insert(record.device, seen);
         if !record.differs.is_empty() {
@@ -84,7 +96,11 @@ impl Frontiers {
 impl Conversation {
     /// An item was accepted: remembered is what its author has seen.
     pub(super) fn note_frontier(&mut self, inner: &Inner, context: &mut Context<'_>) {
-        self.frontiers.note(inner, &self.chains);
+        let (cuts, unread) = self.named_cuts(inner);
+        if let Some(chain) = self.chains.get(&inner.device, &inner.run) {
+            self.frontiers.begin(chain.index, &cuts, inner.seq);
+        }
+        self.frontiers.note(inner, &unread, &self.chains);
         self.write_frontier(inner.device, context);
     }
 
@@ -96,39 +112,46 @@ impl Conversation {
             let last = self.frontiers.substance.get(&chain.index)?;
             Some((chain.index, *last))
         });
+        let own = self.chains.of_device(&device);
+        let begun = own.flat_map(|(_, chain)| {
+            let begun = self.frontiers.begun.get(&chain.index);
+            let cuts = begun.into_iter().flatten();
+            cuts.map(|(cut, seq)| (chain.index, *cut, *seq))
+        });
         let differs = self.frontiers.differs.get(&device);
         let record = FrontierRecord {
             conversation: self.id,
             device,
             seen: seen.unwrap_or_default(),
             substance: substance.collect(),
+            begun: begun.collect(),
             differs: differs.into_iter().flatten().copied().collect(),
         };
         let write = Write::put(Kind::Frontier, &self.id.0, &device.0, &record);
         context.stage.write_last(write);
     }
 
-    /// Chains of other devices than the one given, and how far a device that has everything has
-    /// read them: what is kept back is not named as seen.
-    fn required(&self, but: DeviceId) -> impl Iterator<Item = (u32, u64)> {
-        let others = self.chains.iter();
+    /// Chains of other devices than the one given: the first item that a device which has everything
+    /// has, and how far it has read. What is kept back is not named as seen.
+    fn required(&self, but: DeviceId) -> impl Iterator<Item = (u32, u64, u64)> {
+        let others = self.concerns(&but).into_iter();
         // Of a forked chain devices follow different sides: how far each came cannot be compared.
-        let others = others
-            .filter(move |((device, _), _)| *device != but && !self.chains.has_forked(device));
-        others.filter_map(|(_, chain)| {
-            let last = *self.frontiers.substance.get(&chain.index)?;
-            let places = (chain.index, 0)..=(chain.index, u64::MAX);
+        let others =
+            others.filter(move |of| of.name.0 != but && !self.chains.has_forked(&of.name.0));
+        others.filter_map(|of| {
+            let last = *self.frontiers.substance.get(&of.index)?;
+            let places = (of.index, 0)..=(of.index, u64::MAX);
             let kept = self.withheld.range(places).next();
             let last = kept.map_or(last, |((_, seq), _)| last.min(seq.saturating_sub(1)));
-            Some((chain.index, last))
+            Some((of.index, of.from, last))
         })
     }
 
     /// Items that a device has not said to have.
     fn lacks(&self, device: DeviceId) -> u64 {
-        let missing = |(chain, last): (u32, u64)| {
+        let missing = |(chain, from, last): (u32, u64, u64)| {
             let seen = self.frontiers.seen(&device, chain);
-            last.saturating_sub(seen)
+            last.saturating_sub(seen.max(from.saturating_sub(1)))
         };
         self.required(device).map(missing).sum()
     }
@@ -154,8 +177,12 @@ impl Conversation {
         let others = view.live().map(|(device, _)| *device);
         let others = others.filter(|device| *device != own);
         let lacks = |device: &DeviceId| {
+            let concerns = self.concerns(device);
             let mut reach = reach.iter();
-            reach.any(|(chain, last)| self.frontiers.seen(device, *chain) < *last)
+            reach.any(|(chain, last)| {
+                let concerned = |of: &begun::Concern| of.index == *chain && of.from <= *last;
+                concerns.iter().any(concerned) && self.frontiers.seen(device, *chain) < *last
+            })
         };
         others.filter(lacks).collect()
     }
@@ -297,24 +324,28 @@ impl Conversation {
             (*device, *run) != (own, self.own_run(context))
                 && chain.is_some_and(|c| self.frontiers.seen(&own, c.index) < *seq)
         });
-        let seen = seen.take(limits::DEPENDENCIES_MAX);
         let seen = seen.map(|((device, run), (seq, item))| Dependency {
             device: *device,
             run: *run,
             seq: *seq,
             item: *item,
         });
-        seen.collect()
+        let mut named = self.new_cuts(&own);
+        named.extend(seen);
+        named.truncate(limits::DEPENDENCIES_MAX);
+        named
     }
 
     /// Compares what another device's documents come to with what they come to here, where both
-    /// hold the same items.
+    /// hold the same items. A window of segments is held from its first change on or not at all.
     pub(super) fn compare(&mut self, inner: &Inner, context: &mut Context<'_>) {
         let Ok((body, [])) = postcard::take_from_bytes::<CheckpointBody>(&inner.body) else {
             return;
         };
         let here = self.checkpoint_body();
+        // Who does not read from the first item on cannot tell what he lacks; others compare with him.
         let comparable = body.version == BODY_VERSION
+            && !self.is_newcomer(context)
             && !here.documents.is_empty()
             && self.lacks(inner.device) == 0;
         if !comparable {

@@ -16,11 +16,12 @@ use sheaf_crypto::{
 };
 use sheaf_protocol::{TopicId, hash_record};
 
-use super::merge::decode_content;
+use super::merge::{decode_body, decode_content};
 use super::parked::Need;
 use super::vault::attaching;
 use super::{Conversation, Records, Work};
 use crate::context::Context;
+use crate::control::View;
 use crate::epoch::is_safe;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::MessageRecord;
@@ -272,18 +273,18 @@ impl Conversation {
             }
         };
         let device = opened.device();
-        let missing = opened
-            .control_heads()
-            .iter()
-            .find(|head| !self.control.contains(head));
-        if let Some(missing) = missing {
-            return Verdict::Park(Need::Operation(*missing));
+        let mut heads = opened.control_heads().iter();
+        if let Some(missing) = heads.find(|head| !self.control.contains(head)).copied() {
+            return Verdict::Park(Need::Operation(missing));
         }
         let view = self.control.view(opened.control_heads());
-        let member = view.as_ref().and_then(|view| {
-            let member = view.members.get(&opened.user())?;
+        let Some(view) = view else {
+            return Verdict::Done;
+        };
+        let member = view.members.get(&opened.user());
+        let member = member.and_then(|member| {
             let attached = member.devices.get(&device).map(|known| known.signing);
-            Some((member, attached.or_else(|| attaching(view, &opened))?))
+            Some((member, attached.or_else(|| attaching(&view, &opened))?))
         });
         let Some((member, signing)) = member else {
             context
@@ -309,15 +310,13 @@ impl Conversation {
             return refuse(Act::NotAMember, context);
         }
         let role = member.role;
-        let is_safe = view
-            .as_ref()
-            .is_some_and(|view| is_safe(&self.control, view, &source.epoch));
+        let is_safe = is_safe(&self.control, &view, &source.epoch);
         match inner.kind {
-            Purpose::Control => self.examine_control(source, wire, &inner, context),
+            Purpose::Control => self.examine_control(source, wire, &inner, &view, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
             Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
-            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, context),
-            Purpose::Content => self.examine_content(source, wire, inner, context),
+            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, &view, context),
+            Purpose::Content => self.examine_content(source, wire, inner, &view, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
                 refuse(Act::RefusedContent(reason), context)
@@ -330,6 +329,7 @@ impl Conversation {
         source: Source,
         wire: &[u8],
         inner: &Inner,
+        view: &View,
         context: &mut Context<'_>,
     ) -> Verdict {
         let (conversation, device) = (self.id, inner.device);
@@ -359,12 +359,13 @@ impl Conversation {
             );
         }
         let item = ItemId::from(signed.id());
-        if let Err(verdict) = self.placed(inner, item, wire, source, context) {
+        let known = self.control.contains(&signed.id());
+        if let Err(verdict) = self.placed(inner, item, wire, source, (None, view), context) {
             // An operation is judged by its parents alone, and it may hold the very secret that
             // opens the items before it: it does not wait for its place, nor for the side of a fork
-            // that stands.
+            // that stands. A newcomer's part of a chain may begin after it.
             let judged = matches!(verdict, Verdict::Park(_) | Verdict::Aside);
-            if judged && !self.control.contains(&signed.id()) {
+            if (judged || self.is_newcomer(context)) && !known {
                 match self.accept_operation(&signed, context) {
                     Ok(_) => self.work.push_back(Work::Retry),
                     Err(error) => return refused(error.to_string(), context),
@@ -391,13 +392,28 @@ impl Conversation {
         source: Source,
         wire: &[u8],
         inner: Inner,
+        view: &View,
         context: &mut Context<'_>,
     ) -> Verdict {
         let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(&inner, item, wire, source, context) {
+        let body = decode_body(&inner);
+        let at = (body.as_ref().ok(), view);
+        if let Err(verdict) = self.placed(&inner, item, wire, source, at, context) {
             return verdict;
         }
-        let decoded = decode_content(&inner, &self.id);
+        if let Some(body) = at.0
+            && !self
+                .control
+                .is_visible(view, &context.account.user(), body.segment)
+        {
+            return self.pass_over(source, wire, (&inner, item), view, context);
+        }
+        let decoded = match &body {
+            Ok(body) if !view.has_segment(body.segment) => {
+                Err("segment is of no window".to_owned())
+            }
+            Ok(_) | Err(_) => decode_content(&inner, &self.id),
+        };
         let held = self.is_withheld(&inner);
         if !held && (self.vouched(&inner, context) || self.releases()) {
             return Verdict::Release;
@@ -409,7 +425,7 @@ impl Conversation {
             Ok((segment, changes)) => (segment, changes, None),
             Err(reason) => (0, Vec::new(), Some(reason)),
         };
-        self.accept_item(&inner, item, context);
+        self.accept_written(&inner, item, view, context);
         self.epochs.count(&source.epoch);
         if held && refusal.is_none() {
             self.withhold(&inner, segment, context);
@@ -430,29 +446,6 @@ impl Conversation {
             held: held || refused,
             live: source.live,
         }))
-    }
-
-    /// An item that only names what its author has seen.
-    fn examine_checkpoint(
-        &mut self,
-        source: Source,
-        wire: &[u8],
-        inner: Inner,
-        context: &mut Context<'_>,
-    ) -> Verdict {
-        let item = item_of_record(wire);
-        if let Err(verdict) = self.placed(&inner, item, wire, source, context) {
-            return verdict;
-        }
-        self.accept_item(&inner, item, context);
-        self.epochs.count(&source.epoch);
-        self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
-        self.take_announcement(&inner, context);
-        if !self.is_withheld(&inner) {
-            self.vouched(&inner, context);
-        }
-        self.work.push_back(Work::Retry);
-        Verdict::Compare(Box::new(inner))
     }
 
     pub(super) fn refuse_content(

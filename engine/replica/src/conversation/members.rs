@@ -331,10 +331,19 @@ impl Conversation {
             return;
         }
         let view = Arc::clone(self.control.current());
-        for epoch in view.newest.iter().filter(|e| !self.epochs.holds(e)) {
-            if let Some(facts) = view.epochs.get(epoch) {
-                self.work.push_back(Work::Complain(*epoch, facts.operation));
-            }
+        // Where no epoch opens those before it, each of them is asked for.
+        let alone = |epoch: &&EpochId| {
+            let closed = view.since_join || !view.cuts.is_empty();
+            closed || view.newest.contains(*epoch)
+        };
+        let missing = view.epochs.iter().rev();
+        let missing = missing.filter(|(epoch, _)| alone(epoch) && !self.epochs.holds(epoch));
+        let own = context.account.user();
+        let missing = missing.filter(|(epoch, _)| self.control.is_entitled(&view, &own, epoch));
+        let mut missing: Vec<_> = missing.collect();
+        missing.sort_by_key(|(_, facts)| std::cmp::Reverse(facts.depth));
+        for (epoch, facts) in missing.into_iter().take(limits::EPOCHS_ASKED_MAX) {
+            self.work.push_back(Work::Complain(*epoch, facts.operation));
         }
         self.run(context);
     }
@@ -346,7 +355,13 @@ impl Conversation {
         operation: OperationId,
         context: &mut Context<'_>,
     ) {
-        if self.epochs.holds(&epoch) || !self.is_part(context) || !self.asked.insert(epoch) {
+        let view = Arc::clone(self.control.current());
+        let user = context.account.user();
+        if self.epochs.holds(&epoch)
+            || !self.is_part(context)
+            || !self.control.is_entitled(&view, &user, &epoch)
+            || !self.asked.insert(epoch)
+        {
             return;
         }
         if let Err(error) = self.write_operation(Body::BadSeal { epoch, operation }, context) {
@@ -370,6 +385,7 @@ impl Conversation {
         let mine = (drew || lowest == Some(own)) && self.epochs.holds(&epoch);
         if live
             && mine
+            && self.control.device_is_entitled(&view, &to, &epoch)
             && let Err(error) = self.hand_over(epoch, &[to], context)
         {
             tracing::warn!(%error, "epoch not forwarded");

@@ -201,17 +201,18 @@ pub(super) fn envelope_order(segment: u32, chain: u32, seq: u64) -> [u8; 16] {
     order
 }
 
+pub(super) fn decode_body(inner: &Inner) -> Result<ContentBody, String> {
+    match postcard::take_from_bytes(&inner.body) {
+        Ok((body, [])) => Ok(body),
+        Ok(_) | Err(_) => Err("content does not decode".to_owned()),
+    }
+}
+
 pub(super) fn decode_content(
     inner: &Inner,
     conversation: &sheaf_crypto::ConversationId,
 ) -> Result<(u32, Vec<Vec<u8>>), String> {
-    let body: ContentBody = match postcard::take_from_bytes(&inner.body) {
-        Ok((body, [])) => body,
-        Ok(_) | Err(_) => return Err("content does not decode".to_owned()),
-    };
-    if body.segment >= limits::SEGMENTS_MAX {
-        return Err("segment is out of range".to_owned());
-    }
+    let body = decode_body(inner)?;
     let actor = sheaf_crypto::actor_bytes(&inner.device, conversation, body.segment, &inner.run);
     let genesis = Genesis::of(&conversation.0, body.segment);
     let changes =

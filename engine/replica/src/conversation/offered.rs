@@ -249,7 +249,7 @@ impl Conversation {
         let mut found = BTreeMap::new();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
-            let place = super::exchange::place_of(&row.order);
+            let place = super::exchange::giving::place_of(&row.order);
             let (chain, seq) = place.ok_or(RecordError(Kind::Envelope))?;
             found.insert((envelope.arrival, chain, seq), envelope);
         }

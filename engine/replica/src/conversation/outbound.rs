@@ -32,7 +32,12 @@ impl Conversation {
         command: Command,
         context: &mut Context<'_>,
     ) -> Option<Work> {
-        let segment = self.segments.writing();
+        if let Err(error) = self.mend_window(context) {
+            context.stage.complete(id, Err(error));
+            return None;
+        }
+        let window = self.control.current().window;
+        let segment = self.segments.writing(window.first);
         if !self.segments.is_ready(segment) {
             self.load(segment, context);
             return Some(Work::Command(id, command));
@@ -213,6 +218,10 @@ impl Conversation {
         if !context.link_is_up() || !self.can_seal(context) {
             return false;
         }
+        // Of who was just added it is not known yet where he begins.
+        if self.control.current().window.unfinished {
+            return false;
+        }
         match context.outbox.of_conversation(&self.id) {
             0 => true,
             flying if flying < limits::ENVELOPES_IN_FLIGHT_MAX => {
@@ -318,11 +327,16 @@ impl Conversation {
             .collect();
         let genesis = Genesis::of(&self.id.0, segment);
         let payload = encode_payload(&genesis, &actor, &changes).map_err(|error| fault(&error))?;
-        let body = postcard::to_allocvec(&ContentBody { segment, payload })
-            .map_err(|error| fault(&error))?;
         let incarnation = self.acting(&user).ok_or(CommandError::NotAllowed)?;
         let (seq, previous) = self.place_in(run, context);
-        let dependencies = self.take_dependencies((device, run));
+        let mut dependencies = self.take_dependencies((device, run));
+        let built_on = self.sort_seen(segment, &mut dependencies);
+        let content = ContentBody {
+            segment,
+            built_on,
+            payload,
+        };
+        let body = postcard::to_allocvec(&content).map_err(|error| fault(&error))?;
         let inner = Inner {
             kind: Purpose::Content,
             user,
@@ -348,9 +362,15 @@ impl Conversation {
         let wire = match sealed {
             Ok(wire) if wire.len() <= RECORD_BYTES_MAX => wire,
             Ok(_) | Err(sheaf_crypto::EnvelopeError::TooLarge { .. }) => {
-                for dependency in dependencies {
+                // A cut that is only named need not have been read.
+                let read = dependencies
+                    .iter()
+                    .filter(|seen| self.chains.satisfies(seen));
+                for dependency in read {
                     let place = (dependency.seq, dependency.item);
-                    self.seen.insert((dependency.device, dependency.run), place);
+                    let chain = (dependency.device, dependency.run);
+                    let seen = self.seen.entry(chain).or_insert(place);
+                    *seen = place.max(*seen);
                 }
                 return Ok(false);
             }
@@ -375,6 +395,7 @@ impl Conversation {
     ) {
         let item = item_of_record(&wire);
         self.accept_own(inner, item, context);
+        self.knew_cuts(inner, context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&wire));
         let mut messages = Vec::new();
@@ -412,23 +433,6 @@ impl Conversation {
         context
             .outbox
             .pump(context.topics, context.now, context.stage);
-    }
-
-    /// Place of this device's next item in a given run: an earlier run's own chain goes on for the
-    /// changes that were written, and not yet sealed, under it.
-    pub(super) fn place_in(
-        &self,
-        run: sheaf_crypto::RunId,
-        context: &Context<'_>,
-    ) -> (u64, Option<sheaf_crypto::ItemId>) {
-        let device = context.account.device();
-        match self.chains.get(&device, &run) {
-            Some(chain) => (chain.head.saturating_add(1), Some(chain.item)),
-            None => self
-                .chains
-                .newest_of(&device)
-                .map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item))),
-        }
     }
 }
 

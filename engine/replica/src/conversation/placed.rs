@@ -2,11 +2,12 @@
 
 use sheaf_crypto::{Dependency, DeviceId, Inner, ItemId, Kind as Purpose, RunId};
 
-use super::Conversation;
 use super::inbound::{Source, Verdict};
 use super::parked::Need;
+use super::{ContentBody, Conversation};
 use crate::chain::Place;
 use crate::context::Context;
+use crate::control::View;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 
@@ -18,12 +19,20 @@ impl Conversation {
         item: ItemId,
         wire: &[u8],
         source: Source,
+        (body, view): (Option<&ContentBody>, &View),
         context: &mut Context<'_>,
     ) -> Result<(), Verdict> {
         let chain = (&inner.device, &inner.run);
         let mut place = self
             .chains
             .place(chain, inner.seq, inner.previous.as_ref(), &item);
+        if place == Place::Old && self.is_newcomer(context) {
+            // What lies before a newcomer's part of a chain is none of his business.
+            let part = self.chains.get(chain.0, chain.1);
+            if part.is_some_and(|part| inner.seq < part.first) {
+                return Err(Verdict::Done);
+            }
+        }
         if place == Place::Old {
             place = match self.is_same(inner, &item) {
                 Some(true) => Place::Known,
@@ -36,13 +45,11 @@ impl Conversation {
         }
         let sequence = inner.seq;
         let act = match place {
-            Place::Next => {
-                let unmet = inner
-                    .dependencies
-                    .iter()
-                    .find(|d| !self.chains.satisfies(d));
-                return unmet.map_or(Ok(()), |unmet| Err(Verdict::Park(Need::Dependency(*unmet))));
+            Place::Next => return self.ready(inner, body, view, context),
+            Place::Gap if self.begins_chain(inner, context) => {
+                return self.ready(inner, body, view, context);
             }
+            Place::Gap if self.is_before_beginning(view, context) => return Err(Verdict::Done),
             Place::Gap => return Err(Verdict::Park(Need::Chain(inner.device, inner.seq))),
             // Control items are published under every newest epoch and so come several times; what
             // this device wrote itself comes back after a restart.
@@ -100,22 +107,27 @@ impl Conversation {
     /// its own other runs.
     pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         self.vouch_due = false;
+        let mut named = self.new_cuts(&own.0);
         let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
-        let seen = seen.take(limits::DEPENDENCIES_MAX);
         let seen = seen.map(|((device, run), (seq, item))| Dependency {
             device: *device,
             run: *run,
             seq: *seq,
             item: *item,
         });
-        seen.collect()
+        named.extend(seen);
+        named.truncate(limits::DEPENDENCIES_MAX);
+        named
     }
 
     /// The same, no longer new after it.
     pub(super) fn take_dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         let taken = self.dependencies(own);
         for dependency in &taken {
-            self.seen.remove(&(dependency.device, dependency.run));
+            let chain = (dependency.device, dependency.run);
+            if self.seen.get(&chain) == Some(&(dependency.seq, dependency.item)) {
+                self.seen.remove(&chain);
+            }
         }
         taken
     }

@@ -7,6 +7,7 @@ use sheaf_crypto::{ConversationId, ItemId};
 
 use super::exchange::Answering;
 use super::offered::Offering;
+use crate::control::Window;
 use crate::document::{DocumentError, Incoming, Outcome, Segment};
 use crate::io::LoadId;
 use crate::record::{Kind, SegmentRecord, SnapshotRecord, Write};
@@ -45,8 +46,8 @@ pub(super) struct Segments {
     /// Messages after which the next segment is opened.
     pub(super) segment_messages: u32,
     states: BTreeMap<u32, State>,
-    /// Segments before this one are full.
-    writing: u32,
+    /// The window written to, and the segment of it before which all are full.
+    writing: (u32, u32),
     pub(super) loading: Option<Loading>,
     uses: u64,
 }
@@ -70,7 +71,7 @@ impl Segments {
         Self {
             segment_messages,
             states,
-            writing: 0,
+            writing: (0, 0),
             loading: None,
             uses: 0,
         }
@@ -92,16 +93,20 @@ impl Segments {
         self.states.insert(record.segment, state);
     }
 
-    /// The segment that a new message goes to: the first that is not full.
-    pub(super) fn writing(&mut self) -> u32 {
-        while self
-            .states
-            .get(&self.writing)
-            .is_some_and(|state| state.messages >= self.segment_messages)
+    /// The segment that a new message goes to: the first of the window that is not full.
+    pub(super) fn writing(&mut self, window: u32) -> u32 {
+        let (known, segment) = self.writing;
+        let mut segment = if known == window { segment } else { window };
+        while segment < Window::last(window)
+            && self
+                .states
+                .get(&segment)
+                .is_some_and(|state| state.messages >= self.segment_messages)
         {
-            self.writing = self.writing.saturating_add(1);
+            segment = segment.saturating_add(1);
         }
-        self.writing
+        self.writing = (window, segment);
+        segment
     }
 
     /// The document is in memory, or there is nothing of it to read.
@@ -150,7 +155,7 @@ impl Segments {
             state.tail_bytes = u64::try_from(tail_bytes).unwrap_or(u64::MAX);
             state.snapshot_bytes = 0;
         }
-        self.writing = 0;
+        self.writing.1 = self.writing.0;
     }
 
     /// Merges a batch into one document.

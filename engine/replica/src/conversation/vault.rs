@@ -116,7 +116,9 @@ impl Conversation {
         };
         let parents = self.control.heads();
         let mut forwards = Vec::new();
-        for epoch in &self.control.current().newest {
+        let (view, own) = (self.control.current(), context.account.user());
+        let newest = view.newest.iter();
+        for epoch in newest.filter(|epoch| self.control.is_entitled(view, &own, epoch)) {
             let Some(held) = self.epochs.get(epoch) else {
                 continue;
             };

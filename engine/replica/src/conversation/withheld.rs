@@ -331,6 +331,7 @@ impl Conversation {
             .map_err(|error| fault(&error))?;
         let item = item_of_record(&record);
         self.accept_own(&inner, item, context);
+        self.knew_cuts(&inner, context);
         self.keep_aside(&inner, epoch, record.clone(), context);
         self.epochs.count(&epoch);
         self.echoes.insert(hash_record(&record));

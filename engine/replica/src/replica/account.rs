@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use sheaf_crypto::{
-    Card, ConversationId, DeviceId, DeviceSecrets, Recipient, RecoveryPhrase, Role, Suite,
+    Card, ConversationId, DeviceId, DeviceSecrets, History, Recipient, RecoveryPhrase, Role, Suite,
     UserGenesis, UserId, UserLog,
 };
 
@@ -45,7 +45,8 @@ impl Replica {
                 name,
                 members,
                 segment_messages,
-            } => self.create_conversation(&name, &members, segment_messages),
+                history,
+            } => self.create_conversation(&name, &members, segment_messages, history),
             Command::AddMember {
                 conversation,
                 user,
@@ -76,6 +77,11 @@ impl Replica {
             Command::SetVerified { user, verified } => self.set_verified(user, verified),
             Command::SetBlocked { user, blocked } => self.set_blocked(user, blocked),
             Command::LiftQuarantine(device) => self.lift_quarantine(device),
+            Command::CutHistory(conversation) => {
+                self.with_members(&conversation, Conversation::cut)?;
+                self.audit("history cut".to_owned(), Some(conversation));
+                Ok(Reply::Done)
+            }
             Command::ImportBundle { records } => self.import_bundle(&records),
             Command::Resync {
                 conversations,
@@ -262,6 +268,7 @@ impl Replica {
         name: &str,
         members: &[UserId],
         segment_messages: Option<u32>,
+        history: History,
     ) -> Result<Reply, CommandError> {
         check_name("the conversation's name", name)?;
         let size = segment_messages.unwrap_or(limits::SEGMENT_MESSAGES);
@@ -280,7 +287,7 @@ impl Replica {
         if let Some(user) = unknown {
             return Err(CommandError::UnknownContact(*user));
         }
-        let conversation = Conversation::create(name, size, &mut context!(self, account))?;
+        let conversation = Conversation::create(name, size, history, &mut context!(self, account))?;
         let id = conversation.id();
         self.conversations.insert(id, conversation);
         self.hold_again();

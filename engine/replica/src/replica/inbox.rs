@@ -169,7 +169,7 @@ impl Replica {
         let founding = invite.operations.first().ok_or("the invite is empty")?;
         let id = founding.founded();
         if self.conversations.contains_key(&id) {
-            self.on_conversation(&id, |known, context| known.extend(invite, context));
+            self.on_conversation(&id, |known, context| known.extend(invite, by, context));
             return Ok(());
         }
         if self.conversations.len() >= crate::limits::CONVERSATIONS_MAX {

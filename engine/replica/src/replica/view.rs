@@ -218,8 +218,9 @@ impl Replica {
         let known = self.conversations.get(id)?;
         let outbox = self.outbox.of_conversation(id);
         let live = self.topics.conversation_live(id);
-        let device = self.account.as_ref()?.device();
-        let mut info = known.info(|user| self.name_of(user), device, self.now, outbox, live);
+        let account = self.account.as_ref()?;
+        let own = (account.user(), account.device());
+        let mut info = known.info(|user| self.name_of(user), own, self.now, outbox, live);
         for peer in &mut info.peers {
             peer.name = self.device_name(&peer.user, &peer.device);
         }

@@ -350,6 +350,7 @@ impl World {
             name: "field".to_owned(),
             members: vec![world.peers[BOB].replica.overview().user.unwrap()],
             segment_messages: None,
+            history: sheaf_crypto::History::Full,
         };
         if let Reply::ConversationCreated(conversation) = world.ask(ALICE, create) {
             world.conversation = conversation;
@@ -367,6 +368,7 @@ impl World {
             name: name.to_owned(),
             members: self.peers[1..].iter().map(user).collect(),
             segment_messages: None,
+            history: sheaf_crypto::History::Full,
         };
         match self.ask(ALICE, create) {
             Reply::ConversationCreated(conversation) => conversation,

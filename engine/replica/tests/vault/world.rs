@@ -358,6 +358,7 @@ impl World {
             name: name.to_owned(),
             members: members.to_vec(),
             segment_messages: None,
+            history: sheaf_crypto::History::Full,
         };
         match self.command(at, command).unwrap() {
             Reply::ConversationCreated(id) => id,

@@ -96,6 +96,16 @@ async fn apply(
                 )
             })
         }
+        ConversationRequest::Cut => {
+            conversation.cut_history().await?;
+            let cut = Created {
+                conversation: id,
+                name: info.name,
+            };
+            settings.printer.show(&cut, |cut| {
+                format!("the history of {} is cut here", harmless(&cut.name))
+            })
+        }
         ConversationRequest::Leave => {
             conversation.remove_member(own).await?;
             gone(settings, id, own.to_string())

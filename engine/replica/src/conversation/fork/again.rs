@@ -68,7 +68,7 @@ impl Conversation {
             if !self.may_write(context) {
                 return None;
             }
-            let segment = self.segments.writing();
+            let segment = self.segments.writing(self.control.current().window.first);
             if !self.segments.is_ready(segment) {
                 self.load(segment, context);
                 return Some(Work::Again);

@@ -38,12 +38,15 @@ impl Conversation {
             let record = MessageRecord::decode(&row.value)?;
             listed.insert(record.message, record);
         }
-        let counts: Vec<bool> = kept.iter().map(|envelope| self.counts(envelope)).collect();
+        let mut counts = Vec::with_capacity(kept.len());
+        for envelope in kept.iter() {
+            counts.push(self.counts(envelope));
+        }
         let mut segments = BTreeSet::new();
         for (envelope, counts) in kept.iter().zip(&counts) {
             // What was refused may have waited for what stands now.
             let other = *counts == envelope.record.refused;
-            if other && envelope.segment() < limits::SEGMENTS_MAX {
+            if other && envelope.segment() != limits::ASIDE {
                 segments.insert(envelope.segment());
             }
         }
@@ -66,9 +69,13 @@ impl Conversation {
     }
 
     /// Whether an envelope's content is to be part of its document.
-    fn counts(&self, envelope: &Kept) -> bool {
+    fn counts(&mut self, envelope: &Kept) -> bool {
         let inner = &envelope.inner;
         if inner.kind != Purpose::Content || self.forks.aside.contains(&envelope.item) {
+            return false;
+        }
+        // What its author could not write there was refused when it came, and is again.
+        if !self.has_segment(inner, envelope.segment()) {
             return false;
         }
         if envelope.index() & ASIDE == 0 {

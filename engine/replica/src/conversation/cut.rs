@@ -1,0 +1,224 @@
+//! Where newcomers begin: cuts made here, and what a newcomer does without (docs/decisions/0009).
+
+use std::collections::BTreeSet;
+
+use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId, item_of_record};
+
+use super::inbound::{Source, Verdict};
+use super::merge::decode_body;
+use super::parked::Need;
+use super::{ContentBody, Conversation, Work};
+use crate::command::CommandError;
+use crate::context::Context;
+use crate::control::View;
+use crate::limits;
+
+impl Conversation {
+    /// Cuts the history at the person's wish: what is written from here on opens nothing before it.
+    pub(crate) fn cut(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        if !self.is_part(context) {
+            return Err(CommandError::NotAllowed);
+        }
+        self.write_cut(context)?;
+        self.rekey(context)?;
+        Ok(())
+    }
+
+    /// Opens a window of segments, by chance one of those above the last.
+    pub(super) fn write_cut(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        let mut chance = [0; 4];
+        context.rng.fill_bytes(&mut chance);
+        let step = u32::from_be_bytes(chance)
+            .checked_rem(limits::CUT_WINDOWS_MAX)
+            .unwrap_or(0)
+            .saturating_add(1);
+        let above = step.saturating_mul(limits::WINDOW_SEGMENTS);
+        let body = Body::Cut {
+            snapshot: [0; 32],
+            segment: self.control.current().highest_cut().saturating_add(above),
+            heads: Vec::new(),
+            frontier: Vec::new(),
+        };
+        self.write_operation(body, context)
+    }
+
+    /// Makes one more cut where several were made at once, so that what is written next is for
+    /// everybody.
+    pub(super) fn mend_window(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        let window = self.control.current().window;
+        if !window.divided || window.unfinished || !self.is_part(context) {
+            return Ok(());
+        }
+        self.write_cut(context)?;
+        self.rekey(context)?;
+        Ok(())
+    }
+
+    /// The cuts that this device learned of since its last content, as items that it has seen. Who
+    /// begins at one of them begins this device's chain at the item that names it.
+    pub(super) fn new_cuts(&self, device: &DeviceId) -> Vec<Dependency> {
+        let own = self.chains.of_device(device);
+        let known: BTreeSet<OperationId> = own
+            .flat_map(|(_, chain)| chain.cuts.iter().copied())
+            .collect();
+        let new = self.control.cuts_after(&known).into_iter().rev();
+        let named = new
+            .take(limits::CUTS_NAMED_MAX)
+            .map(|(id, operation)| Dependency {
+                device: operation.author,
+                run: operation.run,
+                seq: operation.seq,
+                item: ItemId::from(id),
+            });
+        named.collect()
+    }
+
+    /// An item of this device is sealed under an epoch from after every cut that is known here.
+    pub(super) fn knew_cuts(&mut self, inner: &Inner, context: &mut Context<'_>) {
+        let view = std::sync::Arc::clone(self.control.current());
+        if !view.cuts.is_empty() {
+            let cuts = self.control.last_cuts(&view);
+            self.chains.knew(&inner.device, &inner.run, cuts);
+            self.write_chain(inner.device, inner.run, context);
+        }
+    }
+
+    /// How many of the items seen were written by somebody who knew the cut of a segment's window:
+    /// they come first.
+    pub(super) fn sort_seen(&self, segment: u32, seen: &mut [Dependency]) -> u16 {
+        let knew = |seen: &Dependency| {
+            let chain = self.chains.get(&seen.device, &seen.run);
+            chain.is_some_and(|chain| self.control.knew_window(&chain.cuts, segment))
+        };
+        seen.sort_by_key(|dependency| !knew(dependency));
+        let count = seen.iter().filter(|dependency| knew(dependency)).count();
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// Whether content is kept for the segment that it names, and its author could write there.
+    pub(super) fn has_segment(&mut self, inner: &Inner, segment: u32) -> bool {
+        let named = decode_body(inner).is_ok_and(|body| body.segment == segment);
+        let view = self.control.view(&inner.control_heads);
+        named && view.is_some_and(|view| view.has_segment(segment))
+    }
+
+    /// This device's user does not read from the first item on.
+    pub(super) fn is_newcomer(&self, context: &Context<'_>) -> bool {
+        self.control.is_newcomer(&context.account.user())
+    }
+
+    /// An item begins its device's chain here: it is the first of those that this device may read.
+    pub(super) fn begins_chain(&self, inner: &Inner, context: &Context<'_>) -> bool {
+        let beginnings = self.control.beginnings(&context.account.user());
+        let mut named = inner.dependencies.iter();
+        named.any(|seen| beginnings.contains(&OperationId(seen.item.0)))
+    }
+
+    /// An item's author did not know that this device's user begins: what comes before it never will.
+    pub(super) fn is_before_beginning(&self, view: &View, context: &Context<'_>) -> bool {
+        let beginnings = self.control.beginnings(&context.account.user());
+        let mut known = beginnings.iter();
+        !beginnings.is_empty() && !known.any(|cut| view.cuts.contains_key(cut))
+    }
+
+    /// Something that has to come before an item. A newcomer waits for what documents are built on
+    /// that he can read in full; of the rest he cannot tell whether it will ever come.
+    pub(super) fn unmet(
+        &self,
+        inner: &Inner,
+        body: Option<&ContentBody>,
+        view: &View,
+        context: &Context<'_>,
+    ) -> Option<Dependency> {
+        let mut seen = inner.dependencies.iter();
+        let mut unmet = seen
+            .by_ref()
+            .filter(|seen| !self.chains.satisfies(seen))
+            .peekable();
+        unmet.peek()?;
+        if !self.is_newcomer(context) {
+            return unmet.next().copied();
+        }
+        let user = context.account.user();
+        let body = body.filter(|body| self.control.is_visible(view, &user, body.segment))?;
+        let built_on = inner.dependencies.iter().take(usize::from(body.built_on));
+        let mut missing = built_on.filter(|seen| {
+            !self.chains.satisfies(seen) && !self.control.contains(&OperationId(seen.item.0))
+        });
+        missing.next().copied()
+    }
+
+    /// Nothing that has to come before an item is missing.
+    pub(super) fn ready(
+        &self,
+        inner: &Inner,
+        body: Option<&ContentBody>,
+        view: &View,
+        context: &Context<'_>,
+    ) -> Result<(), Verdict> {
+        match self.unmet(inner, body, view, context) {
+            Some(unmet) => Err(Verdict::Park(Need::Dependency(unmet))),
+            None => Ok(()),
+        }
+    }
+
+    /// Content of a time that this device's user does not read: its place is taken, and what comes
+    /// after it goes on.
+    pub(super) fn pass_over(
+        &mut self,
+        source: Source,
+        wire: &[u8],
+        (inner, item): (&Inner, ItemId),
+        view: &View,
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        self.accept_written(inner, item, view, context);
+        self.epochs.count(&source.epoch);
+        self.keep_aside(inner, source.epoch, wire.to_vec(), context);
+        if !self.is_withheld(inner) {
+            self.vouched(inner, context);
+        }
+        self.work.push_back(Work::Retry);
+        Verdict::Done
+    }
+
+    /// An item that only names what its author has seen.
+    pub(super) fn examine_checkpoint(
+        &mut self,
+        source: Source,
+        wire: &[u8],
+        inner: Inner,
+        view: &View,
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        let item = item_of_record(wire);
+        if let Err(verdict) = self.placed(&inner, item, wire, source, (None, view), context) {
+            return verdict;
+        }
+        self.accept_written(&inner, item, view, context);
+        self.epochs.count(&source.epoch);
+        self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
+        self.take_announcement(&inner, context);
+        if !self.is_withheld(&inner) {
+            self.vouched(&inner, context);
+        }
+        self.work.push_back(Work::Retry);
+        Verdict::Compare(Box::new(inner))
+    }
+
+    /// An item is part of its chain, sealed under an epoch from after every cut that its author knew.
+    pub(super) fn accept_written(
+        &mut self,
+        inner: &Inner,
+        item: ItemId,
+        view: &View,
+        context: &mut Context<'_>,
+    ) {
+        self.accept_item(inner, item, context);
+        if !view.cuts.is_empty() {
+            let cuts = self.control.last_cuts(view);
+            self.chains.knew(&inner.device, &inner.run, cuts);
+            self.write_chain(inner.device, inner.run, context);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Where each chain begins for whoever does not read from the first item on: nobody is expected to
+//! have what he may not have (docs/decisions/0009-cuts.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sheaf_crypto::{Dependency, DeviceId, Inner, OperationId, RunId};
+
+use super::super::Conversation;
+use super::Frontiers;
+use crate::chain::Chain;
+use crate::limits;
+
+/// By chain index: the first item that names each cut as seen.
+pub(super) type Begun = BTreeMap<u32, BTreeMap<OperationId, u64>>;
+
+/// A chain as far as it concerns one device.
+#[derive(Clone, Copy)]
+pub(in crate::conversation) struct Concern {
+    pub(in crate::conversation) name: (DeviceId, RunId),
+    /// Chain index.
+    pub(in crate::conversation) index: u32,
+    /// The first item that the device may have.
+    pub(in crate::conversation) from: u64,
+    /// The last one here.
+    pub(in crate::conversation) head: u64,
+}
+
+impl Frontiers {
+    /// An item is the first of its chain to name some cuts. Of too many the oldest are forgotten:
+    /// from there on the chain counts as one that always knew them.
+    pub(super) fn begin(&mut self, chain: u32, cuts: &[OperationId], seq: u64) {
+        if cuts.is_empty() {
+            return;
+        }
+        let begun = self.begun.entry(chain).or_default();
+        for cut in cuts {
+            begun.entry(*cut).or_insert(seq);
+        }
+        while begun.len() > limits::CUTS_BEGUN_MAX {
+            let oldest = begun.iter().min_by_key(|(_, seq)| **seq);
+            let Some(oldest) = oldest.map(|(cut, _)| *cut) else {
+                break;
+            };
+            begun.remove(&oldest);
+        }
+    }
+}
+
+impl Conversation {
+    /// The cuts that an item names, and of what it names as seen that which its author need not
+    /// have read: a cut that he learned of from somebody else's invite or answer. One that he has
+    /// read as well he names twice.
+    pub(super) fn named_cuts(&self, inner: &Inner) -> (Vec<OperationId>, BTreeSet<OperationId>) {
+        let view = self.control.current();
+        if view.cuts.is_empty() {
+            return (Vec::new(), BTreeSet::new());
+        }
+        let of_cut = |seen: &Dependency| {
+            let cut = OperationId(seen.item.0);
+            view.cuts.contains_key(&cut).then_some(cut)
+        };
+        let mut times: BTreeMap<OperationId, usize> = BTreeMap::new();
+        for cut in inner.dependencies.iter().filter_map(of_cut) {
+            let times = times.entry(cut).or_default();
+            *times = times.saturating_add(1);
+        }
+        let known = |cut: &OperationId| {
+            let mut own = self.chains.of_device(&inner.device);
+            own.any(|(_, chain)| self.knew(chain, cut))
+        };
+        let named = times.keys().copied().collect();
+        let once = times.into_iter().filter(|(_, times)| *times < 2);
+        let new = once.map(|(cut, _)| cut).filter(|cut| !known(cut));
+        (named, new.collect())
+    }
+
+    fn knew(&self, chain: &Chain, cut: &OperationId) -> bool {
+        chain.cuts.iter().any(|known| self.control.saw(known, cut))
+    }
+
+    /// Every chain that a device may have items of, with the first one that it may have.
+    pub(in crate::conversation) fn concerns(&self, device: &DeviceId) -> Vec<Concern> {
+        let view = self.control.current();
+        let user = view.device(device).map(|(user, _)| *user);
+        let newcomer = user.filter(|user| self.control.is_newcomer(user));
+        let beginnings = newcomer.map(|user| self.control.beginnings(&user));
+        let chains = self.chains.iter();
+        let concern = chains.filter_map(|(name, chain)| {
+            let from = match &beginnings {
+                None => chain.first,
+                Some(_) if name.0 == *device => chain.first,
+                Some(cuts) => self.begins(chain, cuts)?,
+            };
+            Some(Concern {
+                name: *name,
+                index: chain.index,
+                from: from.max(chain.first),
+                head: chain.head,
+            })
+        });
+        concern.collect()
+    }
+
+    /// The first item of a chain whose author knew one of some cuts.
+    fn begins(&self, chain: &Chain, cuts: &[OperationId]) -> Option<u64> {
+        let begun = self.frontiers.begun.get(&chain.index);
+        let at = cuts.iter().filter_map(|cut| {
+            let named = begun.and_then(|begun| begun.get(cut)).copied();
+            named.or_else(|| self.knew(chain, cut).then_some(0))
+        });
+        at.min()
+    }
+}
