@@ -10,6 +10,7 @@ mod govern;
 mod relay;
 mod strike;
 mod world;
+mod write;
 
 pub use check::Failure;
 pub use device::Device;

@@ -8,9 +8,7 @@ use rand_core::Rng;
 use sheaf_crypto::{ConversationId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId, ServerFrame};
 use sheaf_replica::record::Row;
-use sheaf_replica::{
-    BatchId, Command, CommandId, Draft, Event, ImportDraft, Input, LoadId, Reply, Timestamp,
-};
+use sheaf_replica::{BatchId, Command, CommandId, Event, Input, LoadId, Reply, Timestamp};
 
 use super::device::{Asked, Device, Want};
 use super::govern::Before;
@@ -106,7 +104,7 @@ pub struct World {
     streams: BTreeMap<(u64, u8), u64>,
     pub(super) connections: u64,
     generation: Vec<u64>,
-    texts: u64,
+    pub(super) texts: u64,
     /// Conversations that were created.
     pub conversations: Vec<ConversationId>,
     /// What people had written before somebody was added, where newcomers may not read it.
@@ -452,55 +450,6 @@ impl World {
     pub(super) fn pick(&mut self) -> Option<ConversationId> {
         let place = below(&mut self.rng, self.conversations.len() as u64) as usize;
         self.conversations.get(place).copied()
-    }
-
-    pub(super) fn text(&mut self) -> String {
-        self.texts += 1;
-        format!(
-            "message {} {}",
-            self.texts,
-            "x".repeat(below(&mut self.rng, 60) as usize)
-        )
-    }
-
-    fn write(&mut self, device: usize) {
-        let Some(conversation) = self.pick() else {
-            return;
-        };
-        let text = self.text();
-        let known = self.devices[device].messages(&conversation);
-        let mut draft = Draft::text(text.clone());
-        if !known.is_empty() && one_in(&mut self.rng, 3) {
-            let place = below(&mut self.rng, known.len() as u64) as usize;
-            draft.reply_to = Some(known[place].message);
-        }
-        let command = Command::Send {
-            conversation,
-            draft,
-            token: None,
-        };
-        self.command(device, command, Asked::Send(conversation, vec![text]));
-    }
-
-    fn write_many(&mut self, device: usize) {
-        let Some(conversation) = self.pick() else {
-            return;
-        };
-        let texts: Vec<String> = (0..1 + below(&mut self.rng, 6))
-            .map(|_| self.text())
-            .collect();
-        let drafts = texts
-            .iter()
-            .map(|text| ImportDraft {
-                draft: Draft::text(text.clone()),
-                reply_in_batch: None,
-            })
-            .collect();
-        let command = Command::Import {
-            conversation,
-            drafts,
-        };
-        self.command(device, command, Asked::Send(conversation, texts));
     }
 
     /// The faults stop, everybody connects, and the world comes to rest.

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, RecoveryPhrase, UserId};
 use sheaf_protocol::{
-    Changed, ClientFrame, Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId,
-    digest_topics, hash_record, receipt_message, topic_of_capability,
+    Changed, ClientFrame, Cursor, Delivery, Followed, LogId, Receipt, RelayId, RequestId,
+    ServerFrame, TopicId, digest_topics, hash_record, receipt_message, topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
@@ -253,6 +253,32 @@ impl World {
         }
     }
 
+    fn follow(&mut self, at: usize, request: RequestId, topics: Vec<Followed>) {
+        let changed = (0..).zip(&topics).map(|(place, _)| Changed {
+            place,
+            head: 0,
+            restarted: false,
+        });
+        let followed = ServerFrame::Followed {
+            request,
+            digest: digest_topics([]),
+            changed: changed.collect(),
+        };
+        self.handle(at, Input::Received(relay_id(), followed));
+        for followed in topics {
+            let topic = topic_of_capability(&followed.capability);
+            let head = self.topics.get(&topic).map_or(0, |log| log.len() as u64);
+            let records = self.after(topic, followed.after.map_or(0, |c| c.sequence));
+            self.handle(at, Input::Received(relay_id(), records));
+            self.peers[at].subscribed.insert(topic, head);
+            let caught_up = ServerFrame::CaughtUp {
+                topic,
+                sequence: head,
+            };
+            self.handle(at, Input::Received(relay_id(), caught_up));
+        }
+    }
+
     fn serve(&mut self, at: usize, frame: ClientFrame) {
         match frame {
             ClientFrame::Subscribe {
@@ -299,31 +325,7 @@ impl World {
                 let settled = ServerFrame::Receipt { request, receipt };
                 self.handle(at, Input::Received(relay_id(), settled));
             }
-            ClientFrame::Follow { request, topics } => {
-                let changed = (0..).zip(&topics).map(|(place, _)| Changed {
-                    place,
-                    head: 0,
-                    restarted: false,
-                });
-                let followed = ServerFrame::Followed {
-                    request,
-                    digest: digest_topics([]),
-                    changed: changed.collect(),
-                };
-                self.handle(at, Input::Received(relay_id(), followed));
-                for followed in topics {
-                    let topic = topic_of_capability(&followed.capability);
-                    let head = self.topics.get(&topic).map_or(0, |log| log.len() as u64);
-                    let records = self.after(topic, followed.after.map_or(0, |c| c.sequence));
-                    self.handle(at, Input::Received(relay_id(), records));
-                    self.peers[at].subscribed.insert(topic, head);
-                    let caught_up = ServerFrame::CaughtUp {
-                        topic,
-                        sequence: head,
-                    };
-                    self.handle(at, Input::Received(relay_id(), caught_up));
-                }
-            }
+            ClientFrame::Follow { request, topics } => self.follow(at, request, topics),
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
