@@ -311,7 +311,7 @@ impl Conversation {
         if !(expected || offered) {
             return;
         }
-        let missing_here = self.missing_here(&answer);
+        let missing_here = self.missing_here(&answer, context);
         for operation in &answer.operations {
             if self.control.contains(&operation.id()) {
                 continue;
@@ -361,14 +361,19 @@ impl Conversation {
         self.run(context);
     }
 
-    /// Items and operations that the other device has and this one has not.
-    fn missing_here(&self, answer: &Answer) -> u64 {
+    /// Items and operations that the other device has and this one has not. Who does not read from
+    /// the first item on cannot count what he was not given.
+    fn missing_here(&self, answer: &Answer, context: &Context<'_>) -> u64 {
         let beyond = answer.chains.iter().map(|(device, run, head)| {
             let here = self.chains.get(device, run).map_or(0, |chain| chain.head);
             head.saturating_sub(here)
         });
         let unknown = answer.heads.iter().filter(|id| !self.control.contains(id));
         let unknown = u64::try_from(unknown.count()).unwrap_or(u64::MAX);
+        if self.is_newcomer(context) {
+            let given = u64::try_from(answer.records.len()).unwrap_or(u64::MAX);
+            return unknown.saturating_add(given);
+        }
         beyond.fold(unknown, u64::saturating_add)
     }
 

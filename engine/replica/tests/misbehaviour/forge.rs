@@ -21,6 +21,12 @@ pub(super) struct Epoch {
     secret: Vec<u8>,
 }
 
+impl Epoch {
+    pub(super) fn secret(&self) -> EpochSecret {
+        EpochSecret::from_bytes(&self.secret).unwrap()
+    }
+}
+
 /// Epochs of a conversation on a disk, by id.
 pub(super) fn epochs(disk: &Disk, conversation: &ConversationId) -> Vec<Epoch> {
     let rows = disk.iter().filter(|(key, _)| key.kind == Kind::Epoch);
