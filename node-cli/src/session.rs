@@ -229,6 +229,10 @@ impl From<BackupError> for Failure {
 }
 
 impl From<BundleError> for Failure {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what has no code of its own is a plain failure"
+    )]
     fn from(error: BundleError) -> Self {
         match error {
             BundleError::Engine(error) => error.into(),

@@ -120,7 +120,11 @@ fn describe(event: &Event) -> Option<(Value, String)> {
             }),
             format!("device {device} joined {conversation}"),
         ),
-        other => return describe_change(other).or_else(|| describe_rest(other)),
+        other => {
+            return describe_change(other)
+                .or_else(|| describe_fault(other))
+                .or_else(|| describe_rest(other));
+        }
     })
 }
 
@@ -183,38 +187,14 @@ fn describe_change(event: &Event) -> Option<(Value, String)> {
     })
 }
 
+/// What others did wrong, and what became of it.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "what has no line of its own is not shown"
 )]
-fn describe_rest(event: &Event) -> Option<(Value, String)> {
+fn describe_fault(event: &Event) -> Option<(Value, String)> {
     let id = |id: &dyn std::fmt::Display| id.to_string();
     Some(match event {
-        Event::DeviceAdded { device, name } => (
-            json!({ "event": "device_added", "device": id(device), "name": name }),
-            format!("device {} was added: {device}", harmless(name)),
-        ),
-        Event::ContactAdded { user } => (
-            json!({ "event": "contact_added", "user": id(user) }),
-            format!("contact {user} was added"),
-        ),
-        Event::Connected { relay } => (
-            json!({ "event": "connected", "relay": id(relay) }),
-            "connected".to_owned(),
-        ),
-        Event::LifeCycleChanged { state, transport } => {
-            let over = transport.map(|name| format!(" over {name}"));
-            let words = format!("link {}{}", state.name(), over.unwrap_or_default());
-            let state = state.name();
-            (
-                json!({ "event": "life_cycle_changed", "state": state, "transport": transport }),
-                words,
-            )
-        }
-        Event::Disconnected { relay } => (
-            json!({ "event": "disconnected", "relay": id(relay) }),
-            "disconnected; trying again".to_owned(),
-        ),
         Event::ForkJudged {
             conversation,
             device,
@@ -279,9 +259,91 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
                 quarantine.why
             ),
         ),
+        _ => return describe_repair(event),
+    })
+}
+
+/// What is over, and what two devices found when they compared.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no line of its own is not shown"
+)]
+fn describe_repair(event: &Event) -> Option<(Value, String)> {
+    let id = |id: &dyn std::fmt::Display| id.to_string();
+    Some(match event {
         Event::QuarantineEnded { device, lifted } => (
             json!({ "event": "quarantine_ended", "device": id(device), "lifted": lifted }),
             format!("device {device} is out of quarantine"),
+        ),
+        Event::DocumentsDiffer {
+            conversation,
+            device,
+            segments,
+        } => (
+            json!({
+                "event": "documents_differ",
+                "conversation": id(conversation),
+                "device": id(device),
+                "segments": segments,
+            }),
+            format!("device {device} has the same items of {conversation} and other documents"),
+        ),
+        Event::Exchanged {
+            conversation,
+            device,
+            missing_here,
+            missing_there,
+            brought,
+            more: false,
+        } => (
+            json!({
+                "event": "exchanged",
+                "conversation": id(conversation),
+                "device": id(device),
+                "missing_here": missing_here,
+                "missing_there": missing_there,
+                "brought": brought,
+            }),
+            format!(
+                "compared {conversation} with device {device}: {missing_here} were missing here, \
+                 {missing_there} there"
+            ),
+        ),
+        _ => return None,
+    })
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no line of its own is not shown"
+)]
+fn describe_rest(event: &Event) -> Option<(Value, String)> {
+    let id = |id: &dyn std::fmt::Display| id.to_string();
+    Some(match event {
+        Event::DeviceAdded { device, name } => (
+            json!({ "event": "device_added", "device": id(device), "name": name }),
+            format!("device {} was added: {device}", harmless(name)),
+        ),
+        Event::ContactAdded { user } => (
+            json!({ "event": "contact_added", "user": id(user) }),
+            format!("contact {user} was added"),
+        ),
+        Event::Connected { relay } => (
+            json!({ "event": "connected", "relay": id(relay) }),
+            "connected".to_owned(),
+        ),
+        Event::LifeCycleChanged { state, transport } => {
+            let over = transport.map(|name| format!(" over {name}"));
+            let words = format!("link {}{}", state.name(), over.unwrap_or_default());
+            let state = state.name();
+            (
+                json!({ "event": "life_cycle_changed", "state": state, "transport": transport }),
+                words,
+            )
+        }
+        Event::Disconnected { relay } => (
+            json!({ "event": "disconnected", "relay": id(relay) }),
+            "disconnected; trying again".to_owned(),
         ),
         Event::RelayRefused {
             relay,

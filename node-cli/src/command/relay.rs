@@ -39,7 +39,7 @@ impl OneRelay {
             LinkState::Connecting if waited => ("unreachable", Some("no answer in time".into())),
             LinkState::Connecting => ("connecting", None),
             LinkState::Disconnected(error) => ("unreachable", Some(error.to_string())),
-            _ => ("offline", None),
+            LinkState::Offline | _ => ("offline", None),
         };
         Self {
             url: status.address.to_string(),
