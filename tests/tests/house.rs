@@ -88,7 +88,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = ROOMS.iter().map(|room| root().join(room)).collect();
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else {
+        let Ok(entries) = fs::read_dir(&folder) else {
             continue;
         };
         for entry in entries {
@@ -97,7 +97,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             if path.is_dir() && !SKIPPED.contains(&name) {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
+                let text = fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(root()).unwrap().to_owned();
                 found.push((path, text));
             }
