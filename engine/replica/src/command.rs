@@ -396,6 +396,17 @@ pub enum CommandError {
     /// The contact is blocked.
     #[error("{0} is blocked; unblock the contact first")]
     Blocked(UserId),
+    /// The conversation has no room for the devices of whoever is to be added.
+    #[error(
+        "a conversation holds {max} devices at most; this one has {devices}, and {more} would be added",
+        max = crate::limits::DEVICES_PER_CONVERSATION_MAX
+    )]
+    ConversationFull {
+        /// Devices that are part of it.
+        devices: usize,
+        /// Devices that would come.
+        more: usize,
+    },
     /// The person is not a member.
     #[error("{0} is not a member of this conversation")]
     NotAMember(UserId),
