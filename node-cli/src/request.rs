@@ -16,6 +16,7 @@ use crate::arguments::{
 };
 use crate::exit::Failure;
 use crate::home::Home;
+use crate::keyring;
 use crate::output::Printer;
 use crate::secret::SecretSource;
 use crate::time::{now_ms, parse_since};
@@ -50,6 +51,7 @@ pub(crate) enum Request {
     Init {
         user: String,
         device: String,
+        keyring: bool,
     },
     Card,
     AddContact {
@@ -208,10 +210,15 @@ impl Arguments {
 
 impl GlobalArguments {
     fn settings(self) -> Result<Settings, Failure> {
+        let home = Home::locate(self.home)?;
+        let secret = match self.keyring_key {
+            Some(name) => SecretSource::Keyring(name),
+            None => SecretSource::new(self.key_file, self.passphrase_file).or_keyring(&home)?,
+        };
         Ok(Settings {
-            home: Home::locate(self.home)?,
+            secret,
+            home,
             relays: self.relay,
-            secret: SecretSource::new(self.key_file, self.passphrase_file),
             printer: Printer::new(self.json, self.quiet),
         })
     }
@@ -222,6 +229,7 @@ fn request(noun: Noun) -> Result<Request, Failure> {
         Noun::Init(init) => Request::Init {
             user: init.user,
             device: init.device,
+            keyring: init.keyring,
         },
         Noun::Card => Request::Card,
         Noun::Account(verb) => account(verb)?,
@@ -281,10 +289,12 @@ fn account(verb: AccountVerb) -> Result<Request, Failure> {
         AccountVerb::Passphrase {
             new_passphrase_file,
             new_key_file,
-        } => Ok(Request::ChangeSecret(SecretSource::next(
-            new_key_file,
-            new_passphrase_file,
-        ))),
+            new_keyring,
+        } => Ok(Request::ChangeSecret(if new_keyring {
+            SecretSource::Keyring(keyring::new_name()?)
+        } else {
+            SecretSource::next(new_key_file, new_passphrase_file)
+        })),
         AccountVerb::RotatePhrase { phrase_file } => Ok(Request::RotatePhrase {
             phrase: phrase_file,
         }),
