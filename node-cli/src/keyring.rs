@@ -3,7 +3,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
 
 const KEY_BYTES: usize = 32;
 
@@ -59,7 +59,8 @@ mod platform {
     use keyring_core::{Entry, Error};
     use zeroize::Zeroizing;
 
-    use super::{Code, Failure, KEY_BYTES, no_keyring, random};
+    use super::{Failure, KEY_BYTES, no_keyring, random};
+    use crate::exit::Code;
 
     const SERVICE: &str = "sheaf";
 
