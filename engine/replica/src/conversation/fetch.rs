@@ -82,6 +82,13 @@ impl Conversation {
         self.run(context);
     }
 
+    /// A segment is on its way, and not every device was asked for it yet.
+    pub(crate) fn is_fetching(&self) -> bool {
+        let asked = usize::try_from(self.fetching.attempts).unwrap_or(usize::MAX);
+        let others = self.control.current().live().count().saturating_sub(1);
+        !self.fetching.wanted.is_empty() && asked <= others && others > 0
+    }
+
     /// Goes on with what is to come back, the newest first.
     pub(super) fn pursue(&mut self, context: &mut Context<'_>) {
         let segments = &self.segments;

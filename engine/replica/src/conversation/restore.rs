@@ -178,7 +178,7 @@ impl Conversation {
                 Ok(true)
             }
             Some(Loading::Tail(id, segment, snapshot)) if id == load => {
-                self.rebuilt(segment, snapshot, rows, context)?;
+                self.rebuilt(segment, snapshot.as_ref(), rows, context)?;
                 Ok(true)
             }
             Some(Loading::Drop(id, segment)) if id == load => {
@@ -260,11 +260,11 @@ impl Conversation {
     fn rebuilt(
         &mut self,
         segment: u32,
-        snapshot: Option<SnapshotRecord>,
+        snapshot: Option<&SnapshotRecord>,
         rows: &[Row],
         context: &mut Context<'_>,
     ) -> Result<(), RecordError> {
-        let document = self.rebuild(segment, snapshot.as_ref(), rows, context)?;
+        let document = self.rebuild(segment, snapshot, rows, context)?;
         let heads = self.segments.recorded(segment);
         let whole = document.filter(|document| {
             let mut heads = heads.iter();

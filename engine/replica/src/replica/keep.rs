@@ -8,6 +8,12 @@ use crate::conversation::Conversation;
 use crate::record::Keep;
 
 impl Replica {
+    /// Something of a conversation is being read from the store, or waits for that.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.conversations.values().any(Conversation::is_busy)
+    }
+
     /// Drops what is beyond the policy.
     pub(super) fn tidy(&mut self) {
         let default = self.policy.keep;
