@@ -217,6 +217,13 @@ impl Conversation {
             return;
         };
         let giver = fetch.giver.take();
+        // Only the one that gave something is known to have what is here.
+        let message = match giver {
+            Some(_) => fetch.document.continue_message(),
+            None => Segment::genesis(&self.id.0, fetch.segment)
+                .ok()
+                .and_then(|empty| empty.continue_message()),
+        };
         if giver.is_none() {
             self.fetching.attempts = attempts.saturating_add(1);
         }
@@ -225,7 +232,6 @@ impl Conversation {
             return;
         };
         let segment = fetch.segment;
-        let message = fetch.document.compare_message();
         let doubled = limits::FETCH_PATIENCE_MS << rounds.min(8);
         let due = context.now.after_ms(doubled);
         self.fetching.due = Some(due);
