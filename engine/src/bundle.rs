@@ -37,6 +37,9 @@ pub enum BundleError {
         /// What the system says.
         source: io::Error,
     },
+    /// It was written by a newer version.
+    #[error("{0} was written by a newer version ({1}); use that version")]
+    TooNew(PathBuf, u8),
     /// It is no such file, or one that was cut off.
     #[error("{0} is not a whole bundle of this version")]
     NotABundle(PathBuf),
@@ -143,9 +146,12 @@ fn read(path: &Path) -> Result<Vec<Vec<u8>>, BundleError> {
     let mut input = BufReader::new(file);
     let mut head = [0; MAGIC.len() + 1];
     input.read_exact(&mut head).map_err(failed)?;
-    let whole = head.starts_with(MAGIC) && head.ends_with(&[VERSION]);
-    if !whole || left > FILE_BYTES_MAX {
-        return Err(BundleError::NotABundle(path.to_path_buf()));
+    match head.strip_prefix(MAGIC) {
+        Some([VERSION]) if left <= FILE_BYTES_MAX => {}
+        Some(&[newer]) if newer > VERSION => {
+            return Err(BundleError::TooNew(path.to_path_buf(), newer));
+        }
+        Some(_) | None => return Err(BundleError::NotABundle(path.to_path_buf())),
     }
     left = left.saturating_sub(u64::try_from(head.len()).unwrap_or(0));
     let mut records = Vec::new();

@@ -9,6 +9,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -87,7 +88,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = ROOMS.iter().map(|room| root().join(room)).collect();
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else {
+        let Ok(entries) = fs::read_dir(&folder) else {
             continue;
         };
         for entry in entries {
@@ -96,7 +97,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             if path.is_dir() && !SKIPPED.contains(&name) {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).unwrap();
+                let text = fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(root()).unwrap().to_owned();
                 found.push((path, text));
             }
@@ -257,4 +258,27 @@ fn no_room_uses_what_it_must_not() {
         }
     }
     report("forbidden edges of the dependency graph", &broken);
+}
+
+/// `docs/ATTACKS.md` names files and, after each, tests in it.
+#[test]
+fn every_test_that_holds_an_attack_off_is_there() {
+    let table = fs::read_to_string(root().join("docs/ATTACKS.md")).unwrap();
+    let (mut file, mut gone, mut found) = (String::new(), Vec::new(), 0);
+    for word in table.split('`').skip(1).step_by(2) {
+        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if Path::new(word).extension().is_some_and(|end| end == "rs") {
+            file = fs::read_to_string(root().join(word)).unwrap_or_default();
+            if file.is_empty() {
+                gone.push(word.to_owned());
+            }
+        } else if word.chars().all(is_name) {
+            found += 1;
+            if !file.contains(&format!("fn {word}(")) {
+                gone.push(word.to_owned());
+            }
+        }
+    }
+    assert!(found > 40, "the table was not read: {found}");
+    report("tests of docs/ATTACKS.md that are gone", &gone);
 }

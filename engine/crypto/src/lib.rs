@@ -29,6 +29,9 @@ mod padding;
 pub mod recovery;
 pub mod safety;
 mod signature;
+#[cfg(test)]
+#[path = "../tests/standards/standards.rs"]
+mod standards;
 mod statement;
 #[cfg(test)]
 mod testing;

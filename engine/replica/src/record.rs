@@ -163,9 +163,12 @@ pub struct Row {
     pub value: Vec<u8>,
 }
 
-/// Bytes that are not a value of this version.
+/// Bytes that are not a value of a version that this program knows: damaged, or newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a stored record of kind {0:?} does not decode; restore the store from a backup")]
+#[error(
+    "a stored record of kind {0:?} does not decode: it was written by a newer version, or is damaged; \
+     use the newest version, or restore the store from a backup"
+)]
 #[non_exhaustive]
 pub struct RecordError(pub Kind);
 

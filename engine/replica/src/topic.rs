@@ -249,11 +249,14 @@ impl Topics {
         let Some(capability) = self.capability(&id) else {
             return;
         };
+        let Some(log) = self.connections.get(&relay).map(|known| known.log) else {
+            return;
+        };
         self.prove(relay, id, &capability, stage);
         let request = self.request();
         if let Some(topic) = self.topics.get_mut(&id) {
             let reading = topic.readings.entry(relay).or_default();
-            reading.begin(request);
+            reading.begin(request, log);
             let frame = ClientFrame::Subscribe {
                 request,
                 topic: id,

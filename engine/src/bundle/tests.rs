@@ -31,14 +31,29 @@ fn a_file_that_was_cut_off_anywhere_is_refused() {
 fn another_file_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bundle");
-    std::fs::write(&path, b"sheaf-bundle\x02\0\0\0\x01x").unwrap();
-    assert!(matches!(
-        read(&path).unwrap_err(),
-        BundleError::NotABundle(_)
-    ));
+    for other in [
+        &b"another-file\x01\0\0\0\x01x"[..],
+        b"sheaf-bundle\0\0\0\0\x01x",
+    ] {
+        std::fs::write(&path, other).unwrap();
+        assert!(matches!(
+            read(&path).unwrap_err(),
+            BundleError::NotABundle(_)
+        ));
+    }
     std::fs::write(&path, b"sheaf-bundle\x01\xff\xff\xff\xffx").unwrap();
     assert!(matches!(
         read(&path).unwrap_err(),
         BundleError::NotABundle(_)
     ));
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bundle");
+    std::fs::write(&path, b"sheaf-bundle\x02whatever").unwrap();
+    let error = read(&path).unwrap_err();
+    assert!(matches!(error, BundleError::TooNew(_, 2)), "{error}");
+    assert!(error.to_string().contains("newer version"), "{error}");
 }

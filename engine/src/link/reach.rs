@@ -148,7 +148,11 @@ async fn greet(target: &Target, wire: Wire, traffic: &Traffic) -> Result<Greeted
         return Err(side.why_closed().into());
     }
     match read_frame(&mut receive, traffic).await {
-        Ok(Some(ServerFrame::Hello { log, .. })) => Ok(Greeted {
+        Ok(Some(ServerFrame::Hello {
+            version: VERSION,
+            log,
+            ..
+        })) => Ok(Greeted {
             exporter,
             log,
             send,

@@ -24,6 +24,7 @@ mod people;
 mod relay;
 mod relays;
 mod revoke;
+mod skew;
 mod store;
 mod sync;
 mod vault;

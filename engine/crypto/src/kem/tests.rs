@@ -8,27 +8,6 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn rfc_9180_a_2_1_opens() {
-    let secret: [u8; 32] =
-        bytes("8057991eef8f1f1af18f4a9491d16a1ce333f695d4db8e38da75975c4478e0fb")
-            .try_into()
-            .unwrap();
-    let sealed = bytes(concat!(
-        "1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a",
-        "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db",
-        "21993c62ce81883d2dd1b51a28"
-    ));
-    let opened = open(
-        (Suite::X25519, &secret),
-        b"Ode on a Grecian Urn",
-        b"Count-0",
-        &sealed,
-    )
-    .unwrap();
-    assert_eq!(opened.as_slice(), b"Beauty is truth, truth beauty");
-}
-
-#[test]
 fn both_suites_round_trip_and_bind_info_and_associated_data() {
     for suite in [Suite::X25519, Suite::XWing] {
         let secret = [3; 32];

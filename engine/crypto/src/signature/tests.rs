@@ -6,31 +6,6 @@ fn bytes<const N: usize>(hex: &str) -> [u8; N] {
     HEXLOWER.decode(hex.as_bytes()).unwrap().try_into().unwrap()
 }
 
-#[test]
-fn rfc_8032_test_1_and_2_hold() {
-    let key = SigningKey::from_bytes(&bytes(
-        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
-    ));
-    let public = key.verifying_key().to_bytes();
-    let signature = Signature(bytes(concat!(
-        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555",
-        "fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
-    )));
-    assert_eq!(Signature::create(&key, b"", &[]), signature);
-    assert!(signature.verify(&public, b"", &[]).is_ok());
-    assert!(signature.verify(&public, b"r", &[]).is_err());
-
-    let key = SigningKey::from_bytes(&bytes(
-        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
-    ));
-    let signature = Signature::create(&key, &[0x72], &[]);
-    assert!(
-        signature
-            .verify(&key.verifying_key().to_bytes(), b"r", &[])
-            .is_ok()
-    );
-}
-
 /// Ed25519 points of small order.
 const WEAK: [&str; 4] = [
     "0100000000000000000000000000000000000000000000000000000000000000",

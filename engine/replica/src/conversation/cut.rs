@@ -108,10 +108,19 @@ impl Conversation {
     }
 
     /// An item begins its device's chain here: it is the first of those that this device may read.
-    pub(super) fn begins_chain(&self, inner: &Inner, context: &Context<'_>) -> bool {
+    /// Where there are several beginnings it names all that its author knew; what he knew and does
+    /// not name he named before, and that comes first.
+    pub(super) fn begins_chain(&self, inner: &Inner, view: &View, context: &Context<'_>) -> bool {
         let beginnings = self.control.beginnings(&context.account.user());
-        let mut named = inner.dependencies.iter();
-        named.any(|seen| beginnings.contains(&OperationId(seen.item.0)))
+        let mut known = beginnings
+            .iter()
+            .filter(|cut| view.cuts.contains_key(*cut))
+            .peekable();
+        let named = |cut: &OperationId| {
+            let mut named = inner.dependencies.iter();
+            named.any(|seen| seen.item.0 == cut.0)
+        };
+        known.peek().is_some() && known.all(named)
     }
 
     /// An item's author did not know that this device's user begins: what comes before it never will.

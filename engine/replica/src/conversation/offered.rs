@@ -58,32 +58,39 @@ impl Offered {
 }
 
 impl There {
-    fn confirm(&mut self, chain: &Chain, seq: u64) -> bool {
-        let before = chain.first.saturating_sub(1);
-        let upto = self.upto.entry(chain.index).or_insert(before);
+    /// `before` is the last item of the chain that no relay ever gets.
+    fn confirm(&mut self, chain: u32, before: u64, seq: u64) -> bool {
+        let upto = self.upto.entry(chain).or_insert(before);
         if seq > upto.saturating_add(1) {
             if self.beyond.len() < limits::OWED_RECORDS_MAX {
-                self.beyond.insert((chain.index, seq));
+                self.beyond.insert((chain, seq));
             }
             return false;
         }
         let known = *upto;
         *upto = known.max(seq);
-        while self.beyond.remove(&(chain.index, upto.saturating_add(1))) {
+        while self.beyond.remove(&(chain, upto.saturating_add(1))) {
             *upto = upto.saturating_add(1);
         }
         self.beyond
-            .retain(|(index, seq)| *index != chain.index || *seq > *upto);
+            .retain(|(index, seq)| *index != chain || *seq > *upto);
         *upto > known
     }
 }
 
 impl Conversation {
-    fn chain_at(&self, index: u32) -> Option<&Chain> {
-        let mut chains = self.chains.iter();
-        chains
-            .find(|(_, chain)| chain.index == index)
-            .map(|(_, chain)| chain)
+    /// The last item of a chain that no relay ever gets: what was before it, and the founding
+    /// operation, which travels in invites only.
+    fn before_first(&self, (device, run): &(DeviceId, RunId), chain: &Chain) -> u64 {
+        let founding = self.control.entries().next();
+        let founds = founding.is_some_and(|(_, entry)| {
+            let operation = &entry.operation;
+            (operation.author, operation.run) == (*device, *run)
+        });
+        match founds {
+            true => chain.first,
+            false => chain.first.saturating_sub(1),
+        }
     }
 
     /// The place of an item of this device, as its receipts are counted.
@@ -98,11 +105,13 @@ impl Conversation {
 
     /// A relay has an item.
     pub(crate) fn confirmed(&mut self, relay: RelayId, place: Place, context: &mut Context<'_>) {
-        let Some(chain) = self.chain_at(place.chain).cloned() else {
+        let mut chains = self.chains.iter();
+        let Some((name, chain)) = chains.find(|(_, chain)| chain.index == place.chain) else {
             return;
         };
+        let before = self.before_first(name, chain);
         let there = self.offered.0.entry(relay).or_default();
-        if there.confirm(&chain, place.seq) {
+        if there.confirm(place.chain, before, place.seq) {
             self.write_offered(relay, context);
         }
     }

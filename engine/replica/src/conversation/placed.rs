@@ -46,7 +46,7 @@ impl Conversation {
         let sequence = inner.seq;
         let act = match place {
             Place::Next => return self.ready(inner, body, view, context),
-            Place::Gap if self.begins_chain(inner, context) => {
+            Place::Gap if self.begins_chain(inner, view, context) => {
                 return self.ready(inner, body, view, context);
             }
             Place::Gap if self.is_before_beginning(view, context) => return Err(Verdict::Done),

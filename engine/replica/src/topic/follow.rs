@@ -48,7 +48,7 @@ impl Topics {
             let proof = topic.capability.prove(&relay, &connection.exporter);
             connection.proved.insert(*id);
             let reading = topic.readings.entry(relay).or_default();
-            reading.begin(request);
+            reading.begin(request, connection.log);
             named.push((*id, reading.cursor));
             topics.push(Followed {
                 capability: proof.capability,

@@ -20,6 +20,8 @@ pub(super) struct Reading {
     pub(super) replaced: bool,
     /// Highest sequence that the relay is known to have had here: read, or promised by a receipt.
     pub(super) highest: u64,
+    /// Incarnation of the store that this was in, where nothing was read from it yet.
+    log: Option<LogId>,
     /// That, when the subscription was asked for.
     pub(super) expected: u64,
     pub(super) subscribed: bool,
@@ -48,9 +50,11 @@ impl Reading {
 
     /// The relay's store is of this incarnation: a cursor of another one means nothing in it.
     pub(super) fn expect_log(&mut self, log: LogId) {
-        if self.cursor.is_some_and(|cursor| cursor.log != log) {
+        let known = self.cursor.map(|cursor| cursor.log).or(self.log);
+        if known.is_some_and(|known| known != log) {
             self.begin_anew();
         }
+        self.log = Some(log);
     }
 
     /// What is there is not what was read: it is read from the beginning.
@@ -63,7 +67,8 @@ impl Reading {
     }
 
     /// A subscription is asked for.
-    pub(super) fn begin(&mut self, request: RequestId) {
+    pub(super) fn begin(&mut self, request: RequestId, log: LogId) {
+        self.expect_log(log);
         self.subscribed = true;
         self.subscription = request.0;
         self.live = false;

@@ -261,7 +261,7 @@ fn content_in_a_window_that_its_view_lacks_is_refused() {
     let (inner, _, _) = last_of(&later, &author, BOB);
     assert_eq!(inner.seq, before.seq + 1);
     let forged = Inner {
-        control_heads: before.control_heads.clone(),
+        control_heads: before.control_heads,
         dependencies: Vec::new(),
         ..inner
     };
@@ -319,6 +319,47 @@ fn messages_to(world: &World, place: usize, heads: &[(TopicId, usize)]) -> Vec<V
     found
 }
 
+/// Answers to Carol since a time; all that they hold she may read.
+fn answers_she_may_read(world: &World, heads: &[(TopicId, usize)]) -> usize {
+    let hers = held(world, CAROL);
+    let given = messages_to(world, CAROL, heads);
+    let given = given.iter().filter(|message| message[0] == 3);
+    let mut answers = 0;
+    for answer in given {
+        let (answer, rest): (Answer, _) = postcard::take_from_bytes(&answer[1..]).unwrap();
+        assert!(rest.is_empty());
+        assert!(!answer.2.is_empty(), "operations are for every member");
+        assert!(!answer.3.is_empty(), "she is given what she may have");
+        answers += 1;
+        for (epoch, wire) in &answer.3 {
+            let epoch = hers.iter().find(|known| known.id == *epoch);
+            let epoch = epoch.expect("an envelope is of an epoch that she may have");
+            open(&epoch.keys, wire).unwrap();
+        }
+    }
+    answers
+}
+
+/// Answers that Carol got; none says that anything is missing anywhere.
+fn answers_with_nothing(world: &World) -> usize {
+    let mut answers = 0;
+    for event in &world.peers[CAROL].events {
+        if let Event::Exchanged {
+            missing_here,
+            missing_there,
+            brought,
+            more,
+            ..
+        } = event
+        {
+            answers += 1;
+            assert_eq!((*missing_here, *missing_there, *brought), (0, 0, 0));
+            assert!(!more);
+        }
+    }
+    answers
+}
+
 #[test]
 fn a_newcomer_who_asks_for_everything_is_given_nothing_older() {
     let mut world = prepared(History::SinceJoin);
@@ -337,22 +378,7 @@ fn a_newcomer_who_asks_for_everything_is_given_nothing_older() {
     };
     world.ask(CAROL, resync);
     rest(&mut world);
-    let mut answers = 0;
-    for event in &world.peers[CAROL].events {
-        if let Event::Exchanged {
-            missing_here,
-            missing_there,
-            brought,
-            more,
-            ..
-        } = event
-        {
-            answers += 1;
-            assert_eq!((*missing_here, *missing_there, *brought), (0, 0, 0));
-            assert!(!more);
-        }
-    }
-    assert_eq!(answers, 3, "everybody answers");
+    assert_eq!(answers_with_nothing(&world), 3, "everybody answers");
     // By another program: she has nothing and knows of the first segment.
     let grown = world.log.0.iter().filter(|(topic, records)| {
         let known = heads.iter().find(|(known, _)| known == *topic);
@@ -384,23 +410,7 @@ fn a_newcomer_who_asks_for_everything_is_given_nothing_older() {
         }
     }
     world.settle();
-    let hers = held(&world, CAROL);
-    let given = messages_to(&world, CAROL, &heads);
-    let given = given.iter().filter(|message| message[0] == 3);
-    let mut answers = 0;
-    for answer in given {
-        let (answer, rest): (Answer, _) = postcard::take_from_bytes(&answer[1..]).unwrap();
-        assert!(rest.is_empty());
-        assert!(!answer.2.is_empty(), "operations are for every member");
-        assert!(!answer.3.is_empty(), "she is given what she may have");
-        answers += 1;
-        for (epoch, wire) in &answer.3 {
-            let epoch = hers.iter().find(|known| known.id == *epoch);
-            let epoch = epoch.expect("an envelope is of an epoch that she may have");
-            open(&epoch.keys, wire).unwrap();
-        }
-    }
-    assert_eq!(answers, 3, "everybody answers");
+    assert_eq!(answers_she_may_read(&world, &heads), 3, "everybody answers");
     assert!(
         !texts(&world, CAROL)
             .iter()

@@ -59,10 +59,6 @@ pub(super) const BOB: usize = 1;
 pub(super) const MALLORY: usize = 2;
 
 impl Peer {
-    fn open(number: u8, disk: Disk) -> Self {
-        Self::open_as(number, disk, number)
-    }
-
     /// Opens a disk with randomness of its own.
     pub(super) fn open_as(number: u8, disk: Disk, seed: u8) -> Self {
         let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
@@ -282,7 +278,7 @@ impl World {
 
     /// So many people in one conversation.
     pub(super) fn of(people: u8) -> Self {
-        let peers = (1..=people).map(|number| Peer::open(number, Disk::new()));
+        let peers = (1..=people).map(|number| Peer::open_as(number, Disk::new(), number));
         let peers: Vec<Peer> = peers.collect();
         let conversation = ConversationId([0; 32]);
         let mut world = Self {
@@ -316,7 +312,7 @@ impl World {
     /// Alice with two devices, the second in Mallory's place, and Bob; one conversation of all.
     pub(super) fn with_two_devices() -> Self {
         let peers = (1..=3)
-            .map(|number| Peer::open(number, Disk::new()))
+            .map(|number| Peer::open_as(number, Disk::new(), number))
             .collect();
         let conversation = ConversationId([0; 32]);
         let mut world = Self {
