@@ -7,12 +7,12 @@ mod sync;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sheaf_engine::{History, MessageId, Overwrite, Role, Timestamp};
+use sheaf_engine::{History, Keep, MessageId, Overwrite, Role, Timestamp};
 use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
     AccountVerb, Arguments, ContactVerb, DemoArguments, DeviceVerb, EpochVerb, GlobalArguments,
-    MessageVerb, Noun, QuarantineVerb, RunArguments, StoreVerb, VaultVerb,
+    InitArguments, MessageVerb, Noun, QuarantineVerb, RunArguments, StoreVerb, VaultVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
@@ -48,11 +48,7 @@ pub(crate) struct RecoverRequest {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Init {
-        user: String,
-        device: String,
-        keyring: bool,
-    },
+    Init(InitArguments),
     Card,
     AddContact {
         card: String,
@@ -134,7 +130,10 @@ pub(crate) enum Request {
     Restore {
         file: PathBuf,
     },
-    CheckStore,
+    CheckStore {
+        repair: bool,
+    },
+    StoreStats,
     Status {
         wait: Duration,
     },
@@ -175,6 +174,7 @@ pub(crate) enum ConversationRequest {
     SetRole(String, Role),
     Rename(String),
     Cut,
+    Keep(Keep),
     Leave,
 }
 
@@ -195,6 +195,8 @@ pub(crate) struct ListRequest {
     pub(crate) limit: usize,
     pub(crate) before: Option<MessageId>,
     pub(crate) after: Option<MessageId>,
+    /// Fetch what is not here, for so long.
+    pub(crate) fetch: Option<Duration>,
 }
 
 impl Arguments {
@@ -226,11 +228,7 @@ impl GlobalArguments {
 
 fn request(noun: Noun) -> Result<Request, Failure> {
     Ok(match noun {
-        Noun::Init(init) => Request::Init {
-            user: init.user,
-            device: init.device,
-            keyring: init.keyring,
-        },
+        Noun::Init(init) => Request::Init(init),
         Noun::Card => Request::Card,
         Noun::Account(verb) => account(verb)?,
         Noun::Contact(verb) => contact(verb),
@@ -272,7 +270,8 @@ fn store(verb: StoreVerb) -> Request {
             },
         },
         StoreVerb::Restore { file } => Request::Restore { file },
-        StoreVerb::Check => Request::CheckStore,
+        StoreVerb::Check { repair } => Request::CheckStore { repair },
+        StoreVerb::Stats => Request::StoreStats,
     }
 }
 
@@ -410,11 +409,14 @@ fn message(verb: MessageVerb) -> Result<Request, Failure> {
             limit,
             before,
             after,
+            fetch,
+            timeout,
         } => Request::ListMessages(ListRequest {
             conversation,
             limit: limit_of(limit)?,
             before: before.map(|id| message_id("--before", &id)).transpose()?,
             after: after.map(|id| message_id("--after", &id)).transpose()?,
+            fetch: fetch.then(|| seconds("--timeout", timeout)).transpose()?,
         }),
         MessageVerb::Import { conversation, file } => Request::Import { conversation, file },
     })

@@ -290,7 +290,7 @@ fn command_failure(error: &CommandError) -> Failure {
                  `sheaf device list` whether this device takes part",
             ),
         ),
-        CommandError::ConversationFull { .. } => (
+        CommandError::ConversationFull(..) => (
             Code::Failed,
             Some(
                 "`sheaf conversation member list` shows who is in; remove somebody, or found another \

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::arguments::InitArguments;
 use crate::exit::Failure;
 use crate::keyring;
 use crate::request::Settings;
@@ -27,12 +28,12 @@ struct Card<'a> {
 
 /// Creates an account with this device as its first; the store's key goes into the platform's keyring
 /// if that was asked for.
-pub(super) async fn init(
-    settings: &Settings,
-    user: String,
-    device: String,
-    keyring: bool,
-) -> Result<(), Failure> {
+pub(super) async fn init(settings: &Settings, init: InitArguments) -> Result<(), Failure> {
+    let InitArguments {
+        user,
+        device,
+        keyring,
+    } = init;
     match keyring {
         true => init_with_keyring(settings, user, device).await,
         false => create(settings, user, device).await,

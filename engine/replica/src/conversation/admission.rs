@@ -211,7 +211,7 @@ impl Conversation {
 /// Whether so many devices fit into a conversation that has so many.
 pub(crate) fn check_room(devices: usize, more: usize) -> Result<(), CommandError> {
     if devices.saturating_add(more) > limits::DEVICES_PER_CONVERSATION_MAX {
-        return Err(CommandError::ConversationFull { devices, more });
+        return Err(CommandError::ConversationFull(devices, more));
     }
     Ok(())
 }
