@@ -8,6 +8,8 @@
     reason = "a test stops at a broken expectation, and says its figures"
 )]
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sheaf_tests::simulation;
@@ -61,6 +63,7 @@ fn all_seeds(faults: simulation::Faults) {
     }
     let (first, count) = (setting("SHEAF_FIRST_SEED", 0), setting("SHEAF_SEEDS", 100));
     let next = AtomicU64::new(first);
+    let failures = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2)
             .map(|_| {
@@ -71,11 +74,13 @@ fn all_seeds(faults: simulation::Faults) {
                             return;
                         }
                         let outcome = std::panic::catch_unwind(|| run(seed));
-                        match outcome {
-                            Ok(Ok(())) => {}
-                            Ok(Err(failure)) => panic!("seed {seed}: {failure}"),
-                            Err(_) => panic!("seed {seed} panicked"),
-                        }
+                        let failure = match outcome {
+                            Ok(Ok(())) => continue,
+                            Ok(Err(failure)) => failure.to_string(),
+                            Err(_) => "it panicked".to_owned(),
+                        };
+                        println!("seed {seed}: {failure}");
+                        failures.lock().unwrap().insert(seed, failure);
                     }
                 })
             })
@@ -84,4 +89,10 @@ fn all_seeds(faults: simulation::Faults) {
             worker.join().unwrap();
         }
     });
+    let failures = failures.into_inner().unwrap();
+    let seeds: Vec<u64> = failures.keys().copied().collect();
+    assert!(
+        seeds.is_empty(),
+        "of {count} seeds these fail: {seeds:?}; {failures:#?}"
+    );
 }
