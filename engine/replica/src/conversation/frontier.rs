@@ -332,7 +332,7 @@ impl Conversation {
             seq: *seq,
             item: *item,
         });
-        let mut named = self.new_cuts(&own);
+        let mut named = self.new_cuts((&own, &self.own_run(context)));
         named.extend(seen);
         named.truncate(limits::DEPENDENCIES_MAX);
         named

@@ -2,10 +2,10 @@
 //! difference.
 
 use sheaf_crypto::{DeviceId, History, Role, UserId};
-use sheaf_replica::{Command, Event, Reply};
+use sheaf_replica::{Command, Draft, Event, Reply};
 
 use crate::forge::{epochs, secrets};
-use crate::world::{ALICE, BOB, MALLORY, World};
+use crate::world::{ALICE, BOB, MALLORY, Peer, World};
 
 /// Whoever is added late.
 const CAROL: usize = 3;
@@ -94,6 +94,45 @@ fn an_epoch_drawn_without_knowing_the_newcomers_first_reaches_him() {
     );
     let of = |place: usize| world.peers[place].replica.conversation(&world.conversation);
     assert_eq!(of(CAROL).unwrap().parked, 0);
+}
+
+#[test]
+fn a_run_that_goes_on_beside_another_is_read_by_a_newcomer() {
+    let mut world = prepared();
+    let conversation = world.conversation;
+    let send = |text: &str| Command::Send {
+        conversation,
+        draft: Draft::text(text),
+        token: None,
+    };
+    // The second message waits for the first, and Bob's program ends before that is sent.
+    world.peers[BOB].command(send("on its way"));
+    world.peers[BOB].command(send("not yet sealed"));
+    let old = &mut world.peers[BOB];
+    let mut again = Peer::open_as(2, std::mem::take(&mut old.disk), 100);
+    again.feed = std::mem::take(&mut old.feed);
+    again.now = old.now;
+    world.peers[BOB] = again;
+    // What he does now is of another run, and he does not know what Alice does meanwhile.
+    world.peers[BOB].command(Command::RenameConversation {
+        conversation,
+        name: "renamed".to_owned(),
+    });
+    let add = addition(&world);
+    world.peers[ALICE].command(add);
+    while world.peers[ALICE].step(&mut world.log) {}
+    world.settle();
+    rest(&mut world);
+    world.send(BOB, "of the new run");
+    world.send(ALICE, "welcome");
+    rest(&mut world);
+    assert_eq!(texts(&world, CAROL), ["of the new run", "welcome"]);
+    assert_eq!(texts(&world, ALICE).len(), 6);
+    for peer in &world.peers {
+        let shown = peer.replica.conversation(&conversation).unwrap();
+        assert_eq!(shown.parked, 0, "{:?}", shown.waiting);
+        assert!(shown.synced, "{:?}", shown.peers);
+    }
 }
 
 #[test]
