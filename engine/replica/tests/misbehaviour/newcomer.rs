@@ -45,6 +45,21 @@ fn addition(world: &World) -> Command {
     }
 }
 
+/// Alice adds Carol while nobody else reads: the addition, the cut and the epoch as they are
+/// published for those who are in.
+fn add_alone(world: &mut World) -> [Vec<u8>; 3] {
+    let shown = world.peers[BOB].replica.conversation(&world.conversation);
+    let writing = shown.unwrap().writing;
+    let mut known = epochs(&world.peers[BOB].disk, &world.conversation).into_iter();
+    let old = known.find(|epoch| Some(epoch.id) == writing).unwrap();
+    let topic = old.keys.topic();
+    let before = world.log.0[&topic].len();
+    let add = addition(world);
+    world.peers[ALICE].command(add);
+    while world.peers[ALICE].step(&mut world.log) {}
+    world.log.0[&topic][before..].to_vec().try_into().unwrap()
+}
+
 /// Lets acknowledgements come that wait for their time.
 fn rest(world: &mut World) {
     for _ in 0..40 {
@@ -62,21 +77,9 @@ fn rest(world: &mut World) {
 #[test]
 fn an_epoch_drawn_without_knowing_the_newcomers_first_reaches_him() {
     let mut world = prepared();
-    let shown = world.peers[BOB].replica.conversation(&world.conversation);
-    let writing = shown.unwrap().writing;
-    let mut known = epochs(&world.peers[BOB].disk, &world.conversation).into_iter();
-    let old = known.find(|epoch| Some(epoch.id) == writing).unwrap();
-    let topic = old.keys.topic();
-    let before = world.log.0[&topic].len();
-    let add = addition(&world);
-    world.peers[ALICE].command(add);
-    while world.peers[ALICE].step(&mut world.log) {}
+    let [_, _, epoch] = add_alone(&mut world);
     // Bob is told of the addition and the cut, and not yet of the epoch that follows them.
-    let published = world.log.0[&topic][before..].to_vec();
-    let [_, _, epoch] = &published[..] else {
-        panic!("an addition, a cut and an epoch: {}", published.len());
-    };
-    world.peers[BOB].feed.hidden.push(epoch.clone());
+    world.peers[BOB].feed.hidden.push(epoch);
     world.settle();
     world.ask(BOB, Command::Rotate(world.conversation));
     world.send(BOB, "under an epoch of his own");
@@ -100,34 +103,42 @@ fn an_epoch_drawn_without_knowing_the_newcomers_first_reaches_him() {
 fn a_run_that_goes_on_beside_another_is_read_by_a_newcomer() {
     let mut world = prepared();
     let conversation = world.conversation;
-    let send = |text: &str| Command::Send {
+    let admin = Command::SetRole {
         conversation,
-        draft: Draft::text(text),
-        token: None,
+        user: user(&world, BOB),
+        role: Role::Admin,
     };
-    // The second message waits for the first, and Bob's program ends before that is sent.
-    world.peers[BOB].command(send("on its way"));
-    world.peers[BOB].command(send("not yet sealed"));
+    world.ask(ALICE, admin);
+    // Bob knows of the addition alone: what he writes waits for the cut.
+    let [_, cut, epoch] = add_alone(&mut world);
+    world.peers[BOB].feed.hidden.extend([cut, epoch]);
+    world.settle();
+    world.peers[BOB].command(Command::Send {
+        conversation,
+        draft: Draft::text("of the first run"),
+        token: None,
+    });
     let old = &mut world.peers[BOB];
     let mut again = Peer::open_as(2, std::mem::take(&mut old.disk), 100);
     again.feed = std::mem::take(&mut old.feed);
     again.now = old.now;
     world.peers[BOB] = again;
-    // What he does now is of another run, and he does not know what Alice does meanwhile.
-    world.peers[BOB].command(Command::RenameConversation {
-        conversation,
-        name: "renamed".to_owned(),
-    });
-    let add = addition(&world);
-    world.peers[ALICE].command(add);
-    while world.peers[ALICE].step(&mut world.log) {}
+    // What he does now is of another run; then the cut comes, and the first run goes on.
+    world.ask(
+        BOB,
+        Command::RenameConversation {
+            conversation,
+            name: "renamed".to_owned(),
+        },
+    );
+    world.peers[BOB].feed.reveal();
     world.settle();
     rest(&mut world);
     world.send(BOB, "of the new run");
     world.send(ALICE, "welcome");
     rest(&mut world);
     assert_eq!(texts(&world, CAROL), ["of the new run", "welcome"]);
-    assert_eq!(texts(&world, ALICE).len(), 6);
+    assert_eq!(texts(&world, ALICE).len(), 5);
     for peer in &world.peers {
         let shown = peer.replica.conversation(&conversation).unwrap();
         assert_eq!(shown.parked, 0, "{:?}", shown.waiting);
