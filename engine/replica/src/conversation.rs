@@ -4,10 +4,13 @@
 //! on several threads.
 
 mod admission;
+mod away;
 mod control;
 mod cut;
+mod damage;
 mod exchange;
 mod export;
+mod fetch;
 mod fork;
 mod found;
 mod frontier;
@@ -102,6 +105,10 @@ enum Work {
     Forks,
     /// Messages of this device that a fork took away are to be written again.
     Again,
+    /// The oldest segment may have to be dropped.
+    Drop,
+    /// What is left of a segment in the store is to be read.
+    Rest(u32),
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -140,6 +147,8 @@ pub(crate) struct Conversation {
     exchange: exchange::Exchange,
     offered: offered::Offered,
     export: export::Export,
+    keeping: away::Keeping,
+    fetching: fetch::Fetching,
     forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
@@ -175,6 +184,8 @@ impl Conversation {
             exchange: exchange::Exchange::default(),
             offered: offered::Offered::default(),
             export: export::Export::default(),
+            keeping: away::Keeping::default(),
+            fetching: fetch::Fetching::default(),
             forks: fork::Forks::default(),
             asked: BTreeSet::new(),
             void: BTreeMap::new(),
@@ -232,6 +243,8 @@ impl Conversation {
                     None
                 }
                 Work::Again => self.again(context),
+                Work::Drop => self.drop_oldest(context),
+                Work::Rest(segment) => self.read_rest(segment, context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -240,6 +253,7 @@ impl Conversation {
         self.flush(context);
         self.acknowledge(context);
         self.seek(context);
+        self.pursue(context);
         self.evict(context);
     }
 
@@ -319,6 +333,12 @@ impl Conversation {
             pending: u64::try_from(self.pending.len().saturating_add(outbox)).unwrap_or(u64::MAX),
             parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
             heads: self.segments.heads(),
+            away: self
+                .segments
+                .away()
+                .map(|(segment, gone)| (segment, gone.why))
+                .collect(),
+            keep: self.keeping.own(),
             epochs: epochs.collect(),
             waiting: self.parked.reasons(),
             writing: match self.epochs.choose(&self.control, now) {

@@ -5,6 +5,7 @@
 //! Every value starts with a version byte and names what it belongs to, because the store cannot
 //! give a scope back.
 
+mod away;
 mod check;
 mod relay;
 
@@ -18,6 +19,8 @@ use sheaf_crypto::{
 use crate::document::MessageId;
 use crate::time::Timestamp;
 
+pub use away::{Away, Keep};
+pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
 pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
 
@@ -82,10 +85,14 @@ pub enum Kind {
     Relay = 26,
     /// What a relay is known to hold of a conversation's chains.
     Offered = 27,
+    /// A segment whose document is not here.
+    Away = 28,
+    /// What is kept of one conversation.
+    Keep = 29,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 22] = [
+pub const RESTORED: [Kind; 24] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -108,6 +115,8 @@ pub const RESTORED: [Kind; 22] = [
     Kind::Vault,
     Kind::Peer,
     Kind::Shown,
+    Kind::Away,
+    Kind::Keep,
 ];
 
 /// Name of a record.
@@ -150,7 +159,7 @@ pub struct Row {
     pub kind: Kind,
     /// Where it stands within its scope.
     pub order: Vec<u8>,
-    /// Its value.
+    /// Its value; empty if it is there and does not open.
     pub value: Vec<u8>,
 }
 

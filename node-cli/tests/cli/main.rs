@@ -16,6 +16,7 @@ mod device;
 mod disk;
 mod exchange;
 mod guard;
+mod history;
 mod home;
 mod members;
 mod message;

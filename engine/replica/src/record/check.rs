@@ -5,14 +5,15 @@ use crate::peer::PeerRecord;
 use crate::vault::VaultRecord;
 
 use super::{
-    AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OfferedRecord, OperationRecord,
-    OutboxRecord, ParkedRecord, PendingRecord, RecordError, RelayRecord, Row, RunRecord,
-    SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, TokenRecord, WithheldRecord, decode,
+    AccountRecord, AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord,
+    EnvelopeRecord, EpochRecord, FrontierRecord, KeepRecord, Kind, LostRecord, MessageRecord,
+    OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError,
+    RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord,
+    TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 27] = [
+pub const KINDS: [Kind; 29] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -40,6 +41,8 @@ pub const KINDS: [Kind; 27] = [
     Kind::Vault,
     Kind::Relay,
     Kind::Offered,
+    Kind::Away,
+    Kind::Keep,
 ];
 
 impl Kind {
@@ -80,6 +83,8 @@ impl Kind {
             Self::Vault => "vault",
             Self::Peer => "peer",
             Self::Shown => "shown",
+            Self::Away => "away",
+            Self::Keep => "keep",
         }
     }
 }
@@ -118,5 +123,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
         Kind::Sibling => decode::<SiblingRecord>(kind, value).map(drop),
         Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
+        Kind::Away => decode::<AwayRecord>(kind, value).map(drop),
+        Kind::Keep => decode::<KeepRecord>(kind, value).map(drop),
     }
 }
