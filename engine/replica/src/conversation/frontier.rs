@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sheaf_crypto::{
-    Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, OperationId, document_digest,
+    Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, OperationId, UserId, document_digest,
 };
 
 use super::Conversation;
@@ -301,10 +301,12 @@ impl Conversation {
     }
 
     /// What a checkpoint of this device says.
-    pub(super) fn checkpoint_body(&self) -> CheckpointBody {
+    pub(super) fn checkpoint_body(&self, context: &Context<'_>) -> CheckpointBody {
         let whole = self.pending.is_empty() && self.parked.len() == 0 && self.withheld.is_empty();
+        let own = context.account.user();
         let segments = self.segments.heads();
         let newest = segments.iter().rev().filter(|_| whole);
+        let newest = newest.filter(|(segment, _)| self.reads_window(&own, *segment));
         let newest = newest.take(limits::DIGESTS_PER_CHECKPOINT);
         CheckpointBody {
             version: BODY_VERSION,
@@ -330,19 +332,26 @@ impl Conversation {
             seq: *seq,
             item: *item,
         });
-        let mut named = self.new_cuts(&own);
+        let mut named = self.new_cuts((&own, &self.own_run(context)));
         named.extend(seen);
         named.truncate(limits::DEPENDENCIES_MAX);
         named
     }
 
+    /// Whether a user holds a segment as far as it goes. Of a window that he does not read he may
+    /// hold the part that an earlier membership left him.
+    fn reads_window(&self, user: &UserId, segment: u32) -> bool {
+        let view = self.control.current();
+        self.control.is_visible(view, user, segment)
+    }
+
     /// Compares what another device's documents come to with what they come to here, where both
-    /// hold the same items. A window of segments is held from its first change on or not at all.
+    /// hold the same items.
     pub(super) fn compare(&mut self, inner: &Inner, context: &mut Context<'_>) {
         let Ok((body, [])) = postcard::take_from_bytes::<CheckpointBody>(&inner.body) else {
             return;
         };
-        let here = self.checkpoint_body();
+        let here = self.checkpoint_body(context);
         // Who does not read from the first item on cannot tell what he lacks; others compare with him.
         let comparable = body.version == BODY_VERSION
             && !self.is_newcomer(context)
@@ -355,6 +364,7 @@ impl Conversation {
         let differs: BTreeSet<u32> = body
             .documents
             .iter()
+            .filter(|(segment, _)| self.reads_window(&inner.user, *segment))
             .filter(|(segment, digest)| here.get(segment).is_some_and(|own| own != digest))
             .map(|(segment, _)| *segment)
             .collect();

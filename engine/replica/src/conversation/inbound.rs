@@ -152,19 +152,20 @@ impl Conversation {
         let mut news = News::default();
         let mut staged = Vec::new();
         let mut again = VecDeque::new();
-        while let Some((epoch, wire)) = self.parked.take_ready(
+        while let Some(record) = self.parked.take_ready(
             self.id,
             &self.control,
             &self.chains,
             &self.epochs,
             context.stage,
         ) {
+            let epoch = record.epoch;
             let Some(topic) = self.epochs.get(&epoch).map(|held| held.keys.topic()) else {
                 if let Some(facts) = self.control.current().epochs.get(&epoch) {
                     let operation = facts.operation;
                     self.work.push_back(Work::Complain(epoch, operation));
                 }
-                again.push_back((epoch, wire, Need::Epoch(epoch)));
+                again.push_back((record, Need::Epoch(epoch)));
                 continue;
             };
             // What waited has been delivered before: it is not new.
@@ -173,28 +174,27 @@ impl Conversation {
                 topic,
                 live: false,
             };
-            let verdict = self.examine(source, &wire, context);
+            let verdict = self.examine(source, &record.wire, context);
             match self.settle(verdict, &mut staged, &mut news, context) {
                 None => {}
-                Some(Blocked::Park(need)) => again.push_back((epoch, wire, need)),
+                Some(Blocked::Park(need)) => again.push_back((record, need)),
                 Some(Blocked::Release) => {
-                    again.push_back((epoch, wire, Need::Unknown));
+                    again.push_back((record, Need::Unknown));
                     self.work.push_front(Work::Retry);
                     self.release();
                     break;
                 }
                 Some(Blocked::Read(read)) => {
                     self.merge(std::mem::take(&mut staged), &mut news, context);
-                    again.push_back((epoch, wire, Need::Unknown));
+                    again.push_back((record, Need::Unknown));
                     self.read(read, context);
                     break;
                 }
             }
         }
-        for (epoch, wire, need) in again {
-            let author = self.author_of(&epoch, &wire);
-            self.parked
-                .park(self.id, epoch, wire, author, need, context.stage);
+        for (record, need) in again {
+            let author = self.author_of(&record.epoch, &record.wire);
+            self.parked.put_back(record, author, need, context.stage);
         }
         self.merge(staged, &mut news, context);
         // What was put back may wait for something that came after it.

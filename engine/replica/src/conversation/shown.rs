@@ -72,7 +72,7 @@ impl Conversation {
         epoch: EpochId,
         context: &mut Context<'_>,
     ) -> Result<(), CommandError> {
-        let mut body = self.checkpoint_body();
+        let mut body = self.checkpoint_body(context);
         body.kem = self.announcement(context).cloned();
         let bytes =
             postcard::to_allocvec(&body).map_err(|error| CommandError::Fault(error.to_string()))?;
