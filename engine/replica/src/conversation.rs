@@ -4,6 +4,7 @@
 //! on several threads.
 
 mod admission;
+mod checkpoint;
 mod control;
 mod cut;
 mod exchange;

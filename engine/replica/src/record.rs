@@ -19,7 +19,9 @@ use crate::document::MessageId;
 use crate::time::Timestamp;
 
 pub use check::{KINDS, check};
-pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
+pub(crate) use relay::{
+    CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
+};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -82,10 +84,12 @@ pub enum Kind {
     Relay = 26,
     /// What a relay is known to hold of a conversation's chains.
     Offered = 27,
+    /// Proof that a relay contradicted itself.
+    Evidence = 28,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 22] = [
+pub const RESTORED: [Kind; 23] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -105,6 +109,7 @@ pub const RESTORED: [Kind; 22] = [
     Kind::Frontier,
     Kind::Relay,
     Kind::Offered,
+    Kind::Evidence,
     Kind::Vault,
     Kind::Peer,
     Kind::Shown,

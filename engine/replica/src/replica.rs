@@ -21,6 +21,7 @@ mod sync;
 mod upkeep;
 mod vault;
 mod view;
+mod witness;
 
 use std::collections::BTreeMap;
 
@@ -53,6 +54,7 @@ pub use report::{DeviceReport, ReportedConversation};
 pub use sync::Mark;
 pub use upkeep::Policy;
 pub use view::{Overview, Settled};
+pub use witness::EvidenceInfo;
 
 /// One device's mind.
 pub struct Replica {
@@ -68,6 +70,7 @@ pub struct Replica {
     agenda: Agenda,
     outbox: Outbox,
     relays: relay::Relays,
+    exhibits: witness::Exhibits,
     inbox: Inbox,
     linking: Option<(TopicId, Linking)>,
     recovering: Option<Box<vault::Recovering>>,
@@ -144,6 +147,8 @@ impl Replica {
             }
             Input::Elapsed => self.elapsed(),
         }
+        self.watch_relays();
+        self.weigh();
         self.pursue_offers();
         self.learn_devices();
         self.note_caught_up();

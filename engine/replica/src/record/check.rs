@@ -6,13 +6,14 @@ use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OfferedRecord, OperationRecord,
-    OutboxRecord, ParkedRecord, PendingRecord, RecordError, RelayRecord, Row, RunRecord,
-    SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, TokenRecord, WithheldRecord, decode,
+    EpochRecord, EvidenceRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OfferedRecord,
+    OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, RelayRecord, Row,
+    RunRecord, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, TokenRecord,
+    WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 27] = [
+pub const KINDS: [Kind; 28] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -40,6 +41,7 @@ pub const KINDS: [Kind; 27] = [
     Kind::Vault,
     Kind::Relay,
     Kind::Offered,
+    Kind::Evidence,
 ];
 
 impl Kind {
@@ -77,6 +79,7 @@ impl Kind {
             Self::Frontier => "frontier",
             Self::Relay => "relay",
             Self::Offered => "offered",
+            Self::Evidence => "evidence",
             Self::Vault => "vault",
             Self::Peer => "peer",
             Self::Shown => "shown",
@@ -108,6 +111,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Cursor => CursorRecord::decode(value).map(drop),
         Kind::Relay => decode::<RelayRecord>(kind, value).map(drop),
         Kind::Offered => decode::<OfferedRecord>(kind, value).map(drop),
+        Kind::Evidence => decode::<EvidenceRecord>(kind, value).map(drop),
         Kind::Parked => decode::<ParkedRecord>(kind, value).map(drop),
         Kind::Run => decode::<RunRecord>(kind, value).map(drop),
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),

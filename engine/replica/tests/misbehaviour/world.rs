@@ -14,7 +14,7 @@ use sheaf_replica::{
     Misbehaviour, Output, Replica, Reply, Timestamp,
 };
 
-use crate::relay::{Feed, LOG, Log};
+use crate::relay::{Feed, LOG, Log, refused};
 
 pub(super) type Disk = BTreeMap<Key, Vec<u8>>;
 
@@ -219,6 +219,7 @@ impl Peer {
                     self.subscribed.insert(topic, head);
                 }
             }
+            ClientFrame::Witness { .. } => self.receive(refused()),
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
