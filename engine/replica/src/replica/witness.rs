@@ -163,7 +163,7 @@ impl Replica {
     /// this device wrote is offered again.
     pub(super) fn read_again(&mut self, relay: RelayId, topic: &TopicId) {
         let stage = &mut self.stage;
-        let owner = self.topics.read_again(relay, topic, self.now, stage);
+        let owner = self.topics.read_again(relay, topic, stage);
         if let Some(Owner::Epoch(id, _)) = owner {
             self.offer_all(relay, id);
         }

@@ -31,6 +31,8 @@ pub(super) struct Told {
     pub(super) challenge: Option<Statement>,
     /// A statement that this device's checkpoints have named.
     pub(super) named: u64,
+    /// How often the topic was read from its beginning, and when last.
+    again: (usize, Timestamp),
     /// When other devices were last asked for what was left out.
     pub(super) sought: Option<Timestamp>,
 }
@@ -171,6 +173,24 @@ impl Told {
         self.at = history.map(|history| (to, history));
     }
 
+    /// Whether the topic may be read from its beginning once more; it is then taken to be.
+    pub(super) fn may_read_again(&mut self, now: Timestamp) -> bool {
+        let (count, last) = self.again;
+        let since = now.since_ms(last);
+        let count = if since > limits::RESUBSCRIBE_FORGIVEN_MS {
+            0
+        } else {
+            count
+        };
+        let delays = limits::RESUBSCRIBE_DELAYS_MS;
+        let delay = delays.get(count).or(delays.last()).copied();
+        let may = since >= delay.unwrap_or_default();
+        if may {
+            self.again = (count.saturating_add(1), now);
+        }
+        may
+    }
+
     /// The topic is read from its beginning.
     pub(super) fn begin_anew(&mut self) {
         let former = self.statement.take().or(self.former.take());
@@ -178,6 +198,7 @@ impl Told {
             former,
             challenge: self.challenge.take(),
             named: self.named,
+            again: self.again,
             sought: self.sought,
             ..Self::default()
         };

@@ -392,20 +392,26 @@ impl Topics {
         Ok(found)
     }
 
-    /// A topic of a relay is read once more from its beginning, later and later if that repeats.
+    /// A topic of a relay is read once more from its beginning; if that repeats, more and more seldom:
+    /// what comes is read meanwhile as it comes. Gives whose topic it is, if it is read again.
     pub(crate) fn read_again(
         &mut self,
         relay: RelayId,
         id: &TopicId,
-        now: Timestamp,
         stage: &mut Stage,
     ) -> Option<Owner> {
         self.witnessing
             .receipts
             .retain(|(by, known)| *by != relay || known.topic != *id);
         let owner = self.topics.get(id)?.owner;
-        self.reading(&relay, id)?.begin_anew();
-        self.repair(relay, id, now, stage);
+        let reading = self.reading(&relay, id)?;
+        if !reading.told.may_read_again(stage.now()) {
+            return None;
+        }
+        match reading.subscribed {
+            true => self.read_anew(relay, id, stage),
+            false => reading.begin_anew(),
+        }
         Some(owner)
     }
 }
