@@ -215,6 +215,8 @@ pub const HISTORY_PLACES_MAX: usize = 1_024;
 /// Records of a topic that may come before the relay has said what the ones before them come to. At
 /// the bound counting begins anew behind them.
 pub const AHEAD_RECORDS_MAX: usize = 4_096;
+/// Topics that brought nothing new and of which a relay is asked all the same, on each connection.
+pub const SPOT_CHECKS: usize = 8;
 /// Questions to relays, about what they hold, without an answer. At the bound the next one waits.
 pub const QUESTIONS_MAX: usize = 128;
 /// Receipts that are remembered, to be compared with later ones. At the bound the oldest goes.

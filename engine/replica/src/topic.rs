@@ -48,6 +48,7 @@ pub(crate) struct Connection {
     pub(crate) log: LogId,
     proved: BTreeSet<TopicId>,
     witnesses: witness::Witnesses,
+    spots: usize,
 }
 
 /// All topics.
@@ -103,6 +104,7 @@ impl Connection {
             log,
             proved: BTreeSet::new(),
             witnesses: witness::Witnesses::default(),
+            spots: 0,
         }
     }
 }

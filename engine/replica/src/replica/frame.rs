@@ -105,6 +105,7 @@ impl Replica {
                     self.rolled_back(relay, owner);
                 }
                 for topic in answered.unchanged {
+                    self.topics.spot_check(relay, &topic);
                     self.topics.caught_up(relay, &topic, &mut self.stage);
                     self.take_early(relay, &topic);
                 }

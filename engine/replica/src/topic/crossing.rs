@@ -117,6 +117,11 @@ impl Topics {
         found
     }
 
+    /// Relays are still to say whether they hold what they delivered.
+    pub(crate) fn is_asking(&self) -> bool {
+        !self.witnessing.questions.is_empty()
+    }
+
     /// When [`Self::watch`] has something to look at next.
     pub(crate) fn next_watch(&self) -> Option<Timestamp> {
         let questions = self.witnessing.questions.values().map(|asked| asked.asked);

@@ -29,6 +29,8 @@ pub(super) struct Told {
     pub(super) former: Option<Statement>,
     /// A peer's statement that is to be held against the relay.
     pub(super) challenge: Option<Statement>,
+    /// The relay is asked even if nothing came.
+    pub(super) recheck: bool,
     /// A statement that this device's checkpoints have named.
     pub(super) named: u64,
     /// How often the topic was read from its beginning, and when last.

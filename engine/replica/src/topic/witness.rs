@@ -9,7 +9,7 @@ use sheaf_protocol::{
 };
 
 use super::reading::Advance;
-use super::{Owner, Topics};
+use super::{Owner, Topics, cursor_write};
 use crate::limits;
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -260,7 +260,8 @@ impl Topics {
         }
         let stated = told.statement.as_ref().map(|known| known.cursor.sequence);
         let challenge = told.challenge.clone();
-        if stated != Some(at) && !checking {
+        if (told.recheck || stated != Some(at)) && !checking {
+            told.recheck = false;
             self.question(relay, *id, (at, Purpose::Check), stage);
         }
         if let Some(peer) = challenge.filter(|peer| peer.cursor.sequence <= at)
@@ -287,6 +288,22 @@ impl Topics {
         let topics = topics.filter(|(_, topic)| topic.is_of(conversation));
         let readings = topics.flat_map(|(id, topic)| topic.readings.keys().map(|r| (*r, *id)));
         readings.collect()
+    }
+
+    /// Has a relay asked about some topics that bring nothing new: a store that was put back, and grew
+    /// to the same length, shows nothing else.
+    pub(crate) fn spot_check(&mut self, relay: RelayId, id: &TopicId) {
+        if !matches!(self.owner(id), Some(Owner::Epoch(..))) {
+            return;
+        }
+        let connection = self.connections.get_mut(&relay);
+        let Some(connection) = connection.filter(|c| c.spots < limits::SPOT_CHECKS) else {
+            return;
+        };
+        connection.spots = connection.spots.saturating_add(1);
+        if let Some(reading) = self.reading(&relay, id) {
+            reading.told.recheck = true;
+        }
     }
 
     /// A relay answered.
@@ -330,11 +347,21 @@ impl Topics {
         }
         if counted.is_some() {
             told.agree(statement);
+            self.keep_statement(relay, id, stage);
         }
         // What was not asked while this was open is asked now.
         self.witness(relay, &id, stage);
         self.witness_postponed(stage);
         None
+    }
+
+    /// What the relay signed is kept beside the cursor.
+    fn keep_statement(&mut self, relay: RelayId, id: TopicId, stage: &mut Stage) {
+        if let Some(reading) = self.reading(&relay, &id)
+            && let Some(taken) = reading.taken
+        {
+            stage.write(cursor_write(id, relay, reading, taken));
+        }
     }
 
     /// There is room: what was not asked for want of it is asked now.
