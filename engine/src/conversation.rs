@@ -67,6 +67,10 @@ impl Conversation {
         Self { id, engine }
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> ConversationId {

@@ -28,6 +28,7 @@ mod conversation;
 mod driver;
 mod engine;
 mod entropy;
+mod history;
 mod link;
 mod links;
 mod relays;
@@ -42,10 +43,11 @@ pub use bundle::{BundleError, BundleTaken};
 pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
-pub use link::{LinkError, Transport};
+pub use history::{ConversationStats, FetchedSegment, Repaired};
+pub use link::{LinkError, Sockets, Transport};
 pub use relays::RelayStatus;
 pub use store::{
-    BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError,
+    BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError, Weight,
 };
 
 pub use sync::{Barrier, Resynced};
@@ -56,9 +58,9 @@ pub use sheaf_crypto::{
 };
 pub use sheaf_protocol::{Evidence, EvidenceError, RelayAddress, RelayId, TopicId, Verdict};
 pub use sheaf_replica::{
-    Act, AuditEntry, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
-    DeviceReport, DeviceStanding, Draft, Event, EvidenceInfo, ForkInfo, ImportDraft, LifeCycle, MessageId,
-    MessageRecord, Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine,
-    QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery,
-    VaultSetting, VaultStatus, document, limits,
+    Act, AuditEntry, Away, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
+    DeviceReport, DeviceStanding, Draft, Event, EvidenceInfo, ForkInfo, ImportDraft, Keep,
+    LifeCycle, MessageId, MessageRecord, Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy,
+    Quarantine, QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp,
+    VaultRecovery, VaultSetting, VaultStatus, document, limits,
 };

@@ -11,6 +11,7 @@ mod guard;
 mod header;
 mod recent;
 mod room;
+mod stats;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use guard::guarded;
 pub use backup::{BackupError, BackupMade, Overwrite};
 pub(crate) use backup::{restore, write as write_backup};
 pub use check::{CheckReport, KindReport};
+pub use stats::Weight;
 pub(crate) use writer::{Durable, Writer};
 
 /// Values longer than this are kept in parts: sled puts large values into files of their own, which
@@ -173,14 +175,17 @@ impl Store {
         })?
     }
 
-    /// The records of a range, in order.
+    /// The records of a range, in order. One that does not open and can be derived or fetched has no
+    /// value.
     pub(crate) fn range(&self, range: &Range) -> Result<Vec<Row>, ReadError> {
         let prefix = self.prefix(range.kind, &range.scope);
         let from = [prefix.as_slice(), &range.from].concat();
         let to = [prefix.as_slice(), &range.to].concat();
         guarded(|| {
             let found = self.db.range(from..=to);
-            found.map(|pair| self.row(range.kind, pair?)).collect()
+            found
+                .map(|pair| self.row_or_gap(range.kind, pair?))
+                .collect()
         })?
     }
 
@@ -221,6 +226,18 @@ impl Store {
                 .map(|value| self.row(kind, (key.as_slice().into(), value)))
                 .transpose()
         })?
+    }
+
+    fn row_or_gap(&self, kind: Kind, pair: (IVec, IVec)) -> Result<Row, ReadError> {
+        let order = pair.0.get(NAME_BYTES..).unwrap_or_default().to_vec();
+        match self.row(kind, pair) {
+            Err(ReadError::Damaged) if check::is_replaceable(kind) => Ok(Row {
+                kind,
+                order,
+                value: Vec::new(),
+            }),
+            read => read,
+        }
     }
 
     fn row(&self, kind: Kind, (key, sealed): (IVec, IVec)) -> Result<Row, ReadError> {
@@ -312,6 +329,23 @@ fn open_sled(directory: &Path) -> Result<sled::Db, OpenError> {
 
 fn is_locked(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock || error.to_string().contains("lock")
+}
+
+#[cfg(test)]
+impl Store {
+    /// Flips a bit in every stored record of a kind; gives how many there are.
+    pub(crate) fn flip(&self, kind: Kind) -> usize {
+        let found: Vec<_> = self.db.scan_prefix([kind as u8]).flatten().collect();
+        for (place, (key, value)) in found.iter().enumerate() {
+            let mut altered = value.to_vec();
+            if let Some(byte) = altered.iter_mut().rev().nth(place % 16) {
+                *byte ^= 1 << (place % 8);
+            }
+            self.db.insert(key, altered).unwrap();
+        }
+        self.db.flush().unwrap();
+        found.len()
+    }
 }
 
 #[cfg(test)]

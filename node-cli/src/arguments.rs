@@ -214,7 +214,13 @@ pub(crate) enum StoreVerb {
         file: PathBuf,
     },
     /// Open every record and say what is damaged
-    Check,
+    Check {
+        /// Remove damaged records that are derived again or fetched from other devices
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Say how much room every conversation takes, and what dropping old segments can free
+    Stats,
 }
 
 /// `sheaf contact`.
@@ -370,6 +376,17 @@ pub(crate) enum MessageVerb {
         /// Only messages after this one; the earliest of them
         #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
+        /// Fetch older messages that are not on this device from another one
+        #[arg(long, conflicts_with = "after")]
+        fetch: bool,
+        /// Wait so many seconds for other devices to give them
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = 30.0,
+            requires = "fetch"
+        )]
+        timeout: f64,
     },
     /// Import messages from a file of JSON lines, plain or .gz
     Import {

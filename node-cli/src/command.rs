@@ -13,6 +13,7 @@ mod message;
 mod recover;
 mod relay;
 mod run;
+mod stats;
 mod status;
 mod store;
 mod sync;
@@ -90,7 +91,9 @@ pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(),
         Request::ChangeSecret(new) => account::change_secret(settings, &new).await,
         Request::Backup { file, overwrite } => store::backup(settings, file, overwrite).await,
         Request::Restore { file } => store::restore(settings, file).await,
-        Request::CheckStore => store::check(settings).await,
+        Request::CheckStore { repair: false } => store::check(settings).await,
+        Request::CheckStore { repair: true } => store::repair(settings).await,
+        Request::StoreStats => stats::stats(settings).await,
         Request::Status { wait } => status::status(settings, wait).await,
         Request::Demo(demo) => demo::demo(settings, demo).await,
         Request::Completions(shell) => completions(settings, shell),

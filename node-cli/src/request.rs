@@ -7,7 +7,7 @@ mod sync;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sheaf_engine::{History, MessageId, Overwrite, Role, Timestamp};
+use sheaf_engine::{History, Keep, MessageId, Overwrite, Role, Timestamp};
 use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
@@ -132,7 +132,10 @@ pub(crate) enum Request {
     Restore {
         file: PathBuf,
     },
-    CheckStore,
+    CheckStore {
+        repair: bool,
+    },
+    StoreStats,
     Status {
         wait: Duration,
     },
@@ -173,6 +176,7 @@ pub(crate) enum ConversationRequest {
     SetRole(String, Role),
     Rename(String),
     Cut,
+    Keep(Keep),
     Leave,
 }
 
@@ -193,6 +197,8 @@ pub(crate) struct ListRequest {
     pub(crate) limit: usize,
     pub(crate) before: Option<MessageId>,
     pub(crate) after: Option<MessageId>,
+    /// Fetch what is not here, for so long.
+    pub(crate) fetch: Option<Duration>,
 }
 
 impl Arguments {
@@ -264,7 +270,8 @@ fn store(verb: StoreVerb) -> Request {
             },
         },
         StoreVerb::Restore { file } => Request::Restore { file },
-        StoreVerb::Check => Request::CheckStore,
+        StoreVerb::Check { repair } => Request::CheckStore { repair },
+        StoreVerb::Stats => Request::StoreStats,
     }
 }
 
@@ -400,11 +407,14 @@ fn message(verb: MessageVerb) -> Result<Request, Failure> {
             limit,
             before,
             after,
+            fetch,
+            timeout,
         } => Request::ListMessages(ListRequest {
             conversation,
             limit: limit_of(limit)?,
             before: before.map(|id| message_id("--before", &id)).transpose()?,
             after: after.map(|id| message_id("--after", &id)).transpose()?,
+            fetch: fetch.then(|| seconds("--timeout", timeout)).transpose()?,
         }),
         MessageVerb::Import { conversation, file } => Request::Import { conversation, file },
     })

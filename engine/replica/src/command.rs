@@ -5,6 +5,7 @@ mod info;
 use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
+use crate::record::{Keep, Kind};
 use crate::vault::{VaultRecovery, VaultSetting};
 
 pub use info::{ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, PeerInfo};
@@ -217,6 +218,17 @@ pub enum Command {
         /// The records, in their order.
         records: Vec<Vec<u8>>,
     },
+    /// Keep so much of a conversation on this device from now on.
+    SetKeep {
+        /// The conversation.
+        conversation: ConversationId,
+        /// How much; `None` for what the device keeps of every conversation.
+        keep: Option<Keep>,
+    },
+    /// Fetch the newest segment that is not here from a device that holds it.
+    FetchOlder(ConversationId),
+    /// Remove damaged records that can be derived or fetched, and begin to.
+    Repair(Vec<DamagedRecord>),
     /// Acknowledge at once what was seen, instead of a while later.
     Acknowledge,
     /// Send one message.
@@ -244,6 +256,17 @@ pub enum Command {
     },
     /// Save what is worth saving and end the run in order.
     Close,
+}
+
+/// A record of a conversation that does not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRecord {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// An envelope, a snapshot or a message; others are not repaired.
+    pub kind: Kind,
+    /// Where it stands.
+    pub order: Vec<u8>,
 }
 
 /// What becomes of one of one's own devices.
@@ -330,6 +353,17 @@ pub enum Reply {
     Resyncing(Vec<(ConversationId, DeviceId)>),
     /// Records for a file that only one device can read.
     Exported(Vec<Vec<u8>>),
+    /// A segment is here again, proved to be what it was.
+    Fetched {
+        /// Which.
+        segment: u32,
+        /// Messages in it.
+        messages: u64,
+        /// There are older ones that are not here.
+        older: bool,
+    },
+    /// Everything there is is here.
+    NothingOlder,
     /// How many messages to this device a file held, and why others of its records were refused.
     Imported {
         /// Messages that were taken in.
@@ -445,6 +479,9 @@ pub enum CommandError {
     /// The app's own change of the document failed.
     #[error("the change was not made: {0}")]
     ChangeFailed(String),
+    /// What is asked for was dropped here, and none of these devices gave it yet.
+    #[error("this history is not on this device, and no other device has given it yet")]
+    NotHere(Vec<DeviceId>),
     /// A stored record is damaged.
     #[error("the store is damaged: {0}")]
     Damaged(String),

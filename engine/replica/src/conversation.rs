@@ -4,11 +4,14 @@
 //! on several threads.
 
 mod admission;
+mod away;
 mod checkpoint;
 mod control;
 mod cut;
+mod damage;
 mod exchange;
 mod export;
+mod fetch;
 mod fork;
 mod found;
 mod frontier;
@@ -103,6 +106,10 @@ enum Work {
     Forks,
     /// Messages of this device that a fork took away are to be written again.
     Again,
+    /// The oldest segment may have to be dropped.
+    Drop,
+    /// What is left of a segment in the store is to be read.
+    Rest(u32),
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -141,6 +148,8 @@ pub(crate) struct Conversation {
     exchange: exchange::Exchange,
     offered: offered::Offered,
     export: export::Export,
+    keeping: away::Keeping,
+    fetching: fetch::Fetching,
     forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
@@ -176,6 +185,8 @@ impl Conversation {
             exchange: exchange::Exchange::default(),
             offered: offered::Offered::default(),
             export: export::Export::default(),
+            keeping: away::Keeping::default(),
+            fetching: fetch::Fetching::default(),
             forks: fork::Forks::default(),
             asked: BTreeSet::new(),
             void: BTreeMap::new(),
@@ -233,6 +244,8 @@ impl Conversation {
                     None
                 }
                 Work::Again => self.again(context),
+                Work::Drop => self.drop_oldest(context),
+                Work::Rest(segment) => self.read_rest(segment, context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -241,6 +254,7 @@ impl Conversation {
         self.flush(context);
         self.acknowledge(context);
         self.seek(context);
+        self.pursue(context);
         self.evict(context);
     }
 
@@ -320,6 +334,12 @@ impl Conversation {
             pending: u64::try_from(self.pending.len().saturating_add(outbox)).unwrap_or(u64::MAX),
             parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
             heads: self.segments.heads(),
+            away: self
+                .segments
+                .away()
+                .map(|(segment, gone)| (segment, gone.why))
+                .collect(),
+            keep: self.keeping.own(),
             epochs: epochs.collect(),
             waiting: self.parked.reasons(),
             writing: match self.epochs.choose(&self.control, now) {

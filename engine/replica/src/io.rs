@@ -284,6 +284,31 @@ pub enum Event {
         /// More is to come.
         more: bool,
     },
+    /// A segment's document was dropped from this device by its policy.
+    SegmentDropped {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The segment.
+        segment: u32,
+        /// Messages in it.
+        messages: u64,
+    },
+    /// The store lost part of a segment; it is fetched from another device.
+    SegmentDamaged {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The segment.
+        segment: u32,
+    },
+    /// A segment is here again, proved to be what it was.
+    SegmentFetched {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The segment.
+        segment: u32,
+        /// Messages in it.
+        messages: u64,
+    },
     /// A device put several items at one place of its chain, and one of them stands now.
     ForkJudged {
         /// The conversation.

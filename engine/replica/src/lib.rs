@@ -34,14 +34,14 @@ mod vault;
 
 pub use audit::{AuditEntry, AuditHead, AuditVerifier, BrokenAudit};
 pub use command::{
-    Command, CommandError, CommandId, ContactInfo, ConversationInfo, DeviceChange, DeviceInfo,
-    DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
+    Command, CommandError, CommandId, ContactInfo, ConversationInfo, DamagedRecord, DeviceChange,
+    DeviceInfo, DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
 };
 pub use conversation::ForkInfo;
 pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LifeCycle, LoadId, Output, Scope};
 pub use misbehaviour::{Act, Misbehaviour, Offence, Quarantine, Suspect};
-pub use record::{MessageRecord, RecordError};
+pub use record::{Away, Keep, MessageRecord, RecordError};
 pub use replica::{
     DeviceReport, EvidenceInfo, Mark, Overview, Policy, QuarantineInfo, RelayInfo, Replica,
     ReportedConversation, Settled,

@@ -197,6 +197,15 @@ pub const EXCHANGE_ITEMS_MAX: usize = 1_024;
 pub const EXCHANGE_BYTES_MAX: usize = 1024 * 1024;
 /// Segments compared by one question; the rest is left out.
 pub const EXCHANGE_SEGMENTS_MAX: usize = 256;
+/// How long a device is waited for that was asked for a segment, in milliseconds; doubled with every
+/// round in which no device gave it.
+pub const FETCH_PATIENCE_MS: u64 = 10_000;
+/// Bytes of envelopes that a segment may have which is fetched. What comes beyond is not taken in.
+pub const FETCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A segment that somebody asked for stays this long before it is dropped again, in milliseconds.
+pub const FETCHED_KEPT_MS: u64 = 24 * 60 * MINUTE_MS;
+/// A month of the policy that drops old segments, in milliseconds: thirty days.
+pub const MONTH_MS: u64 = 30 * 24 * 60 * MINUTE_MS;
 /// Questions of a conversation that wait for an answer; of more the oldest is forgotten.
 pub const EXCHANGES_MAX: usize = 512;
 /// After this long, in milliseconds, a device asks others for what it waits for; doubled each time.

@@ -5,6 +5,7 @@
 //! Every value starts with a version byte and names what it belongs to, because the store cannot
 //! give a scope back.
 
+mod away;
 mod check;
 mod relay;
 
@@ -18,6 +19,8 @@ use sheaf_crypto::{
 use crate::document::MessageId;
 use crate::time::Timestamp;
 
+pub use away::{Away, Keep};
+pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
 pub(crate) use relay::{
     CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
@@ -84,12 +87,16 @@ pub enum Kind {
     Relay = 26,
     /// What a relay is known to hold of a conversation's chains.
     Offered = 27,
+    /// A segment whose document is not here.
+    Away = 28,
+    /// What is kept of one conversation.
+    Keep = 29,
     /// Proof that a relay contradicted itself.
-    Evidence = 28,
+    Evidence = 30,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 23] = [
+pub const RESTORED: [Kind; 25] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -113,6 +120,8 @@ pub const RESTORED: [Kind; 23] = [
     Kind::Vault,
     Kind::Peer,
     Kind::Shown,
+    Kind::Away,
+    Kind::Keep,
 ];
 
 /// Name of a record.
@@ -155,7 +164,7 @@ pub struct Row {
     pub kind: Kind,
     /// Where it stands within its scope.
     pub order: Vec<u8>,
-    /// Its value.
+    /// Its value; empty if it is there and does not open.
     pub value: Vec<u8>,
 }
 
@@ -249,19 +258,6 @@ impl Drop for AccountRecord {
 pub fn decode_token(bytes: &[u8]) -> Result<(MessageId, Timestamp), RecordError> {
     let record: TokenRecord = decode(Kind::Token, bytes)?;
     Ok((record.message, record.used))
-}
-
-impl Serialize for MessageId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.as_bytes().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for MessageId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = <[u8; 16]>::deserialize(deserializer)?;
-        Self::from_bytes(bytes).map_err(serde::de::Error::custom)
-    }
 }
 
 /// What is known of another user.

@@ -10,6 +10,7 @@ mod devices;
 mod frame;
 mod guard;
 mod inbox;
+mod keep;
 mod link;
 mod open;
 mod primary;
@@ -183,6 +184,16 @@ impl Replica {
                     known.export(device, id, context);
                 });
                 if known.is_none() {
+                    let error = CommandError::UnknownConversation(conversation);
+                    self.stage.complete(id, Err(error));
+                }
+                return;
+            }
+            Command::FetchOlder(conversation) => {
+                let conversation = *conversation;
+                let fetch =
+                    |known: &mut Conversation, context: &mut Context<'_>| known.fetch(id, context);
+                if self.on_conversation(&conversation, fetch).is_none() {
                     let error = CommandError::UnknownConversation(conversation);
                     self.stage.complete(id, Err(error));
                 }

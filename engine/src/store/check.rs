@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sheaf_crypto::ConversationId;
+use sheaf_replica::DamagedRecord;
 use sheaf_replica::record::{self, KINDS, Kind};
 
 use super::guard::guarded;
@@ -15,6 +17,8 @@ pub struct CheckReport {
     pub kinds: Vec<KindReport>,
     /// Rows of no kind that this version knows.
     pub unknown: u64,
+    /// How many of the damaged records can be derived again or fetched from other devices.
+    pub replaceable: u64,
     /// Every record opens, and still the whole makes no sense.
     pub contradiction: Option<String>,
 }
@@ -31,7 +35,18 @@ pub struct KindReport {
     pub damaged: u64,
 }
 
+/// Whether a damaged record of a kind can be derived again, or fetched from other devices.
+pub(super) fn is_replaceable(kind: Kind) -> bool {
+    matches!(kind, Kind::Envelope | Kind::Snapshot | Kind::Message)
+}
+
 impl CheckReport {
+    /// Something is damaged, and all of it can be derived again or fetched.
+    #[must_use]
+    pub fn is_replaceable(&self) -> bool {
+        self.replaceable > 0 && self.replaceable == self.damaged() && self.contradiction.is_none()
+    }
+
     /// Nothing is damaged.
     #[must_use]
     pub fn is_sound(&self) -> bool {
@@ -58,9 +73,33 @@ impl Store {
         guarded(|| self.check_all())?
     }
 
+    /// Damaged records of some conversations that can be derived again or fetched.
+    pub(crate) fn damaged(&self, ids: &[ConversationId]) -> Result<Vec<DamagedRecord>, ReadError> {
+        guarded(|| self.find_damaged(ids))?
+    }
+
+    fn find_damaged(&self, ids: &[ConversationId]) -> Result<Vec<DamagedRecord>, ReadError> {
+        let mut damaged = Vec::new();
+        for id in ids {
+            for kind in KINDS.into_iter().filter(|kind| is_replaceable(*kind)) {
+                for pair in self.db.scan_prefix(self.prefix(kind, &id.0)) {
+                    let row = self.row_or_gap(kind, pair?)?;
+                    if record::check(&row).is_err() {
+                        damaged.push(DamagedRecord {
+                            conversation: *id,
+                            kind,
+                            order: row.order,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(damaged)
+    }
+
     fn check_all(&self) -> Result<CheckReport, ReadError> {
         let mut found: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
-        let mut unknown = 0_u64;
+        let (mut unknown, mut replaceable) = (0_u64, 0_u64);
         for pair in self.db.iter() {
             let (key, value) = pair?;
             if is_bookkeeping(&key) || key.first() == Some(&PART) {
@@ -75,6 +114,9 @@ impl Store {
                 Err(ReadError::Damaged) => false,
                 Err(other) => return Err(other),
             };
+            if !good && is_replaceable(kind) {
+                replaceable = replaceable.saturating_add(1);
+            }
             let (records, damaged) = found.entry(kind).or_default();
             *records = records.saturating_add(1);
             *damaged = damaged.saturating_add(u64::from(!good));
@@ -92,6 +134,7 @@ impl Store {
         Ok(CheckReport {
             kinds: kinds.collect(),
             unknown,
+            replaceable,
             contradiction: None,
         })
     }

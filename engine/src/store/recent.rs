@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sha2::{Digest, Sha256};
 
+use sheaf_replica::record::Kind;
+
 use super::{OpenError, RECENT, ReadError, Store, writer};
 
 /// Records that are remembered at most; one drain that is larger is remembered in part.
@@ -132,11 +134,34 @@ pub(super) fn check(store: &Store) -> Result<(), OpenError> {
     let marks = rows.into_iter().flat_map(|row| row.marks);
     let last: BTreeMap<Vec<u8>, Mark> = marks.collect();
     for (key, mark) in last {
-        if mark_of(store, &key).map_err(unread)? != mark {
-            return Err(missing());
+        let found = mark_of(store, &key);
+        if matches!(found, Ok(found) if found == mark) {
+            continue;
         }
+        // An older value that opens is what a lost write leaves.
+        if mark != DELETED && is_altered(store, &key).map_err(unread)? {
+            tracing::warn!("a stored record does not open; it is derived again or fetched");
+            continue;
+        }
+        found.map_err(unread)?;
+        return Err(missing());
     }
     Ok(())
+}
+
+/// Whether a record is there, does not open, and can be derived again or fetched.
+fn is_altered(store: &Store, key: &[u8]) -> Result<bool, ReadError> {
+    let kind = key.first().and_then(|number| Kind::of(*number));
+    let Some(kind) = kind.filter(|kind| super::check::is_replaceable(*kind)) else {
+        return Ok(false);
+    };
+    let Some(value) = store.db.get(key)? else {
+        return Ok(false);
+    };
+    match store.row(kind, (key.into(), value)) {
+        Err(ReadError::Damaged) => Ok(true),
+        read => read.map(|_| false),
+    }
 }
 
 /// What is there now.

@@ -24,6 +24,22 @@ pub(crate) enum ConversationVerb {
         #[arg(long)]
         yes: bool,
     },
+    /// Keep so much of a conversation on this device; older segments are dropped here once every
+    /// device has them, and can be fetched again
+    #[command(group = clap::ArgGroup::new("much").required(true))]
+    Keep {
+        /// Id, beginning of an id, or name
+        conversation: String,
+        /// At least so many of the newest messages
+        #[arg(long, value_name = "COUNT", group = "much", value_parser = clap::value_parser!(u32).range(1..))]
+        messages: Option<u32>,
+        /// At least what is younger than so many months of 30 days
+        #[arg(long, value_name = "COUNT", group = "much", value_parser = clap::value_parser!(u32).range(1..))]
+        months: Option<u32>,
+        /// Everything
+        #[arg(long, group = "much")]
+        all: bool,
+    },
     /// List the conversations on this device
     List,
     /// Show members, epochs and what is missing

@@ -259,7 +259,56 @@ fn describe_fault(event: &Event) -> Option<(Value, String)> {
                 quarantine.why
             ),
         ),
-        _ => return describe_repair(event),
+        _ => return describe_repair(event).or_else(|| describe_segment(event)),
+    })
+}
+
+/// What became of old history on this device.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what has no line of its own is not shown"
+)]
+fn describe_segment(event: &Event) -> Option<(Value, String)> {
+    let id = |id: &dyn std::fmt::Display| id.to_string();
+    Some(match event {
+        Event::SegmentDropped {
+            conversation,
+            segment,
+            messages,
+        } => (
+            json!({
+                "event": "segment_dropped",
+                "conversation": id(conversation),
+                "segment": segment,
+                "messages": messages,
+            }),
+            format!("{messages} old messages of {conversation} are not kept here any more"),
+        ),
+        Event::SegmentDamaged {
+            conversation,
+            segment,
+        } => (
+            json!({
+                "event": "segment_damaged",
+                "conversation": id(conversation),
+                "segment": segment,
+            }),
+            format!("part of {conversation} is damaged here; other devices are asked for it"),
+        ),
+        Event::SegmentFetched {
+            conversation,
+            segment,
+            messages,
+        } => (
+            json!({
+                "event": "segment_fetched",
+                "conversation": id(conversation),
+                "segment": segment,
+                "messages": messages,
+            }),
+            format!("{messages} messages of {conversation} are here again"),
+        ),
+        _ => return None,
     })
 }
 

@@ -1,11 +1,12 @@
 //! `sheaf message send` and `sheaf message list`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use sheaf_engine::{
-    ConversationInfo, DeviceInfo, DeviceStanding, Draft, Engine, Event, EventStream, MessageId,
-    MessageRecord, Page, UserId,
+    CommandError, Conversation, ConversationInfo, DeviceInfo, DeviceStanding, Draft, Engine,
+    EngineError, Event, EventStream, MessageId, MessageRecord, Page, UserId,
 };
 use tokio::time::timeout;
 
@@ -13,7 +14,7 @@ use crate::exit::{Code, Failure};
 use crate::output::harmless;
 use crate::request::{ListRequest, SendRequest, Settings};
 use crate::resolve;
-use crate::session::{Reach, own_user, with_engine};
+use crate::session::{Reach, connect, own_user, with_engine};
 use crate::time::{rfc3339, rfc3339_signed};
 
 #[derive(Serialize)]
@@ -182,7 +183,7 @@ async fn receipt(engine: &Engine, events: &mut EventStream, message: MessageId) 
             if overview.connected && overview.pending == 0 {
                 return true;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         false
     };
@@ -192,22 +193,42 @@ async fn receipt(engine: &Engine, events: &mut EventStream, message: MessageId) 
     }
 }
 
-/// Lists messages in order of time.
+/// Lists messages in order of time; fetches older ones where that is asked for and needed.
 pub(super) async fn list(settings: &Settings, list: ListRequest) -> Result<(), Failure> {
-    let (messages, names) = with_engine(settings, Reach::Offline, |engine| async move {
+    let reach = match list.fetch {
+        Some(_) => Reach::Online,
+        None => Reach::Offline,
+    };
+    let (messages, names, older) = with_engine(settings, reach, |engine| async move {
         let (conversation, info) = resolve::conversation(&engine, &list.conversation).await?;
         let page = Page {
             limit: list.limit,
             before: list.before,
             after: list.after,
         };
-        Ok((conversation.messages(page)?, names(&info)))
+        let mut messages = conversation.messages(page)?;
+        if let Some(patience) = list.fetch
+            && messages.len() < list.limit
+        {
+            fetch(settings, &engine, (&conversation, page), patience).await?;
+            messages = conversation.messages(page)?;
+        }
+        // What is missing is older than everything that is here.
+        let missing = page.after.is_none() && messages.len() < page.limit;
+        let older = match missing {
+            true => absent(&engine, &info).await?,
+            false => None,
+        };
+        Ok((messages, names(&info), older))
     })
     .await?;
     let shown: Vec<Shown> = messages
         .into_iter()
         .map(|record| Shown::new(record, &names))
         .collect();
+    if let Some(older) = older {
+        settings.printer.say(&older);
+    }
     if shown.is_empty() && !settings.printer.is_json() {
         settings.printer.say("no messages");
         return Ok(());
@@ -216,4 +237,54 @@ pub(super) async fn list(settings: &Settings, list: ListRequest) -> Result<(), F
         let lines: Vec<_> = shown.iter().map(Shown::line).collect();
         lines.join("\n")
     })
+}
+
+/// Fetches segment by segment until the page is full or there is nothing older.
+async fn fetch(
+    settings: &Settings,
+    engine: &Engine,
+    (conversation, page): (&Conversation, Page),
+    patience: Duration,
+) -> Result<(), Failure> {
+    let fetching = async {
+        connect(engine, patience).await?;
+        // What waits for something else does not stand in the way.
+        if let Err(error) = engine.wait_settled(patience / 2).await {
+            tracing::debug!(%error, "not settled");
+        }
+        while conversation.messages(page)?.len() < page.limit {
+            match conversation.fetch_older().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(EngineError::Command(CommandError::NotHere(_))) => {
+                    settings.printer.say("no other device has given it yet");
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    };
+    match timeout(patience, fetching).await {
+        Ok(done) => done,
+        Err(_) => {
+            settings.printer.say("no other device has answered in time");
+            Ok(())
+        }
+    }
+}
+
+/// That older messages are not here, and who may have them.
+async fn absent(engine: &Engine, info: &ConversationInfo) -> Result<Option<String>, Failure> {
+    let now = engine.conversation_info(info.conversation).await?;
+    let away = now.as_ref().map_or(0, |now| now.away.len());
+    if away == 0 {
+        return Ok(None);
+    }
+    let devices = info.peers.iter().map(|peer| harmless(&peer.name));
+    let devices: Vec<_> = devices.collect();
+    Ok(Some(format!(
+        "older messages are not on this device ({away} segments); `--fetch` asks {} for them",
+        devices.join(", ")
+    )))
 }

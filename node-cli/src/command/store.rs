@@ -9,7 +9,7 @@ use crate::exit::{Code, Failure};
 use crate::output::table;
 use crate::request::Settings;
 use crate::secret::Purpose;
-use crate::session::builder;
+use crate::session::{Reach, builder, with_engine};
 
 #[derive(Serialize)]
 struct Made<'a> {
@@ -93,6 +93,39 @@ pub(super) async fn restore(settings: &Settings, file: PathBuf) -> Result<(), Fa
     })
 }
 
+#[derive(Serialize)]
+struct Mended {
+    removed: u64,
+    to_fetch: u64,
+}
+
+/// Removes damaged records that are derived again or fetched.
+pub(super) async fn repair(settings: &Settings) -> Result<(), Failure> {
+    settings.home.expect_store()?;
+    let report = builder(settings, Purpose::Open)?.check().await?;
+    if !report.is_replaceable() {
+        return check(settings).await;
+    }
+    let repaired = with_engine(settings, Reach::Offline, |engine| async move {
+        Ok(engine.repair().await?)
+    })
+    .await?;
+    let mended = Mended {
+        removed: repaired.records,
+        to_fetch: repaired.to_fetch,
+    };
+    settings.printer.show(&mended, |mended| {
+        let Mended { removed, to_fetch } = mended;
+        match to_fetch {
+            0 => format!("{removed} damaged records are removed; nothing is missing"),
+            _ => format!(
+                "{removed} damaged records are removed; {to_fetch} segments are fetched from other \
+                 devices: run `sheaf sync now` or `sheaf run`"
+            ),
+        }
+    })
+}
+
 /// Opens every record.
 pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
     settings.home.expect_store()?;
@@ -113,6 +146,11 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
         Some(contradiction) => format!("the store is damaged: {contradiction}"),
         None => format!("the store is damaged: {} records", checked.damaged),
     };
+    if report.is_replaceable() {
+        let advice = "all of it can be derived again or fetched from other devices: run `sheaf store \
+                      check --repair`, then `sheaf sync now`; no backup is needed";
+        return Err(Failure::new(Code::Integrity, what).advise(advice));
+    }
     Err(Failure::new(Code::Integrity, what).advise(
         "keep a copy of the home; restore a backup into a new home with `sheaf store restore` and \
          run `sheaf sync now` there, or link the device again",

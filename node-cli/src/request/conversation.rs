@@ -1,6 +1,6 @@
 //! What is asked of conversations and their members.
 
-use sheaf_engine::{History, Role};
+use sheaf_engine::{History, Keep, Role};
 
 use super::{ConversationRequest, Request, confirmed};
 use crate::arguments::{AnyRole, ConversationVerb, HistoryArgument, MemberVerb, RoleName};
@@ -27,6 +27,19 @@ pub(super) fn conversation(verb: ConversationVerb) -> Result<Request, Failure> {
             );
             confirmed(yes, what)?;
             change_conversation(conversation, ConversationRequest::Cut)
+        }
+        ConversationVerb::Keep {
+            conversation,
+            messages,
+            months,
+            all: _,
+        } => {
+            let keep = match (messages, months) {
+                (Some(count), _) => Keep::Messages(count),
+                (None, Some(count)) => Keep::Months(count),
+                (None, None) => Keep::All,
+            };
+            change_conversation(conversation, ConversationRequest::Keep(keep))
         }
         ConversationVerb::List => Request::ListConversations,
         ConversationVerb::Show { conversation } => Request::ShowConversation(conversation),

@@ -17,6 +17,7 @@ mod disk;
 mod evidence;
 mod exchange;
 mod guard;
+mod history;
 mod home;
 mod members;
 mod message;

@@ -2,6 +2,7 @@
 
 use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
+use crate::record::{Away, Keep};
 use crate::time::Timestamp;
 
 /// A device of a user, as shown to people.
@@ -76,6 +77,10 @@ pub struct ConversationInfo {
     pub waiting: Vec<String>,
     /// Document heads by segment.
     pub heads: Vec<(u32, Vec<[u8; 32]>)>,
+    /// Segments whose documents are not here, and why.
+    pub away: Vec<(u32, Away)>,
+    /// What this device keeps of it; `None` for what it keeps of every conversation.
+    pub keep: Option<Keep>,
     /// What newcomers may read.
     pub history: History,
     /// The segment that this person's reading begins with, where older ones are not shown; `None`

@@ -135,7 +135,7 @@ impl Conversation {
         of: DeviceId,
         segments: Vec<(u32, Vec<u8>)>,
         context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
+    ) -> Result<u64, CommandError> {
         if self.exchange.asked.len() >= limits::EXCHANGES_MAX {
             self.exchange.asked.pop_first();
         }
@@ -149,7 +149,7 @@ impl Conversation {
         };
         self.send_to(of, &InboxBody::Ask(ask), context)?;
         self.exchange.asked.insert(number, of);
-        Ok(())
+        Ok(number)
     }
 
     /// Asks devices that take part, all of them if none is named; gives those that are asked.
@@ -219,7 +219,7 @@ impl Conversation {
     }
 
     /// Devices that can be asked: those whose records wait here first.
-    fn askable(&self, own: DeviceId) -> Vec<DeviceId> {
+    pub(super) fn askable(&self, own: DeviceId) -> Vec<DeviceId> {
         let view = self.control.current();
         let is_other = |device: &DeviceId| *device != own && view.device(device).is_some();
         let authors = self.parked.authors().into_iter().filter(is_other);
@@ -324,8 +324,10 @@ impl Conversation {
                 break;
             }
         }
-        let brought = answer.records.len();
-        for (epoch, wire) in answer.records {
+        let (number, records) = (answer.number, answer.records);
+        let records = self.fetched((from, number), records, context);
+        let brought = records.len();
+        for (epoch, wire) in records {
             if self.parked.is_full() {
                 break;
             }

@@ -30,6 +30,11 @@ impl Conversation {
             let refused = Err(CommandError::UnknownDevice);
             return context.stage.complete(command, refused);
         }
+        if self.lacks_what_is_away(&to) {
+            return context
+                .stage
+                .complete(command, Err(CommandError::NotHere(self.holders(context))));
+        }
         self.export = Export::default();
         if let Err(error) = self.seal_now(context) {
             return context.stage.complete(command, Err(error));

@@ -16,7 +16,7 @@ use sheaf_crypto::{
 };
 
 use super::merge::{decode_content, envelope_order};
-use super::segments::Loading;
+use super::segments::{Gone, Loading, Unseen};
 use super::{Conversation, Work};
 use crate::context::Context;
 use crate::control::content_of;
@@ -254,8 +254,17 @@ impl Conversation {
         let index = self.chains.get(&inner.device, &inner.run);
         let index = index.map_or(0, |chain| chain.index);
         let segment = decode_content(inner, &self.id).map(|(segment, _)| segment);
-        let segments = [segment.unwrap_or(limits::ASIDE), limits::ASIDE];
-        let ranges = segments.map(|segment| {
+        // What is away cannot be compared; then nothing that is here may speak against the item.
+        let held = |gone: &Gone| gone.upto.get(&index) >= Some(&inner.seq);
+        let unseen = match self.segments.away().any(|(_, gone)| held(gone)) {
+            true => Unseen::Possible,
+            false => Unseen::Impossible,
+        };
+        let mut segments = vec![segment.unwrap_or(limits::ASIDE), limits::ASIDE];
+        if unseen == Unseen::Possible {
+            segments.extend(self.segments.indices());
+        }
+        let ranges = segments.into_iter().map(|segment| {
             let order = envelope_order(segment, index, inner.seq).to_vec();
             Range {
                 kind: Kind::Envelope,
@@ -264,13 +273,18 @@ impl Conversation {
                 to: order,
             }
         });
-        let load = context.stage.load(ranges.to_vec());
-        self.segments.loading = Some(Loading::Place(load, item));
+        let load = context.stage.load(ranges.collect());
+        self.segments.loading = Some(Loading::Place(load, item, unseen));
     }
 
     /// The store has answered.
-    pub(super) fn compared(&mut self, item: ItemId, rows: &[Row]) -> Result<(), RecordError> {
-        let mut same = false;
+    pub(super) fn compared(
+        &mut self,
+        item: ItemId,
+        unseen: Unseen,
+        rows: &[Row],
+    ) -> Result<(), RecordError> {
+        let mut same = unseen == Unseen::Possible && rows.is_empty();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
             let known = self.open_kept(row.order.clone(), envelope);

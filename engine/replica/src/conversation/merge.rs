@@ -22,6 +22,14 @@ impl Conversation {
         let Some(segment) = staged.first().map(|first| first.segment) else {
             return;
         };
+        if self.segments.is_away(segment) {
+            // Kept, and applied when the segment is here again.
+            for item in staged {
+                let taken = (item.arrival, item.held);
+                self.keep(&item.inner, item.epoch, segment, item.wire, taken, context);
+            }
+            return;
+        }
         let mut batch = Vec::new();
         for item in staged.iter().filter(|item| !item.held) {
             let device = &item.inner.device;

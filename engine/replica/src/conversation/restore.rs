@@ -14,9 +14,10 @@ use crate::io::LoadId;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
-    self, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord, Kind,
-    LostRecord, OfferedRecord, OperationRecord, ParkedRecord, PendingRecord, Range, RecordError,
-    Row, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, WithheldRecord,
+    self, AwayRecord, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord,
+    KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, ParkedRecord, PendingRecord,
+    Range, RecordError, Row, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord,
+    WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -35,6 +36,8 @@ pub(crate) struct Restored {
     pub(crate) shown: Vec<ShownRecord>,
     pub(crate) siblings: Vec<SiblingRecord>,
     pub(crate) lost: Vec<LostRecord>,
+    pub(crate) away: Vec<AwayRecord>,
+    pub(crate) keep: Option<KeepRecord>,
 }
 
 impl Conversation {
@@ -94,6 +97,7 @@ impl Conversation {
         for segment in restored.segments {
             conversation.segments.restore(segment);
         }
+        conversation.restore_away(restored.away, restored.keep);
         for pending in restored.pending.into_values() {
             conversation.restore_pending(pending);
         }
@@ -154,23 +158,41 @@ impl Conversation {
         rows: &[Row],
         context: &mut Context<'_>,
     ) -> Result<bool, RecordError> {
-        match self.segments.loading.take() {
+        let loading = self.segments.loading.take();
+        let sound: Vec<Row>;
+        let mut rows = rows;
+        if loading.as_ref().is_some_and(|loading| loading.id() == load)
+            && rows.iter().any(|row| row.value.is_empty())
+        {
+            // Whether a document lacks anything without them shows when it is rebuilt.
+            if !matches!(loading, Some(Loading::Tail(..))) {
+                self.damaged(rows, context);
+            }
+            let good = rows.iter().filter(|row| !row.value.is_empty());
+            sound = good.cloned().collect();
+            rows = &sound;
+        }
+        match loading {
             Some(Loading::Snapshot(id, segment)) if id == load => {
-                let snapshot = rows.first().map(|row| record::decode(row.kind, &row.value));
-                let snapshot: Option<SnapshotRecord> = snapshot.transpose()?;
-                let ranges = self.tail_ranges(segment, snapshot.as_ref());
-                let load = context.stage.load(ranges);
-                self.segments.loading = Some(Loading::Tail(load, segment, snapshot));
+                self.read_tail(segment, rows, context);
                 Ok(true)
             }
             Some(Loading::Tail(id, segment, snapshot)) if id == load => {
-                let document = self.rebuild(segment, snapshot, rows, context)?;
-                self.segments.insert(segment, document);
+                self.rebuilt(segment, snapshot.as_ref(), rows, context)?;
+                Ok(true)
+            }
+            Some(Loading::Drop(id, segment)) if id == load => {
+                self.drop_with(segment, rows, context)?;
                 self.run(context);
                 Ok(true)
             }
-            Some(Loading::Place(id, item)) if id == load => {
-                self.compared(item, rows)?;
+            Some(Loading::Rest(id, segment)) if id == load => {
+                self.rest_with(segment, rows, context)?;
+                self.run(context);
+                Ok(true)
+            }
+            Some(Loading::Place(id, item, unseen)) if id == load => {
+                self.compared(item, unseen, rows)?;
                 self.run(context);
                 Ok(true)
             }
@@ -224,21 +246,59 @@ impl Conversation {
             .collect()
     }
 
+    /// The snapshot is read; one that does not decode is done without.
+    fn read_tail(&mut self, segment: u32, rows: &[Row], context: &mut Context<'_>) {
+        let snapshot = rows.first().map(|row| record::decode(row.kind, &row.value));
+        let snapshot: Option<SnapshotRecord> = snapshot.and_then(Result::ok);
+        let ranges = self.tail_ranges(segment, snapshot.as_ref());
+        let load = context.stage.load(ranges);
+        self.segments.loading = Some(Loading::Tail(load, segment, snapshot));
+    }
+
+    /// The envelopes are read. A document that lacks what it held is rebuilt without its snapshot;
+    /// if it lacks it still, part of it is gone from the store.
+    fn rebuilt(
+        &mut self,
+        segment: u32,
+        snapshot: Option<&SnapshotRecord>,
+        rows: &[Row],
+        context: &mut Context<'_>,
+    ) -> Result<(), RecordError> {
+        let document = self.rebuild(segment, snapshot, rows, context)?;
+        let heads = self.segments.recorded(segment);
+        let whole = document.filter(|document| {
+            let mut heads = heads.iter();
+            heads.all(|head| document.contains_change(head))
+        });
+        match whole {
+            Some(document) => self.segments.insert(segment, document),
+            None if snapshot.is_some() => {
+                self.drop_snapshot(segment, context);
+                let load = context.stage.load(self.tail_ranges(segment, None));
+                self.segments.loading = Some(Loading::Tail(load, segment, None));
+            }
+            None => self.damage(segment, context),
+        }
+        self.run(context);
+        Ok(())
+    }
+
     /// Rebuilds a document from its snapshot, the envelopes after it and the changes that are not
-    /// sealed yet.
+    /// sealed yet; `None` if the snapshot does not load.
     fn rebuild(
         &self,
         segment: u32,
-        snapshot: Option<SnapshotRecord>,
+        snapshot: Option<&SnapshotRecord>,
         rows: &[Row],
         context: &mut Context<'_>,
-    ) -> Result<Segment, RecordError> {
-        let damaged = RecordError(Kind::Snapshot);
-        let mut document = match snapshot {
+    ) -> Result<Option<Segment>, RecordError> {
+        let loaded = match snapshot {
             Some(snapshot) => Segment::load(&self.id.0, segment, &snapshot.document),
             None => Segment::genesis(&self.id.0, segment),
-        }
-        .map_err(|_| damaged)?;
+        };
+        let Ok(mut document) = loaded else {
+            return Ok(None);
+        };
         let mut envelopes: BTreeMap<(u64, &[u8]), EnvelopeRecord> = BTreeMap::new();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
@@ -249,19 +309,7 @@ impl Conversation {
             .filter_map(|envelope| self.reopen(envelope))
             .collect();
         let mut outcomes = document.merge(&batch);
-        let own = self
-            .pending
-            .iter()
-            .filter(|pending| pending.segment == segment);
-        let own = own.map(|pending| {
-            let device = context.account.device();
-            Incoming {
-                actor: sheaf_crypto::actor_bytes(&device, &self.id, segment, &pending.run),
-                author_tag: super::author_tag(&device),
-                changes: vec![pending.change.clone()],
-            }
-        });
-        outcomes.extend(document.merge(&own.collect::<Vec<_>>()));
+        outcomes.extend(document.merge(&self.unsealed(segment, context)));
         let refused = outcomes
             .iter()
             .find(|outcome| matches!(outcome, Outcome::Refused(_) | Outcome::Missing(_)));
@@ -271,7 +319,21 @@ impl Conversation {
             let suspect = Suspect::Device(context.account.device());
             context.stage.report(suspect, act, Some(self.id));
         }
-        Ok(document)
+        Ok(Some(document))
+    }
+
+    /// This device's changes of a segment that are not sealed yet.
+    pub(super) fn unsealed(&self, segment: u32, context: &Context<'_>) -> Vec<Incoming> {
+        let own = self.pending.iter().filter(|own| own.segment == segment);
+        let own = own.map(|pending| {
+            let device = context.account.device();
+            Incoming {
+                actor: sheaf_crypto::actor_bytes(&device, &self.id, segment, &pending.run),
+                author_tag: super::author_tag(&device),
+                changes: vec![pending.change.clone()],
+            }
+        });
+        own.collect()
     }
 
     /// Opens a stored envelope again. It was verified when it was accepted, and the store's own
@@ -284,7 +346,7 @@ impl Conversation {
     }
 
     /// What a stored envelope brought to its document.
-    fn reopen(&self, envelope: &EnvelopeRecord) -> Option<Incoming> {
+    pub(super) fn reopen(&self, envelope: &EnvelopeRecord) -> Option<Incoming> {
         if envelope.refused {
             return None;
         }

@@ -10,7 +10,7 @@ use super::offered::Offering;
 use crate::control::Window;
 use crate::document::{DocumentError, Incoming, Outcome, Segment};
 use crate::io::LoadId;
-use crate::record::{Kind, SegmentRecord, SnapshotRecord, Write};
+use crate::record::{Away, Kind, SegmentRecord, SnapshotRecord, Write};
 use crate::stage::Stage;
 
 /// One segment.
@@ -20,7 +20,27 @@ pub(super) struct State {
     pub(super) tail_bytes: u64,
     pub(super) snapshot_bytes: u64,
     document: Option<Segment>,
+    /// The document is not here, and cannot be read from the store.
+    away: Option<Gone>,
+    /// Time of its newest message in milliseconds, once it was looked at.
+    pub(super) newest_ms: Option<u64>,
+    /// This device has used up what one author may put into it.
+    full: bool,
     used: u64,
+}
+
+/// Whether what is known at a place may be away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unseen {
+    Possible,
+    Impossible,
+}
+
+/// Why a document is not here, and what its recorded heads may hold by chain index.
+#[derive(Debug, Clone)]
+pub(super) struct Gone {
+    pub(super) why: Away,
+    pub(super) upto: BTreeMap<u32, u64>,
 }
 
 /// How far the reading of a segment has come.
@@ -36,9 +56,30 @@ pub(super) enum Loading {
     /// Envelopes that a relay lacks are asked for.
     Offer(LoadId, Offering),
     /// What is known at an item's place is asked for.
-    Place(LoadId, ItemId),
+    Place(LoadId, ItemId, Unseen),
     /// All envelopes are asked for, to judge forks.
     Forks(LoadId),
+    /// All envelopes of a segment are asked for, to drop it.
+    Drop(LoadId, u32),
+    /// What is left here of a segment that is away is asked for, to fetch the rest.
+    Rest(LoadId, u32),
+}
+
+impl Loading {
+    /// The read that is waited for.
+    pub(super) fn id(&self) -> LoadId {
+        match self {
+            Self::Snapshot(id, _)
+            | Self::Tail(id, ..)
+            | Self::Withheld(id, _)
+            | Self::Answer(id, _)
+            | Self::Offer(id, _)
+            | Self::Place(id, ..)
+            | Self::Forks(id)
+            | Self::Drop(id, _)
+            | Self::Rest(id, _) => *id,
+        }
+    }
 }
 
 /// All segments.
@@ -60,6 +101,9 @@ impl State {
             tail_bytes: 0,
             snapshot_bytes: 0,
             document,
+            away: None,
+            newest_ms: None,
+            full: false,
             used: 0,
         }
     }
@@ -87,8 +131,7 @@ impl Segments {
             heads: record.heads,
             tail_bytes: record.tail_bytes,
             snapshot_bytes: record.snapshot_bytes,
-            document: None,
-            used: 0,
+            ..State::empty(None)
         };
         self.states.insert(record.segment, state);
     }
@@ -98,10 +141,9 @@ impl Segments {
         let (known, segment) = self.writing;
         let mut segment = if known == window { segment } else { window };
         while segment < Window::last(window)
-            && self
-                .states
-                .get(&segment)
-                .is_some_and(|state| state.messages >= self.segment_messages)
+            && self.states.get(&segment).is_some_and(|state| {
+                state.away.is_some() || state.full || state.messages >= self.segment_messages
+            })
         {
             segment = segment.saturating_add(1);
         }
@@ -109,11 +151,18 @@ impl Segments {
         segment
     }
 
+    /// This device writes no more to a segment.
+    pub(super) fn fill(&mut self, segment: u32) {
+        if let Some(state) = self.states.get_mut(&segment) {
+            state.full = true;
+        }
+    }
+
     /// The document is in memory, or there is nothing of it to read.
     pub(super) fn is_ready(&self, segment: u32) -> bool {
         self.states
             .get(&segment)
-            .is_none_or(|state| state.document.is_some())
+            .is_none_or(|state| state.document.is_some() || state.away.is_some())
     }
 
     /// The document, made if the segment is new; `None` if it has to be read first.
@@ -146,6 +195,63 @@ impl Segments {
         state.messages = document.message_count();
         state.heads = document.heads();
         state.document = Some(document);
+        state.away = None;
+    }
+
+    /// The document is not here any more, and not in the store.
+    pub(super) fn send_away(&mut self, segment: u32, gone: Gone) {
+        if let Some(state) = self.states.get_mut(&segment) {
+            state.document = None;
+            state.tail_bytes = 0;
+            state.snapshot_bytes = 0;
+            state.away = Some(gone);
+        }
+    }
+
+    pub(super) fn is_away(&self, segment: u32) -> bool {
+        self.gone(segment).is_some()
+    }
+
+    pub(super) fn gone(&self, segment: u32) -> Option<&Gone> {
+        self.states
+            .get(&segment)
+            .and_then(|state| state.away.as_ref())
+    }
+
+    /// Segments that are away, the oldest first.
+    pub(super) fn away(&self) -> impl Iterator<Item = (u32, &Gone)> {
+        let states = self.states.iter();
+        states.filter_map(|(segment, state)| Some((*segment, state.away.as_ref()?)))
+    }
+
+    /// Segments that are here with their figures, the newest first.
+    pub(super) fn here(&self) -> impl Iterator<Item = (u32, &State)> {
+        let states = self.states.iter().rev();
+        let here = states.filter(|(_, state)| state.away.is_none());
+        here.map(|(segment, state)| (*segment, state))
+    }
+
+    /// The heads as they were written down last.
+    pub(super) fn recorded(&self, segment: u32) -> Vec<[u8; 32]> {
+        let state = self.states.get(&segment);
+        state.map(|state| state.heads.clone()).unwrap_or_default()
+    }
+
+    /// The document, if it is in memory.
+    pub(super) fn loaded_document(&self, segment: u32) -> Option<&Segment> {
+        self.states
+            .get(&segment)
+            .and_then(|state| state.document.as_ref())
+    }
+
+    /// Notes when the newest message of a segment was written.
+    pub(super) fn date(&mut self, segment: u32) {
+        if let Some(state) = self.states.get_mut(&segment)
+            && let Some(document) = &state.document
+        {
+            let times = document.messages().map(|m| m.message.id.time().ms());
+            state.newest_ms = Some(times.max().unwrap_or(0));
+        }
     }
 
     /// Puts a document in the place of another that is not true any more, nor is its snapshot.
@@ -223,9 +329,15 @@ impl Segments {
         self.states.keys().copied()
     }
 
+    /// Messages that are listed here.
     pub(super) fn messages(&self) -> u64 {
+        let listed = |state: &&State| {
+            let gone = state.away.as_ref();
+            gone.is_none_or(|gone| gone.why != Away::Dropped)
+        };
         self.states
             .values()
+            .filter(listed)
             .map(|state| u64::from(state.messages))
             .sum()
     }
@@ -233,6 +345,7 @@ impl Segments {
     pub(super) fn heads(&self) -> Vec<(u32, Vec<[u8; 32]>)> {
         self.states
             .iter()
+            .filter(|(_, state)| state.away.is_none())
             .map(|(segment, state)| (*segment, state.heads.clone()))
             .collect()
     }

@@ -5,15 +5,15 @@ use crate::peer::PeerRecord;
 use crate::vault::VaultRecord;
 
 use super::{
-    AccountRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EnvelopeRecord,
-    EpochRecord, EvidenceRecord, FrontierRecord, Kind, LostRecord, MessageRecord, OfferedRecord,
-    OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError, RelayRecord, Row,
-    RunRecord, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord, TokenRecord,
-    WithheldRecord, decode,
+    AccountRecord, AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord,
+    EnvelopeRecord, EpochRecord, EvidenceRecord, FrontierRecord, KeepRecord, Kind, LostRecord,
+    MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
+    RecordError, RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord,
+    SnapshotRecord, TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 28] = [
+pub const KINDS: [Kind; 30] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -41,6 +41,8 @@ pub const KINDS: [Kind; 28] = [
     Kind::Vault,
     Kind::Relay,
     Kind::Offered,
+    Kind::Away,
+    Kind::Keep,
     Kind::Evidence,
 ];
 
@@ -83,6 +85,8 @@ impl Kind {
             Self::Vault => "vault",
             Self::Peer => "peer",
             Self::Shown => "shown",
+            Self::Away => "away",
+            Self::Keep => "keep",
         }
     }
 }
@@ -122,5 +126,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
         Kind::Sibling => decode::<SiblingRecord>(kind, value).map(drop),
         Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
+        Kind::Away => decode::<AwayRecord>(kind, value).map(drop),
+        Kind::Keep => decode::<KeepRecord>(kind, value).map(drop),
     }
 }

@@ -93,6 +93,8 @@ impl Replica {
             Command::SetVerified { user, verified } => self.set_verified(user, verified),
             Command::SetBlocked { user, blocked } => self.set_blocked(user, blocked),
             Command::LiftQuarantine(device) => self.lift_quarantine(device),
+            Command::SetKeep { conversation, keep } => self.set_keep(conversation, keep),
+            Command::Repair(records) => self.repair(&records),
             Command::CutHistory(conversation) => {
                 self.with_members(&conversation, Conversation::cut)?;
                 self.audit("history cut".to_owned(), Some(conversation));

@@ -22,10 +22,10 @@ use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::peer::Peers;
 use crate::record::{
-    ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord, FrontierRecord,
-    Kind, LostRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
-    RecordError, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord, WithheldRecord, Write,
-    decode,
+    AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord,
+    FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, OutboxRecord,
+    ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord,
+    SiblingRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -64,6 +64,15 @@ impl Sorted {
             Kind::Evidence => self.exhibits.restore(decode(kind, value)?),
             Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Peer => self.peers.restore(decode(kind, value)?),
+            Kind::Away => {
+                let record: AwayRecord = decode(kind, value)?;
+                self.of(record.conversation).away.push(record);
+            }
+            Kind::Keep => {
+                let record: KeepRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.keep = Some(record);
+            }
             Kind::Outbox => {
                 let record = OutboxRecord::decode(value)?;
                 self.outbox.insert(record.number, record);

@@ -3,6 +3,7 @@
 use super::Replica;
 use crate::conversation::Conversation;
 use crate::limits;
+use crate::record::Keep;
 
 /// What an app may decide for its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub struct Policy {
     /// Time after which a primary device that was not heard of may be replaced by this one, in
     /// milliseconds; `None` for never.
     pub primary_absent_ms: Option<u64>,
+    /// How much of a conversation's history this device keeps, unless the conversation says
+    /// otherwise.
+    pub keep: Keep,
 }
 
 impl Default for Policy {
@@ -23,6 +27,7 @@ impl Default for Policy {
             messages_per_minute: Some(limits::MESSAGES_PER_MINUTE),
             kem_age_ms: limits::KEM_AGE_MS_MAX,
             primary_absent_ms: Some(limits::PRIMARY_ABSENT_MS),
+            keep: Keep::All,
         }
     }
 }
@@ -66,6 +71,7 @@ impl Replica {
             self.rotate_kem();
             self.erase_kem();
             self.claim_primary();
+            self.tidy();
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Settled {
     pub caught_up: bool,
     /// Changes that are not sealed yet and sealed records without a receipt.
     pub pending: u64,
-    /// Records that wait for what they depend on.
+    /// Records that wait for what they depend on, and conversations that fetch a segment.
     pub parked: u64,
     /// Conversations in which this device has seen something that it has not acknowledged yet.
     pub unacknowledged: u64,
@@ -128,6 +128,9 @@ impl Replica {
         let pending = self.pending.saturating_add(self.outbox.len());
         let owing = self.conversations.values();
         let owing = owing.filter(|known| known.owes_acknowledgement());
+        let fetching = self.conversations.values();
+        let fetching = fetching.filter(|known| known.is_fetching()).count();
+        let parked = parked.saturating_add(fetching);
         Settled {
             connected: self.topics.is_connected(),
             caught_up: self.was_caught_up && !self.topics.is_asking(),

@@ -385,12 +385,17 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, place: usize, command: Command) -> Reply {
+        self.answer(place, command).unwrap()
+    }
+
+    /// What a command comes to.
+    pub(super) fn answer(&mut self, place: usize, command: Command) -> Result<Reply, CommandError> {
         let peer = &mut self.peers[place];
         peer.commands += 1;
         let id = CommandId(peer.commands);
         peer.handle(Input::Command(id, command));
         self.settle();
-        self.peers[place].answers.remove(&id).unwrap().unwrap()
+        self.peers[place].answers.remove(&id).unwrap()
     }
 
     pub(super) fn send(&mut self, place: usize, text: &str) {

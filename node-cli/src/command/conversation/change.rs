@@ -1,7 +1,7 @@
 //! Changes of a conversation's members and name.
 
 use serde::Serialize;
-use sheaf_engine::{Conversation, ConversationInfo, Engine, Role};
+use sheaf_engine::{Conversation, ConversationInfo, Engine, Keep, Role};
 
 use crate::exit::Failure;
 use crate::output::harmless;
@@ -16,6 +16,20 @@ struct Gone {
     conversation: String,
     user: String,
     removed: bool,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    conversation: String,
+    keep: String,
+}
+
+fn keep_words(keep: Keep) -> String {
+    match keep {
+        Keep::All => "everything".to_owned(),
+        Keep::Messages(count) => format!("at least {count} messages"),
+        Keep::Months(count) => format!("at least {count} months"),
+    }
 }
 
 /// Adds a contact.
@@ -104,6 +118,20 @@ async fn apply(
             };
             settings.printer.show(&cut, |cut| {
                 format!("the history of {} is cut here", harmless(&cut.name))
+            })
+        }
+        ConversationRequest::Keep(keep) => {
+            conversation.keep(Some(keep)).await?;
+            let kept = Kept {
+                conversation: id,
+                keep: keep_words(keep),
+            };
+            settings.printer.show(&kept, |kept| {
+                format!(
+                    "this device keeps {} of {}",
+                    kept.keep,
+                    harmless(&info.name)
+                )
             })
         }
         ConversationRequest::Leave => {

@@ -51,6 +51,8 @@ impl Conversation {
             }
         }
         let mut changed = Changed::default();
+        // What is away is judged when it is here again.
+        segments.retain(|segment| !self.segments.is_away(*segment));
         for segment in segments {
             let mut here: Vec<&mut Kept> = Vec::new();
             for (envelope, counts) in kept.iter_mut().zip(&counts) {

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use automerge::sync::{ChunkList, Message, MessageVersion, State, SyncDoc};
+use automerge::sync::{BloomFilter, ChunkList, Message, MessageVersion, State, SyncDoc};
 
 use super::{Incoming, Outcome, Segment};
 use crate::document::bound;
@@ -159,6 +159,21 @@ impl Segment {
     #[must_use]
     pub fn compare_message(&self) -> Option<Vec<u8>> {
         self.generate_sync_message(&mut SyncState::default())
+    }
+
+    /// The same where the other replica is known to have all that this one has: what comes after these
+    /// heads is lacking here, exactly. A filter would leave out some of it, by chance.
+    #[must_use]
+    pub fn continue_message(&self) -> Option<Vec<u8>> {
+        let generated = guarded(|| {
+            let mut message = self.doc.generate_sync_message(&mut State::new())?;
+            for have in &mut message.have {
+                have.last_sync.clone_from(&message.heads);
+                have.bloom = BloomFilter::default();
+            }
+            Some(self.encode_sync(message))
+        });
+        generated.flatten()
     }
 
     /// Changes that the replica lacks which a message came from: actor and hash of each.

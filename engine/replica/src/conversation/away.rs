@@ -1,0 +1,288 @@
+//! Old segments that this device does not keep (docs/decisions/0015-segments-come-and-go.md).
+//!
+//! Whole segments are dropped, the oldest first: never the one that is written to, nothing that waits
+//! to be sent, and only what every device that takes part has said to have. The segment's heads stay,
+//! and prove it when it is fetched again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sheaf_crypto::DeviceId;
+
+use super::exchange::giving::place_of;
+use super::merge::envelope_order;
+use super::segments::{Gone, Loading};
+use super::{Conversation, Work};
+use crate::context::Context;
+use crate::io::Event;
+use crate::limits;
+use crate::record::{
+    self, Away, AwayRecord, EnvelopeRecord, Keep, KeepRecord, Kind, Range, RecordError, Row, Write,
+};
+use crate::time::Timestamp;
+
+/// How much of the conversation is kept here.
+#[derive(Default)]
+pub(super) struct Keeping {
+    own: Option<Keep>,
+    /// What the device keeps of every conversation.
+    default: Keep,
+    /// Segments that somebody asked for.
+    fetched: BTreeMap<u32, Timestamp>,
+}
+
+impl Keeping {
+    pub(super) fn own(&self) -> Option<Keep> {
+        self.own
+    }
+
+    fn keep(&self) -> Keep {
+        self.own.unwrap_or(self.default)
+    }
+}
+
+impl Conversation {
+    pub(super) fn restore_away(&mut self, away: Vec<AwayRecord>, keep: Option<KeepRecord>) {
+        if let Some(keep) = keep {
+            self.keeping.own = keep.keep;
+            self.keeping.fetched = keep.fetched.into_iter().collect();
+        }
+        for record in away {
+            let gone = Gone {
+                why: record.why,
+                upto: record.upto.into_iter().collect(),
+            };
+            if record.why == Away::Damaged {
+                self.fetching.want(record.segment);
+            }
+            self.segments.send_away(record.segment, gone);
+        }
+    }
+
+    /// Keeps so much from now on.
+    pub(crate) fn set_keep(&mut self, keep: Option<Keep>, context: &mut Context<'_>) {
+        self.keeping.own = keep;
+        self.keeping.fetched.clear();
+        self.write_keep(context);
+    }
+
+    fn write_keep(&self, context: &mut Context<'_>) {
+        let record = KeepRecord {
+            conversation: self.id,
+            keep: self.keeping.own,
+            fetched: self.keeping.fetched.iter().map(|(s, t)| (*s, *t)).collect(),
+        };
+        let write = Write::put(Kind::Keep, &self.id.0, &[], &record);
+        context.stage.write_last(write);
+    }
+
+    /// A segment was asked for, and is not dropped again at once.
+    pub(super) fn keep_fetched(&mut self, segment: u32, context: &mut Context<'_>) {
+        self.keeping.fetched.insert(segment, context.now);
+        self.write_keep(context);
+    }
+
+    /// Drops what is beyond the policy, given what the device keeps of every conversation.
+    pub(crate) fn tidy(&mut self, default: Keep, context: &mut Context<'_>) {
+        self.keeping.default = default;
+        let now = context.now;
+        let before = self.keeping.fetched.len();
+        self.keeping
+            .fetched
+            .retain(|_, since| now.since_ms(*since) < limits::FETCHED_KEPT_MS);
+        if self.keeping.fetched.len() != before {
+            self.write_keep(context);
+        }
+        if self.droppable(now).is_some() {
+            self.work.push_back(Work::Drop);
+            self.run(context);
+        }
+    }
+
+    /// The oldest segment here, if the policy lets it go.
+    fn droppable(&mut self, now: Timestamp) -> Option<u32> {
+        let keep = self.keeping.keep();
+        if keep == Keep::All || self.chains.forked().next().is_some() {
+            return None;
+        }
+        let window = self.control.current().window.first;
+        let writing = self.segments.writing(window);
+        let fetched = &self.keeping.fetched;
+        let here = self.segments.here();
+        let here: Vec<_> = here.filter(|(s, _)| !fetched.contains_key(s)).collect();
+        let ((segment, oldest), newer) = here.split_last()?;
+        if *segment >= writing || newer.is_empty() || self.has_unsealed(*segment) {
+            return None;
+        }
+        let beyond = match keep {
+            Keep::All => false,
+            Keep::Messages(count) => {
+                let newer = newer.iter().map(|(_, state)| u64::from(state.messages));
+                newer.sum::<u64>() >= u64::from(count)
+            }
+            Keep::Months(months) => oldest.newest_ms.is_none_or(|newest| {
+                let kept = limits::MONTH_MS.saturating_mul(u64::from(months));
+                newest.saturating_add(kept) < now.0
+            }),
+        };
+        beyond.then_some(*segment)
+    }
+
+    fn has_unsealed(&self, segment: u32) -> bool {
+        self.pending
+            .iter()
+            .any(|pending| pending.segment == segment)
+    }
+
+    /// Reads the oldest segment to drop it.
+    pub(super) fn drop_oldest(&mut self, context: &mut Context<'_>) -> Option<Work> {
+        let segment = self.droppable(context.now)?;
+        if !self.segments.is_ready(segment) {
+            self.load(segment, context);
+            return Some(Work::Drop);
+        }
+        self.segments.date(segment);
+        if self.droppable(context.now) == Some(segment) {
+            let load = context.stage.load(vec![self.all_of(segment)]);
+            self.segments.loading = Some(Loading::Drop(load, segment));
+        }
+        None
+    }
+
+    /// All envelopes of a segment.
+    pub(super) fn all_of(&self, segment: u32) -> Range {
+        Range {
+            kind: Kind::Envelope,
+            scope: self.id.0.to_vec(),
+            from: envelope_order(segment, 0, 0).to_vec(),
+            to: envelope_order(segment, u32::MAX, u64::MAX).to_vec(),
+        }
+    }
+
+    /// The segment is read: it is dropped if everybody has it. What was refused stays.
+    pub(super) fn drop_with(
+        &mut self,
+        segment: u32,
+        rows: &[Row],
+        context: &mut Context<'_>,
+    ) -> Result<(), RecordError> {
+        if self.droppable(context.now) != Some(segment) {
+            return Ok(());
+        }
+        let mut spans: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        let mut orders = Vec::new();
+        for row in rows {
+            let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
+            let (chain, seq) = place_of(&row.order).ok_or(RecordError(Kind::Envelope))?;
+            if envelope.refused {
+                continue;
+            }
+            let (first, last) = spans.entry(chain).or_insert((seq, seq));
+            (*first, *last) = ((*first).min(seq), (*last).max(seq));
+            orders.push(row.order.clone());
+        }
+        let Some(document) = self.segments.loaded_document(segment) else {
+            return Ok(());
+        };
+        let messages: Vec<_> = document.messages().map(|m| m.message.id).collect();
+        if document.heads() != self.segments.recorded(segment)
+            || !self.is_everywhere(&spans, context.account.device())
+        {
+            return Ok(());
+        }
+        let (scope, stage) = (&self.id.0, &mut *context.stage);
+        for order in orders {
+            stage.write(Write::delete(Kind::Envelope, scope, &order));
+        }
+        for message in &messages {
+            stage.write(Write::delete(Kind::Message, scope, message.as_bytes()));
+        }
+        let upto = spans.into_iter().map(|(chain, (_, last))| (chain, last));
+        self.put_away(segment, Away::Dropped, upto.collect(), context);
+        context.stage.notify(Event::SegmentDropped {
+            conversation: self.id,
+            segment,
+            messages: u64::try_from(messages.len()).unwrap_or(u64::MAX),
+        });
+        self.work.push_back(Work::Drop);
+        Ok(())
+    }
+
+    /// Whether every device that takes part and may have them has said to have these items, and at
+    /// least one may have all of them.
+    fn is_everywhere(&self, spans: &BTreeMap<u32, (u64, u64)>, own: DeviceId) -> bool {
+        let view = self.control.current();
+        let mut holders = 0_usize;
+        for (device, _) in view.live().filter(|(device, _)| **device != own) {
+            let concerns = self.concerns(device);
+            let mut whole = true;
+            for (chain, (first, last)) in spans {
+                match concerns.iter().find(|of| of.index == *chain) {
+                    Some(of) if of.name.0 == *device => {}
+                    Some(of) if of.from > *last => whole = false,
+                    Some(_) if self.has_seen(device, *chain) < *last => return false,
+                    Some(of) => whole &= of.from <= *first,
+                    None => whole = false,
+                }
+            }
+            holders = holders.saturating_add(usize::from(whole));
+        }
+        holders > 0
+    }
+
+    /// The segment's document is not here any more.
+    pub(super) fn put_away(
+        &mut self,
+        segment: u32,
+        why: Away,
+        upto: BTreeMap<u32, u64>,
+        context: &mut Context<'_>,
+    ) {
+        let record = AwayRecord {
+            conversation: self.id,
+            segment,
+            why,
+            upto: upto.iter().map(|(chain, last)| (*chain, *last)).collect(),
+        };
+        let order = segment.to_be_bytes();
+        let write = Write::put(Kind::Away, &self.id.0, &order, &record);
+        context.stage.write(write);
+        self.drop_snapshot(segment, context);
+        self.segments.send_away(segment, Gone { why, upto });
+        self.segments.write(segment, self.id, context.stage);
+    }
+
+    pub(super) fn drop_snapshot(&self, segment: u32, context: &mut Context<'_>) {
+        let order = segment.to_be_bytes();
+        let write = Write::delete(Kind::Snapshot, &self.id.0, &order);
+        context.stage.write(write);
+    }
+
+    /// Whether a device lacks something that is not here either.
+    pub(super) fn lacks_what_is_away(&self, device: &DeviceId) -> bool {
+        let concerns = self.concerns(device);
+        let lacking: BTreeSet<u32> = self
+            .segments
+            .away()
+            .flat_map(|(_, gone)| gone.upto.iter())
+            .filter(|(chain, last)| {
+                concerns.iter().any(|of| {
+                    of.index == **chain
+                        && of.name.0 != *device
+                        && of.from <= **last
+                        && self.has_seen(device, **chain) < **last
+                })
+            })
+            .map(|(chain, _)| *chain)
+            .collect();
+        !lacking.is_empty()
+    }
+
+    /// Devices that may hold what is not here.
+    pub(super) fn holders(&self, context: &Context<'_>) -> Vec<DeviceId> {
+        let own = context.account.device();
+        let live = self.control.current().live();
+        live.map(|(device, _)| *device)
+            .filter(|device| *device != own)
+            .collect()
+    }
+}

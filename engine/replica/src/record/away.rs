@@ -1,0 +1,50 @@
+//! Records of segments whose documents are not here.
+
+use serde::{Deserialize, Serialize};
+
+use sheaf_crypto::ConversationId;
+
+use crate::time::Timestamp;
+
+/// How much of a conversation's history a device keeps. What is beyond it is dropped here, whole old
+/// segments at a time, and can be fetched again from a device that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Keep {
+    /// All of it.
+    #[default]
+    All,
+    /// At least so many of the newest messages.
+    Messages(u32),
+    /// At least what is younger than so many months of 30 days.
+    Months(u32),
+}
+
+/// Why a segment's document is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Away {
+    /// It was dropped by policy. It is fetched when somebody asks for it.
+    Dropped,
+    /// The store lost part of it. It is fetched by itself.
+    Damaged,
+}
+
+/// A segment whose document is not here. Its heads and figures stay in its own record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AwayRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) segment: u32,
+    pub(crate) why: Away,
+    /// Highest sequence that the recorded heads may hold, by chain index: what came later is kept
+    /// as envelopes and applied when the segment is here again.
+    pub(crate) upto: Vec<(u32, u64)>,
+}
+
+/// What is kept of one conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct KeepRecord {
+    pub(crate) conversation: ConversationId,
+    /// Where that is another thing than of the others.
+    pub(crate) keep: Option<Keep>,
+    /// Segments that somebody asked for, and since when they are here again.
+    pub(crate) fetched: Vec<(u32, Timestamp)>,
+}
