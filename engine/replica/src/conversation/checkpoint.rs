@@ -58,8 +58,8 @@ impl CheckpointBody {
 
     /// Nothing for bytes that are not a body, or of a later version.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        match bytes.first()? {
-            &FIRST => match postcard::take_from_bytes::<FirstBody>(bytes) {
+        match *bytes.first()? {
+            FIRST => match postcard::take_from_bytes::<FirstBody>(bytes) {
                 Ok((body, [])) => Some(Self {
                     documents: body.documents,
                     kem: body.kem,
@@ -67,7 +67,7 @@ impl CheckpointBody {
                 }),
                 Ok(_) | Err(_) => None,
             },
-            &SECOND => match postcard::take_from_bytes::<SecondBody>(bytes) {
+            SECOND => match postcard::take_from_bytes::<SecondBody>(bytes) {
                 Ok((body, [])) => Some(Self {
                     documents: body.documents,
                     kem: None,
