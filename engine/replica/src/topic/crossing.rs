@@ -106,6 +106,11 @@ impl Topics {
             let Some(beyond) = self.witnessing.beyond.remove(&(relay, id)) else {
                 continue;
             };
+            let log = self.connections.get(&relay).map(|known| known.log);
+            if log != Some(beyond.statement.cursor.log) {
+                // It was said of a store that is gone.
+                continue;
+            }
             if let Some(reading) = self.reading(&relay, &id) {
                 reading.told.hold_against(&beyond.statement);
             }

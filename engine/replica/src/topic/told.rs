@@ -199,7 +199,6 @@ impl Told {
         *self = Self {
             former,
             challenge: self.challenge.take(),
-            named: self.named,
             again: self.again,
             sought: self.sought,
             ..Self::default()

@@ -286,6 +286,28 @@ fn a_tail_that_is_kept_back_is_named_once_a_peer_tells_of_it() {
 }
 
 #[test]
+fn what_was_told_of_a_store_that_is_gone_is_not_held_against_the_next() {
+    let mut world = World::new(2);
+    let topic = world.topic();
+    let head = world.relays[0].stores[0].head(&topic);
+    world.relays[0].tail.insert((BOB, topic), head);
+    world.send(ALICE, "kept back by one");
+    world.pass(10);
+    world.send(BOB, "answer");
+    world.pass(10);
+    world.relays[0].tail.clear();
+    world.relays[0].stores[0] = Store::default();
+    world.relays[0].log = LogId(4711);
+    for place in [ALICE, BOB] {
+        world.disconnect(place);
+        world.connect(place);
+    }
+    world.pass(90);
+    assert_eq!(world.named(BOB, 0), [Act::StoreReplaced]);
+    world.agree();
+}
+
+#[test]
 fn a_relay_that_confirms_nothing_is_named_and_another_takes_over() {
     let mut world = World::new(2);
     world.relays[0].mute = true;
