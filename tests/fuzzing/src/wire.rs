@@ -4,9 +4,9 @@ use ed25519_dalek::{Signer, SigningKey};
 use sheaf_crypto::CapabilityKey;
 use sheaf_protocol::{
     Class, ClientFrame, Cursor, Delivery, ErrorCode, FRAME_PREFIX_BYTES, History, LogId, Receipt,
-    Refusal, RelayAddress, RelayId, RequestId, ServerFrame, Statement, TopicId, decode_client_frame,
-    decode_server_frame, encode_client_frame, encode_server_frame, hash_record, receipt_message,
-    statement_message,
+    Refusal, RelayAddress, RelayId, RequestId, ServerFrame, Statement, TopicId,
+    decode_client_frame, decode_server_frame, encode_client_frame, encode_server_frame,
+    hash_record, receipt_message, statement_message,
 };
 
 use super::Seed;
