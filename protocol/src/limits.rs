@@ -27,3 +27,5 @@ pub const PART_BYTES_MAX: usize = 48 * 1024;
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024 + 1;
 /// Topics that one `Follow` frame names at most: such a frame stays well below the largest.
 pub const FOLLOWED_MAX: usize = 1_024;
+/// Largest piece of evidence against a relay, in bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 1_024;

@@ -155,7 +155,7 @@ const HANDSHAKES: [&str; 6] = [
     "not_admitted",
 ];
 
-const CODES: [(ErrorCode, &str); 9] = [
+const CODES: [(ErrorCode, &str); 10] = [
     (ErrorCode::BadFrame, "bad_frame"),
     (ErrorCode::Version, "version"),
     (ErrorCode::NotAdmitted, "not_admitted"),
@@ -165,6 +165,7 @@ const CODES: [(ErrorCode, &str); 9] = [
     (ErrorCode::RateLimited, "rate_limited"),
     (ErrorCode::Unavailable, "unavailable"),
     (ErrorCode::Draining, "draining"),
+    (ErrorCode::Gone, "gone"),
 ];
 
 impl Metrics {

@@ -10,7 +10,7 @@ mod memory;
 #[cfg(test)]
 mod conformance;
 
-use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+use sheaf_protocol::{Class, History, LogId, RecordHash, TopicId};
 
 pub use disk::{DiskOptions, DiskStorage, OpenError};
 pub use memory::MemoryStorage;
@@ -163,6 +163,17 @@ pub trait Storage: std::fmt::Debug + Send + Sync + 'static {
         before_ms: u64,
         records_max: usize,
     ) -> Result<usize, StorageError>;
+
+    /// Hash over the records of a topic up to a place, and that place; `None` for the newest. Nothing,
+    /// where the records around the place are gone, or it lies ahead.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store cannot be read.
+    fn history(
+        &self,
+        topic: &TopicId,
+        sequence: Option<u64>,
+    ) -> Result<Option<(u64, History)>, StorageError>;
 
     /// A topic's state.
     ///

@@ -3,15 +3,17 @@
 //!
 //! Group commit without a timer: while one batch is on its way to the disk, the next one gathers.
 
+mod change;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use sheaf_protocol::{
-    Changed, Class, Cursor, Delivery, ErrorCode, RecordHash, RequestId, TopicId, digest_topics,
+    Changed, Class, Cursor, Delivery, ErrorCode, History, RecordHash, RequestId, TopicId,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::hub::{Behind, Generation, Hub, Outbox};
+use crate::hub::{Generation, Hub, Outbox};
 use crate::metrics::Metrics;
 use crate::store::{Appended, NewRecord, Storage, StorageError};
 
@@ -60,6 +62,11 @@ pub(crate) enum Outcome {
         digest: [u8; 32],
         changed: Vec<Changed>,
     },
+    Witnessed {
+        topic: TopicId,
+        cursor: Cursor,
+        history: History,
+    },
     Refused {
         /// Nothing for a request about many topics.
         topic: Option<TopicId>,
@@ -96,6 +103,14 @@ pub(crate) struct FollowCommand {
     pub(crate) reply: ReplyTo,
 }
 
+/// A question about what a topic holds, answered between batches: what is signed is durable.
+#[derive(Debug)]
+pub(crate) struct WitnessCommand {
+    pub(crate) topic: TopicId,
+    pub(crate) sequence: Option<u64>,
+    pub(crate) reply: ReplyTo,
+}
+
 /// Work for the writer.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -121,11 +136,12 @@ pub(crate) enum Deletion {
     },
 }
 
-/// A change of who is subscribed.
+/// A change of who is subscribed, or a question that has its place among them.
 #[derive(Debug)]
 pub(crate) enum Change {
     Subscribe(SubscribeCommand),
     Follow(FollowCommand),
+    Witness(WitnessCommand),
     Unsubscribe { topic: TopicId, outbox: Arc<Outbox> },
 }
 
@@ -323,6 +339,7 @@ impl Writer {
         match change {
             Change::Subscribe(command) => self.subscribe(command),
             Change::Follow(command) => self.follow(command),
+            Change::Witness(command) => self.witness(command),
             Change::Unsubscribe { topic, outbox } => self.hub.unsubscribe(&outbox, &topic),
         }
     }
@@ -362,92 +379,6 @@ impl Writer {
             self.metrics.store_errors.increment(1);
             0
         })
-    }
-
-    /// The head is read between batches, when everything the store shows is durable.
-    fn subscribe(&self, command: SubscribeCommand) {
-        let SubscribeCommand {
-            topic,
-            after,
-            generation,
-            outbox,
-            reply,
-        } = command;
-        let head = match self.storage.stat(&topic) {
-            Ok(stat) => stat.head,
-            Err(error) => {
-                tracing::warn!(%error, "a subscription was refused: the store is not readable");
-                self.metrics.store_errors.increment(1);
-                return answer(reply, unavailable(Some(topic)));
-            }
-        };
-        let known =
-            after.is_none_or(|cursor| cursor.log == self.storage.log() && cursor.sequence <= head);
-        let after = after.filter(|_| known).map_or(0, |cursor| cursor.sequence);
-        let behind = Behind {
-            topic,
-            generation,
-            after,
-        };
-        answer(
-            reply,
-            Outcome::Subscribed {
-                topic,
-                head,
-                restarted: !known,
-            },
-        );
-        self.hub.subscribe(&outbox, behind, head);
-    }
-
-    /// What a device has everything of is live from here on, without another word; the rest is read
-    /// from the store. All heads are of one moment, between two batches.
-    fn follow(&self, command: FollowCommand) {
-        let FollowCommand {
-            topics,
-            outbox,
-            reply,
-        } = command;
-        let log = self.storage.log();
-        let mut heads = Vec::with_capacity(topics.len());
-        for (topic, _, _) in &topics {
-            match self.storage.stat(topic) {
-                Ok(stat) => heads.push(stat.head),
-                Err(error) => {
-                    tracing::warn!(%error, "subscriptions were refused: the store is not readable");
-                    self.metrics.store_errors.increment(1);
-                    return answer(reply, unavailable(None));
-                }
-            }
-        }
-        let mut changed = Vec::new();
-        let mut unchanged = Vec::new();
-        let mut subscriptions = Vec::with_capacity(topics.len());
-        for (((topic, after, generation), head), place) in topics.into_iter().zip(heads).zip(0..) {
-            let known = after.is_none_or(|cursor| cursor.log == log && cursor.sequence <= head);
-            let after = after.filter(|_| known).map_or(0, |cursor| cursor.sequence);
-            if known && after == head {
-                unchanged.push((topic, head));
-            } else {
-                let restarted = !known;
-                changed.push(Changed {
-                    place,
-                    head,
-                    restarted,
-                });
-            }
-            let behind = Behind {
-                topic,
-                generation,
-                after,
-            };
-            subscriptions.push((behind, head));
-        }
-        let digest = digest_topics(unchanged);
-        answer(reply, Outcome::Followed { digest, changed });
-        for (behind, head) in subscriptions {
-            self.hub.follow(&outbox, behind, head);
-        }
     }
 
     fn gauge(&self) {

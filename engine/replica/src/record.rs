@@ -22,7 +22,9 @@ use crate::time::Timestamp;
 pub use away::{Away, Keep};
 pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
-pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
+pub(crate) use relay::{
+    CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
+};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -89,10 +91,12 @@ pub enum Kind {
     Away = 28,
     /// What is kept of one conversation.
     Keep = 29,
+    /// Proof that a relay contradicted itself.
+    Evidence = 30,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 24] = [
+pub const RESTORED: [Kind; 25] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -112,6 +116,7 @@ pub const RESTORED: [Kind; 24] = [
     Kind::Frontier,
     Kind::Relay,
     Kind::Offered,
+    Kind::Evidence,
     Kind::Vault,
     Kind::Peer,
     Kind::Shown,
@@ -253,19 +258,6 @@ impl Drop for AccountRecord {
 pub fn decode_token(bytes: &[u8]) -> Result<(MessageId, Timestamp), RecordError> {
     let record: TokenRecord = decode(Kind::Token, bytes)?;
     Ok((record.message, record.used))
-}
-
-impl Serialize for MessageId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.as_bytes().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for MessageId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = <[u8; 16]>::deserialize(deserializer)?;
-        Self::from_bytes(bytes).map_err(serde::de::Error::custom)
-    }
 }
 
 /// What is known of another user.

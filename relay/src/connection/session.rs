@@ -19,6 +19,7 @@ use crate::store::NewRecord;
 use crate::tls::DeviceKey;
 use crate::writer::{
     Answer, AppendCommand, Change, Command, Deletion, FollowCommand, ReplyTo, SubscribeCommand,
+    WitnessCommand,
 };
 
 /// Misbehaviours after which a connection is closed.
@@ -111,6 +112,11 @@ impl Session {
             ClientFrame::Trim { topic, upto } => self.trim(topic, upto).await,
             ClientFrame::Ping { token } => self.ping(token).await,
             ClientFrame::Follow { request, topics } => self.follow(request, topics).await,
+            ClientFrame::Witness {
+                request,
+                topic,
+                sequence,
+            } => self.witness(request, topic, sequence).await,
         }
     }
 
@@ -272,6 +278,29 @@ impl Session {
             reply: self.reply(request).await?,
         };
         self.send(Command::Change(Change::Follow(command))).await
+    }
+
+    /// A signature is paid for like an append.
+    async fn witness(
+        &mut self,
+        request: RequestId,
+        topic: TopicId,
+        sequence: Option<u64>,
+    ) -> Result<(), End> {
+        if !self.topics.contains_key(&topic) {
+            let kind = Misbehaviour::NotProved;
+            return self.blame(kind, Some(request), Some(topic)).await;
+        }
+        if let Err(wait) = self.shared.rates.append(&self.device, 1) {
+            let message = "too many requests";
+            return self.too_fast(Some(request), topic, wait, message).await;
+        }
+        let command = WitnessCommand {
+            topic,
+            sequence,
+            reply: self.reply(request).await?,
+        };
+        self.send(Command::Change(Change::Witness(command))).await
     }
 
     async fn unsubscribe(&mut self, topic: TopicId) -> Result<(), End> {

@@ -6,7 +6,7 @@
     reason = "the numbers of these tests are small"
 )]
 
-use sheaf_protocol::{Class, LogId, TopicId, hash_record};
+use sheaf_protocol::{Class, History, LogId, TopicId, hash_record};
 
 use super::{
     Appended, DiskOptions, DiskStorage, MemoryStorage, NewRecord, Quota, RangeLimit, Storage,
@@ -227,6 +227,42 @@ fn expiry_goes_by_class_and_age() {
 }
 
 #[test]
+fn a_history_goes_over_every_record_and_outlives_those_before_it() {
+    on_each(ROOMY, |store| {
+        assert_eq!(
+            store.history(&TOPIC, None).unwrap(),
+            Some((0, History::default()))
+        );
+        let mut expected = vec![History::default()];
+        for number in 1..=6_u64 {
+            let class = [Class::Log, Class::Inbox][usize::from(number == 3)];
+            let bytes = number.to_be_bytes();
+            let new = record(TOPIC, class, number, &bytes);
+            let before = expected.last().unwrap();
+            expected.push(before.then(&TOPIC, number, &new.hash));
+            store.append(&[new.clone(), new]).unwrap();
+        }
+        let says = |place: usize| store.history(&TOPIC, Some(place as u64)).unwrap();
+        for (place, history) in expected.iter().enumerate() {
+            assert_eq!(says(place), Some((place as u64, *history)));
+        }
+        assert_eq!(says(7), None);
+        // A record in the middle is trimmed, then the first ones expire.
+        assert_eq!(store.trim(&TOPIC, 6, 9).unwrap(), 1);
+        assert_eq!(store.expire(Class::Log, 4, 9).unwrap(), 2);
+        assert_eq!((says(0), says(1), says(2)), (None, None, None));
+        assert_eq!(says(3), Some((3, expected[3])));
+        assert_eq!(store.expire(Class::Log, u64::MAX, 9).unwrap(), 3);
+        assert_eq!(says(5), None);
+        assert_eq!(
+            store.history(&TOPIC, None).unwrap(),
+            Some((6, expected[6])),
+            "the newest stays for what comes"
+        );
+    });
+}
+
+#[test]
 fn what_is_full_refuses_and_keeps_what_it_has() {
     let quota = Quota {
         topic_bytes_max: 10,
@@ -320,6 +356,10 @@ fn the_disk_agrees_with_memory() {
         }
         assert_eq!(disk.totals(), memory.totals());
         assert_eq!(disk.stat(&topic).unwrap(), memory.stat(&topic).unwrap());
+        for place in [None, Some(0), Some(dice(40)), Some(dice(40))] {
+            let kept = disk.history(&topic, place).unwrap();
+            assert_eq!(kept, memory.history(&topic, place).unwrap(), "turn {turn}");
+        }
         let read = |store: &dyn Storage| store.range(&topic, 0, u64::MAX, ALL).unwrap();
         assert!(read(&disk) == read(&memory), "turn {turn}");
     }

@@ -14,13 +14,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use sheaf_protocol::{Class, LogId, TopicId};
+use sheaf_protocol::{Class, History, LogId, TopicId};
 
 use self::draft::Draft;
 use self::key::{Header, TOTALS_KEY, Watermark};
 pub use self::open::OpenError;
 use self::open::{Opened, engine};
-use self::read::{read_range, read_stat};
+use self::read::{read_history, read_range, read_stat};
 use self::witness::Witness;
 use super::{
     Appended, NewRecord, Quota, RangeLimit, Storage, StorageError, StoredRecord, TopicStat, Totals,
@@ -287,6 +287,14 @@ impl Storage for DiskStorage {
             doomed.push(key::decode_expiry_key(&name)?);
         }
         self.delete(&mut writer, &db, &doomed)
+    }
+
+    fn history(
+        &self,
+        topic: &TopicId,
+        sequence: Option<u64>,
+    ) -> Result<Option<(u64, History)>, StorageError> {
+        read_history(&self.db()?, topic, sequence)
     }
 
     fn stat(&self, topic: &TopicId) -> Result<TopicStat, StorageError> {

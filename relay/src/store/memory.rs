@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+use sheaf_protocol::{Class, History, LogId, RecordHash, TopicId};
 
 use super::{
     Appended, NewRecord, Quota, RangeLimit, Storage, StorageError, StoredRecord, TopicStat, Totals,
@@ -28,6 +28,8 @@ struct Topic {
     stat: TopicStat,
     records: BTreeMap<u64, (RecordHash, StoredRecord)>,
     places: HashMap<RecordHash, u64>,
+    /// By sequence: the hash over everything up to there.
+    histories: BTreeMap<u64, History>,
 }
 
 impl MemoryStorage {
@@ -65,6 +67,9 @@ impl State {
         self.totals.records += 1;
         self.totals.bytes += bytes;
         let sequence = topic.stat.head;
+        let before = topic.histories.entry(sequence - 1).or_default();
+        let history = before.then(&new.topic, sequence, &new.hash);
+        topic.histories.insert(sequence, history);
         topic.places.insert(new.hash, sequence);
         let record = StoredRecord {
             sequence,
@@ -87,6 +92,12 @@ impl State {
                 topic.stat.bytes -= record.bytes.len() as u64;
                 self.totals.records -= 1;
                 self.totals.bytes -= record.bytes.len() as u64;
+                for place in [sequence - 1, *sequence] {
+                    let kept = [place, place + 1].map(|n| topic.records.contains_key(&n));
+                    if kept == [false; 2] && place != topic.stat.head {
+                        topic.histories.remove(&place);
+                    }
+                }
             }
         }
         sequences.len()
@@ -164,6 +175,20 @@ impl Storage for MemoryStorage {
             state.delete(topic, &[*sequence]);
         }
         Ok(doomed.len())
+    }
+
+    fn history(
+        &self,
+        topic: &TopicId,
+        sequence: Option<u64>,
+    ) -> Result<Option<(u64, History)>, StorageError> {
+        let state = self.state();
+        let Some(topic) = state.topics.get(topic) else {
+            return Ok((sequence.unwrap_or(0) == 0).then(Default::default));
+        };
+        let sequence = sequence.unwrap_or(topic.stat.head);
+        let history = topic.histories.get(&sequence);
+        Ok(history.map(|history| (sequence, *history)))
     }
 
     fn stat(&self, topic: &TopicId) -> Result<TopicStat, StorageError> {

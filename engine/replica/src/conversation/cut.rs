@@ -204,6 +204,7 @@ impl Conversation {
         self.epochs.count(&source.epoch);
         self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
         self.take_announcement(&inner, context);
+        self.heed_statements(&inner, context);
         if !self.is_withheld(&inner) {
             self.vouched(&inner, context);
         }

@@ -9,12 +9,12 @@ mod begun;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use sheaf_crypto::{
-    Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, OperationId, UserId, document_digest,
+    Dependency, DeviceId, Inner, Kind as Purpose, OperationId, UserId, document_digest,
 };
 
 use super::Conversation;
+use super::checkpoint::CheckpointBody;
 use crate::chain::Chains;
 use crate::command::{CommandError, PeerInfo};
 use crate::context::Context;
@@ -24,19 +24,6 @@ use crate::limits;
 use crate::record::{FrontierRecord, Kind, Write};
 use crate::time::Timestamp;
 use begun::Begun;
-
-/// Version of a checkpoint's body.
-const BODY_VERSION: u8 = 1;
-
-/// What a checkpoint says besides what it names as seen.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct CheckpointBody {
-    version: u8,
-    /// Digest of the document heads of the newest segments, where nothing of its author waits.
-    documents: Vec<(u32, [u8; 32])>,
-    /// Its author's newest sealing key, the first time that the conversation is told of it.
-    pub(super) kem: Option<KemRecord>,
-}
 
 /// How far the devices of a conversation have come.
 #[derive(Default)]
@@ -257,6 +244,8 @@ impl Conversation {
         }
         match self.frontiers.due {
             None => {
+                // By the time of the checkpoint the relays have said what it will name.
+                context.topics.witness_conversation(&self.id, context.stage);
                 let devices = u64::try_from(self.control.current().live().count()).unwrap_or(0);
                 let delay = devices
                     .saturating_mul(limits::ACKNOWLEDGE_MS_PER_DEVICE)
@@ -309,11 +298,10 @@ impl Conversation {
         let newest = newest.filter(|(segment, _)| self.reads_window(&own, *segment));
         let newest = newest.take(limits::DIGESTS_PER_CHECKPOINT);
         CheckpointBody {
-            version: BODY_VERSION,
             documents: newest
                 .map(|(segment, heads)| (*segment, document_digest(&self.id, *segment, heads)))
                 .collect(),
-            kem: None,
+            ..CheckpointBody::default()
         }
     }
 
@@ -348,13 +336,12 @@ impl Conversation {
     /// Compares what another device's documents come to with what they come to here, where both
     /// hold the same items.
     pub(super) fn compare(&mut self, inner: &Inner, context: &mut Context<'_>) {
-        let Ok((body, [])) = postcard::take_from_bytes::<CheckpointBody>(&inner.body) else {
+        let Some(body) = CheckpointBody::decode(&inner.body) else {
             return;
         };
         let here = self.checkpoint_body(context);
         // Who does not read from the first item on cannot tell what he lacks; others compare with him.
-        let comparable = body.version == BODY_VERSION
-            && !self.is_newcomer(context)
+        let comparable = !self.is_newcomer(context)
             && !here.documents.is_empty()
             && self.lacks(inner.device) == 0;
         if !comparable {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sheaf_crypto::{DeviceId, EpochId, Inner, KemRecord, Kind as Purpose, OperationId};
 
 use super::Conversation;
-use super::frontier::CheckpointBody;
+use super::checkpoint::CheckpointBody;
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::record::{Kind, ShownRecord, Write};
@@ -74,9 +74,13 @@ impl Conversation {
     ) -> Result<(), CommandError> {
         let mut body = self.checkpoint_body(context);
         body.kem = self.announcement(context).cloned();
-        let bytes =
-            postcard::to_allocvec(&body).map_err(|error| CommandError::Fault(error.to_string()))?;
+        if body.kem.is_none() {
+            body.statements = context.topics.statements(&self.id);
+        }
+        let bytes = body.encode();
+        let bytes = bytes.map_err(|error| CommandError::Fault(error.to_string()))?;
         self.send_item(Purpose::Checkpoint, bytes, epoch, context)?;
+        context.topics.named(&body.statements);
         if let Some(counter) = body.kem.map(|kem| kem.counter) {
             let own = context.account.device();
             self.edit_shown(&own, |shown| shown.kem = counter, context);
@@ -87,14 +91,8 @@ impl Conversation {
     /// Takes what a checkpoint announces. What does not decode or verify is left alone: a later
     /// version may announce more.
     pub(super) fn take_announcement(&mut self, inner: &Inner, context: &mut Context<'_>) {
-        let body = postcard::take_from_bytes::<CheckpointBody>(&inner.body);
-        let Ok((
-            CheckpointBody {
-                kem: Some(record), ..
-            },
-            [],
-        )) = body
-        else {
+        let body = CheckpointBody::decode(&inner.body);
+        let Some(record) = body.and_then(|body| body.kem) else {
             return;
         };
         let signing = self.control.signing_key(&inner.device);

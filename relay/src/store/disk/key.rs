@@ -8,6 +8,7 @@
 //! r topic 32 | sequence 8 | part 1          part 0: header 46, then the first part of the record
 //!                                           parts 1..: the parts that follow
 //! h topic 32 | record hash 32               sequence 8
+//! s topic 32 | sequence 8                   version 1 | history 32: over the records up to there
 //! e class 1 | received ms 8 | topic 32 | sequence 8     empty
 //!
 //! header   version 1 | class 1 | received ms 8 | record hash 32 | record length 4
@@ -18,7 +19,7 @@
 //! (a page holds at most about twenty values), and a sync of one file covers everything.
 
 use sha2::{Digest, Sha256};
-use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+use sheaf_protocol::{Class, History, LogId, RecordHash, TopicId};
 
 use crate::store::{StorageError, TopicStat};
 
@@ -226,6 +227,18 @@ pub(super) fn decode_record_key(key: &[u8]) -> Result<(TopicId, u64, u8), Storag
 
 pub(super) fn hash_key(topic: &TopicId, hash: &RecordHash) -> Vec<u8> {
     [&b"h"[..], &topic.0[..], &hash.0[..]].concat()
+}
+
+pub(super) fn history_key(topic: &TopicId, sequence: u64) -> Vec<u8> {
+    [&b"s"[..], &topic.0[..], &sequence.to_be_bytes()].concat()
+}
+
+pub(super) fn encode_history(history: &History) -> Vec<u8> {
+    [&[VERSION], &history.0[..]].concat()
+}
+
+pub(super) fn decode_history(bytes: &[u8]) -> Result<History, StorageError> {
+    Ok(History(Reader::versioned(bytes)?.take()?))
 }
 
 pub(super) fn expiry_key(
