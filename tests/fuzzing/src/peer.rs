@@ -8,7 +8,8 @@ use rand_core::SeedableRng;
 use sheaf_crypto::ConversationId;
 use sheaf_protocol::{
     Changed, ClientFrame, Cursor, Delivery, ErrorCode, Followed, LogId, Receipt, Refusal, RelayId,
-    RequestId, ServerFrame, TopicId, digest_topics, hash_record, receipt_message, topic_of_capability,
+    RequestId, ServerFrame, TopicId, digest_topics, hash_record, receipt_message,
+    topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, RecordError, Row, Write};
 use sheaf_replica::{
@@ -312,6 +313,7 @@ impl Peer {
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
+            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => {}
         }
     }

@@ -223,6 +223,7 @@ impl Peer {
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
+            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => {}
         }
     }
