@@ -96,6 +96,14 @@ pub enum ClientFrame {
         /// The place; `None` for the newest record.
         sequence: Option<u64>,
     },
+    /// Nobody needs a topic's records of class log up to and with a cursor any more: they go when the
+    /// grace period is over, unless somebody takes that back.
+    Release {
+        /// A topic proved before.
+        topic: TopicId,
+        /// The last record; `None` takes back what is not deleted yet.
+        upto: Option<Cursor>,
+    },
 }
 
 /// One topic of a [`ClientFrame::Follow`].

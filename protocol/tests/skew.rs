@@ -35,6 +35,7 @@ fn client_name(frame: &ClientFrame) -> &'static str {
         ClientFrame::Ping { .. } => "client Ping",
         ClientFrame::Follow { .. } => "client Follow",
         ClientFrame::Witness { .. } => "client Witness",
+        ClientFrame::Release { .. } => "client Release",
     }
 }
 
@@ -93,6 +94,10 @@ fn client_frames() -> Vec<ClientFrame> {
             request: REQUEST,
             topic: TOPIC,
             sequence: Some(CURSOR.sequence),
+        },
+        ClientFrame::Release {
+            topic: TOPIC,
+            upto: Some(CURSOR),
         },
     ]
 }
@@ -194,7 +199,7 @@ fn every_frame_of_version_1_is_read_and_written_as_ever() {
     }
     let known: BTreeSet<&str> = fixture.keys().copied().collect();
     assert_eq!(seen, known);
-    assert_eq!(seen.len(), 19);
+    assert_eq!(seen.len(), 20);
 }
 
 #[test]

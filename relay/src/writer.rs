@@ -128,6 +128,17 @@ pub(crate) enum Deletion {
         topic: TopicId,
         upto: u64,
     },
+    /// Notes that log records up to a place may go, or takes that back.
+    Release {
+        topic: TopicId,
+        upto: Option<u64>,
+        now_ms: u64,
+    },
+    /// Deletes what was released before a time; answers how many records went.
+    Reap {
+        before_ms: u64,
+        done: oneshot::Sender<usize>,
+    },
     /// Deletes what was received before a time; answers how many records went.
     Expire {
         class: Class,
@@ -347,6 +358,19 @@ impl Writer {
     fn delete(&self, deletion: Deletion) {
         match deletion {
             Deletion::Trim { topic, upto } => self.trim(&topic, upto),
+            Deletion::Release {
+                topic,
+                upto,
+                now_ms,
+            } => self.release(&topic, upto, now_ms),
+            Deletion::Reap { before_ms, done } => {
+                let reaped = self.storage.reap(before_ms, DELETE_RECORDS_MAX);
+                let reaped = self.counted(reaped);
+                self.metrics.released.increment(reaped as u64);
+                self.gauge();
+                // The sweeper may have been stopped meanwhile.
+                let _gone = done.send(reaped);
+            }
             Deletion::Expire {
                 class,
                 before_ms,
@@ -371,6 +395,14 @@ impl Writer {
                 return self.gauge();
             }
         }
+    }
+
+    fn release(&self, topic: &TopicId, upto: Option<u64>, now_ms: u64) {
+        let done = match upto {
+            Some(upto) => self.storage.release(topic, upto, now_ms).map(|_| 0),
+            None => self.storage.take_back(topic).map(|()| 0),
+        };
+        self.counted(done);
     }
 
     fn counted(&self, result: Result<usize, StorageError>) -> usize {

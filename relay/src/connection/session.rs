@@ -110,6 +110,7 @@ impl Session {
                 record,
             } => self.append(request, topic, class, record).await,
             ClientFrame::Trim { topic, upto } => self.trim(topic, upto).await,
+            ClientFrame::Release { topic, upto } => self.release(topic, upto).await,
             ClientFrame::Ping { token } => self.ping(token).await,
             ClientFrame::Follow { request, topics } => self.follow(request, topics).await,
             ClientFrame::Witness {
@@ -416,6 +417,26 @@ impl Session {
         let upto = upto.sequence;
         self.send(Command::Delete(Deletion::Trim { topic, upto }))
             .await
+    }
+
+    async fn release(&mut self, topic: TopicId, upto: Option<Cursor>) -> Result<(), End> {
+        if !self.topics.contains_key(&topic) {
+            return self.blame(Misbehaviour::NotProved, None, Some(topic)).await;
+        }
+        if let Err(wait) = self.shared.rates.append(&self.device, 1) {
+            return self.too_fast(None, topic, wait, "too many requests").await;
+        }
+        if upto.is_some_and(|upto| upto.log != self.shared.storage.log()) {
+            return Ok(());
+        }
+        let upto = upto.map(|upto| upto.sequence);
+        let now_ms = now_ms();
+        self.send(Command::Delete(Deletion::Release {
+            topic,
+            upto,
+            now_ms,
+        }))
+        .await
     }
 
     /// Takes a place among the requests under way; until there is one, the device is not read.

@@ -9,8 +9,8 @@
 use sheaf_protocol::{Class, History, LogId, TopicId, hash_record};
 
 use super::{
-    Appended, DiskOptions, DiskStorage, MemoryStorage, NewRecord, Quota, RangeLimit, Storage,
-    TopicStat, Totals,
+    Appended, DiskOptions, DiskStorage, MemoryStorage, NewRecord, Quota, RELEASES_MAX, RangeLimit,
+    Storage, TopicStat, Totals,
 };
 
 const TOPIC: TopicId = TopicId([1; 32]);
@@ -227,6 +227,57 @@ fn expiry_goes_by_class_and_age() {
 }
 
 #[test]
+fn what_is_released_goes_after_the_grace_period_unless_it_is_taken_back() {
+    on_each(ROOMY, |store| {
+        assert!(!store.release(&TOPIC, 9, 1).unwrap(), "nothing is there");
+        for number in 1..=8_u64 {
+            let class = [Class::Log, Class::Inbox][usize::from(number == 2)];
+            let bytes = number.to_be_bytes();
+            store
+                .append(&[record(TOPIC, class, number, &bytes)])
+                .unwrap();
+            store
+                .append(&[record(NEIGHBOUR, Class::Log, number, &bytes)])
+                .unwrap();
+        }
+        assert!(store.release(&TOPIC, 4, 100).unwrap());
+        assert!(!store.release(&TOPIC, 4, 110).unwrap());
+        assert!(store.release(&TOPIC, 6, 120).unwrap());
+        assert_eq!(store.reap(100, 10).unwrap(), 0);
+        // A piece at a time, and only what was released before that time.
+        assert_eq!(store.reap(101, 2).unwrap(), 2);
+        assert_eq!(sequences(store, TOPIC, 0, u64::MAX), [2, 4, 5, 6, 7, 8]);
+        assert_eq!(store.reap(101, 2).unwrap(), 1);
+        assert_eq!(store.reap(101, 2).unwrap(), 0);
+        assert_eq!(sequences(store, TOPIC, 0, u64::MAX), [2, 5, 6, 7, 8]);
+        store.take_back(&TOPIC).unwrap();
+        assert_eq!(store.reap(u64::MAX, 10).unwrap(), 0);
+        // Beyond what is there nothing can be released.
+        assert!(store.release(&TOPIC, u64::MAX, 130).unwrap());
+        store.append(&[log(b"later")]).unwrap();
+        assert_eq!(store.reap(u64::MAX, 10).unwrap(), 4);
+        assert_eq!(sequences(store, TOPIC, 0, u64::MAX), [2, 9]);
+        assert_eq!(sequences(store, NEIGHBOUR, 0, u64::MAX).len(), 8);
+        assert_eq!(store.stat(&TOPIC).unwrap().head, 9);
+    });
+}
+
+#[test]
+fn releases_of_a_topic_are_bounded() {
+    on_each(ROOMY, |store| {
+        for number in 1..=6_u64 {
+            store
+                .append(&[record(TOPIC, Class::Log, number, &number.to_be_bytes())])
+                .unwrap();
+            let noted = store.release(&TOPIC, number, number).unwrap();
+            assert_eq!(noted, number <= RELEASES_MAX as u64);
+        }
+        assert_eq!(store.reap(u64::MAX, 10).unwrap(), RELEASES_MAX);
+        assert!(store.release(&TOPIC, 6, 7).unwrap());
+    });
+}
+
+#[test]
 fn a_history_goes_over_every_record_and_outlives_those_before_it() {
     on_each(ROOMY, |store| {
         assert_eq!(
@@ -337,6 +388,18 @@ fn the_disk_agrees_with_memory() {
                 }
             }
             2 => {
+                let upto = dice(40);
+                let noted = disk.release(&topic, upto, turn).unwrap();
+                assert_eq!(noted, memory.release(&topic, upto, turn).unwrap());
+                let before = turn.saturating_sub(dice(50));
+                let gone = disk.reap(before, 3).unwrap();
+                assert_eq!(gone, memory.reap(before, 3).unwrap());
+            }
+            3 => {
+                disk.take_back(&topic).unwrap();
+                memory.take_back(&topic).unwrap();
+            }
+            4 => {
                 drop(disk);
                 disk = DiskStorage::open(options.clone(), LogId(2)).unwrap();
                 assert_eq!(disk.moved_aside(), None);

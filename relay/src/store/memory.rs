@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sheaf_protocol::{Class, History, LogId, RecordHash, TopicId};
 
 use super::{
-    Appended, NewRecord, Quota, RangeLimit, Storage, StorageError, StoredRecord, TopicStat, Totals,
+    Appended, NewRecord, Quota, RangeLimit, Release, Storage, StorageError, StoredRecord,
+    TopicStat, Totals, due_release, note_release,
 };
 
 /// Keeps everything in memory and loses it at the end of the process.
@@ -30,6 +31,7 @@ struct Topic {
     places: HashMap<RecordHash, u64>,
     /// By sequence: the hash over everything up to there.
     histories: BTreeMap<u64, History>,
+    releases: Vec<Release>,
 }
 
 impl MemoryStorage {
@@ -175,6 +177,51 @@ impl Storage for MemoryStorage {
             state.delete(topic, &[*sequence]);
         }
         Ok(doomed.len())
+    }
+
+    fn release(&self, topic: &TopicId, upto: u64, now_ms: u64) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        let Some(topic) = state.topics.get_mut(topic) else {
+            return Ok(false);
+        };
+        let release = Release {
+            upto: upto.min(topic.stat.head),
+            since_ms: now_ms,
+        };
+        Ok(release.upto > 0 && note_release(&mut topic.releases, release))
+    }
+
+    fn take_back(&self, topic: &TopicId) -> Result<(), StorageError> {
+        if let Some(topic) = self.state().topics.get_mut(topic) {
+            topic.releases.clear();
+        }
+        Ok(())
+    }
+
+    fn reap(&self, before_ms: u64, records_max: usize) -> Result<usize, StorageError> {
+        let mut state = self.state();
+        let mut reaped = 0_usize;
+        let mut topics: Vec<TopicId> = state.topics.keys().copied().collect();
+        topics.sort_unstable();
+        for id in topics {
+            let left = records_max.saturating_sub(reaped);
+            let Some(topic) = state.topics.get_mut(&id).filter(|_| left > 0) else {
+                continue;
+            };
+            let Some(upto) = due_release(&topic.releases, before_ms) else {
+                continue;
+            };
+            let records = topic.records.range(..=upto);
+            let doomed = records.filter(|(_, (_, record))| record.class == Class::Log);
+            let doomed: Vec<u64> = doomed.map(|(sequence, _)| *sequence).take(left).collect();
+            if doomed.len() < left {
+                topic
+                    .releases
+                    .retain(|release| release.since_ms >= before_ms);
+            }
+            reaped = reaped.saturating_add(state.delete(&id, &doomed));
+        }
+        Ok(reaped)
     }
 
     fn history(

@@ -313,6 +313,7 @@ impl Peer {
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
+            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => {}
         }
     }

@@ -195,12 +195,28 @@ impl ModelRelay {
                 vec![answer(0, self.witness(request, topic, sequence))]
             }
             ClientFrame::Follow { request, topics } => self.follow(connection, request, topics),
+            // Without a grace period: what is released is gone.
+            ClientFrame::Release { topic, upto } => {
+                self.release(topic, upto);
+                Vec::new()
+            }
             ClientFrame::Trim { topic, upto } => {
                 if let Some(stored) = self.topics.get_mut(&topic) {
                     stored.retain(|stored| stored.sequence > upto.sequence);
                 }
                 Vec::new()
             }
+        }
+    }
+
+    fn release(&mut self, topic: TopicId, upto: Option<Cursor>) {
+        let (Some(upto), Some(stored)) = (upto, self.topics.get_mut(&topic)) else {
+            return;
+        };
+        if upto.log == self.log {
+            stored.retain(|stored| stored.sequence > upto.sequence);
+            let hashes = &mut self.hashes;
+            hashes.retain(|(of, _), sequence| *of != topic || *sequence > upto.sequence);
         }
     }
 

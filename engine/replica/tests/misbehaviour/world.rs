@@ -218,6 +218,7 @@ impl Peer {
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
+            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => {}
         }
     }

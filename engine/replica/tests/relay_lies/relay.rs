@@ -276,6 +276,7 @@ impl Relay {
             ClientFrame::Prove(AccessProof { .. })
             | ClientFrame::Hello { .. }
             | ClientFrame::Trim { .. }
+            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => Vec::new(),
         }
     }

@@ -328,7 +328,7 @@ impl World {
             }
             ClientFrame::Follow { request, topics } => self.follow(at, request, topics),
             // This relay is of before there was such a question.
-            ClientFrame::Witness { .. } => {
+            ClientFrame::Witness { .. } | ClientFrame::Release { .. } => {
                 let refusal = Refusal {
                     request: None,
                     topic: None,

@@ -4,7 +4,7 @@ use sheaf_protocol::{History, TopicId};
 
 use super::key::{self, Header};
 use super::open::engine;
-use crate::store::{RangeLimit, StorageError, StoredRecord, TopicStat};
+use crate::store::{RangeLimit, Release, StorageError, StoredRecord, TopicStat};
 
 pub(super) fn read_stat(db: &sled::Db, topic: &TopicId) -> Result<TopicStat, StorageError> {
     let found = db.get(key::topic_key(topic)).map_err(engine)?;
@@ -75,4 +75,10 @@ pub(super) fn read_range(
         return Err(StorageError::Damaged("a record has lost its end"));
     }
     Ok(records)
+}
+
+/// Releases of a topic that wait.
+pub(super) fn read_releases(db: &sled::Db, topic: &TopicId) -> Result<Vec<Release>, StorageError> {
+    let found = db.get(key::release_key(topic)).map_err(engine)?;
+    found.map_or(Ok(Vec::new()), |bytes| key::decode_releases(&bytes))
 }
