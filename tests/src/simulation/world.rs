@@ -32,6 +32,8 @@ pub struct Faults {
     pub members: bool,
     /// Some conversations let newcomers read only from their own beginning on.
     pub since_join: bool,
+    /// Hours pass in which nothing happens, and relays let go of what everybody has.
+    pub release: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -46,6 +48,7 @@ impl Default for Faults {
             roll_back: false,
             members: false,
             since_join: false,
+            release: false,
             steps: 120,
         }
     }
@@ -423,6 +426,7 @@ impl World {
                 }
                 15 if self.faults.relays => self.strike(),
                 13 | 14 if self.faults.members => self.govern(device),
+                16 if self.faults.release => self.let_hours_pass(),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
                         self.step();
@@ -433,6 +437,17 @@ impl World {
             self.now = self.now.after_ms(pause);
         }
         Ok(())
+    }
+
+    /// Everybody says what he has seen, and does what is done once an hour.
+    fn let_hours_pass(&mut self) {
+        for _ in 0..2_000 {
+            self.step();
+        }
+        self.now = self.now.after_ms(sheaf_replica::limits::UPKEEP_MS + 1);
+        for device in 0..self.devices.len() {
+            self.command(device, Command::Acknowledge, Asked::Other);
+        }
     }
 
     fn restart(&mut self, device: usize, kept: usize) {
@@ -463,6 +478,7 @@ impl World {
             roll_back: false,
             members: false,
             since_join: false,
+            release: false,
             steps: 0,
         };
         self.settle();
