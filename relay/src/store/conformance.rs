@@ -355,6 +355,23 @@ fn release(
     (noted, store.reap(before, 3).unwrap())
 }
 
+fn same(
+    disk: &dyn Storage,
+    memory: &dyn Storage,
+    topic: &TopicId,
+    places: [Option<u64>; 4],
+    turn: u64,
+) {
+    assert_eq!(disk.totals(), memory.totals());
+    assert_eq!(disk.stat(topic).unwrap(), memory.stat(topic).unwrap());
+    for place in places {
+        let kept = disk.history(topic, place).unwrap();
+        assert_eq!(kept, memory.history(topic, place).unwrap(), "turn {turn}");
+    }
+    let read = |store: &dyn Storage| store.range(topic, 0, u64::MAX, ALL).unwrap();
+    assert!(read(disk) == read(memory), "turn {turn}");
+}
+
 /// Random work on both stores side by side.
 #[test]
 fn the_disk_agrees_with_memory() {
@@ -425,13 +442,7 @@ fn the_disk_agrees_with_memory() {
                 assert_eq!(disk.append(&batch).unwrap(), memory.append(&batch).unwrap());
             }
         }
-        assert_eq!(disk.totals(), memory.totals());
-        assert_eq!(disk.stat(&topic).unwrap(), memory.stat(&topic).unwrap());
-        for place in [None, Some(0), Some(dice(40)), Some(dice(40))] {
-            let kept = disk.history(&topic, place).unwrap();
-            assert_eq!(kept, memory.history(&topic, place).unwrap(), "turn {turn}");
-        }
-        let read = |store: &dyn Storage| store.range(&topic, 0, u64::MAX, ALL).unwrap();
-        assert!(read(&disk) == read(&memory), "turn {turn}");
+        let places = [None, Some(0), Some(dice(40)), Some(dice(40))];
+        same(&disk, &memory, &topic, places, turn);
     }
 }
