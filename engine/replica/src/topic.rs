@@ -303,6 +303,7 @@ impl Topics {
 
     /// Reads a topic of a relay from its beginning: what it holds there is not what was read.
     fn read_anew(&mut self, relay: RelayId, id: &TopicId, stage: &mut Stage) {
+        self.witnessing.again.remove(&(relay, *id));
         if let Some(reading) = self.reading(&relay, id) {
             reading.begin_anew();
             stage.transmit(relay, ClientFrame::Unsubscribe { topic: *id });
@@ -315,6 +316,13 @@ impl Topics {
         if let Some(reading) = self.reading(relay, id) {
             reading.highest = reading.highest.max(at.sequence);
         }
+    }
+
+    /// Whether a place of a topic that is read at a relay is beyond what was taken in there.
+    pub(crate) fn is_ahead(&self, relay: &RelayId, id: &TopicId, place: u64) -> bool {
+        let topic = self.topics.get(id);
+        let reading = topic.and_then(|topic| topic.readings.get(relay));
+        reading.is_some_and(|reading| reading.taken.map_or(0, |at| at.sequence) < place)
     }
 
     /// Takes a delivery in. What fits behind the cursor comes back; what is ahead of it waits for
