@@ -318,13 +318,6 @@ impl Topics {
         }
     }
 
-    /// Whether a place of a topic that is read at a relay is beyond what was taken in there.
-    pub(crate) fn is_ahead(&self, relay: &RelayId, id: &TopicId, place: u64) -> bool {
-        let topic = self.topics.get(id);
-        let reading = topic.and_then(|topic| topic.readings.get(relay));
-        reading.is_some_and(|reading| reading.taken.map_or(0, |at| at.sequence) < place)
-    }
-
     /// Takes a delivery in. What fits behind the cursor comes back; what is ahead of it waits for
     /// the history before it.
     pub(crate) fn deliver(

@@ -141,7 +141,7 @@ impl Conversation {
         if let Some(write) = context.topics.cursor_write(&batch.origin, batch.cursor) {
             context.stage.write(write);
             let Origin { relay, topic, .. } = batch.origin;
-            self.read_at(relay, (&topic, batch.cursor), context);
+            self.read_at(relay, &topic, context);
         }
         let progress = news.progress;
         self.tell(news, context);

@@ -155,7 +155,10 @@ impl Conversation {
         };
         let before = self.before_first(name, chain);
         let there = self.offered.0.entry(relay).or_default();
-        let unread = at.filter(|(topic, at)| context.topics.is_ahead(&relay, topic, at.sequence));
+        let unread = at.filter(|(topic, at)| {
+            let settled = context.topics.settled(&relay, topic);
+            settled.is_some_and(|settled| settled < at.sequence)
+        });
         if let Some((topic, at)) = unread {
             there.await_reading((place.chain, place.seq), (topic, at.sequence));
         }
@@ -164,15 +167,12 @@ impl Conversation {
         }
     }
 
-    /// A topic was read at a relay up to a place.
-    pub(super) fn read_at(
-        &mut self,
-        relay: RelayId,
-        (topic, upto): (&TopicId, Cursor),
-        context: &mut Context<'_>,
-    ) {
+    /// More of a topic was read at a relay.
+    pub(super) fn read_at(&mut self, relay: RelayId, topic: &TopicId, context: &mut Context<'_>) {
+        let settled = context.topics.settled(&relay, topic);
         let there = self.offered.0.get_mut(&relay);
-        if there.is_some_and(|there| there.read(topic, upto.sequence)) {
+        let news = there.zip(settled);
+        if news.is_some_and(|(there, settled)| there.read(topic, settled)) {
             self.write_offered(relay, context);
         }
     }

@@ -426,6 +426,18 @@ impl Topics {
         Ok(found)
     }
 
+    /// Up to which place a topic was taken in at a relay, and what the records up to there come to is
+    /// known, where the relay states that: another store shows itself by it, even after a restart.
+    /// Nothing where the topic is not read.
+    pub(crate) fn settled(&self, relay: &RelayId, id: &TopicId) -> Option<u64> {
+        let reading = self.topics.get(id)?.readings.get(relay)?;
+        let taken = reading.taken.map_or(0, |cursor| cursor.sequence);
+        let connection = self.connections.get(relay);
+        let silent = connection.is_some_and(|known| known.witnesses == Witnesses::No);
+        let known = silent || reading.told.counted(taken).is_some();
+        Some(if known { taken } else { 0 })
+    }
+
     /// The relay is asked whether it holds what it delivered, even if it said so before.
     pub(crate) fn recheck(&mut self, relay: RelayId, id: &TopicId, stage: &mut Stage) {
         if let Some(reading) = self.reading(&relay, id) {
