@@ -49,7 +49,6 @@ fn relays_die_lose_their_stores_and_come_back() {
 }
 
 #[test]
-#[ignore = "an open defect: at seed 46 a relay that was put back lacks an item in the end; docs/decisions/0016"]
 fn relays_are_put_back_to_backups_and_are_found_out() {
     all_seeds(
         50,
