@@ -304,6 +304,7 @@ impl Topics {
 
     /// Reads a topic of a relay from its beginning: what it holds there is not what was read.
     fn read_anew(&mut self, relay: RelayId, id: &TopicId, stage: &mut Stage) {
+        self.witnessing.again.remove(&(relay, *id));
         if let Some(reading) = self.reading(&relay, id) {
             reading.begin_anew();
             stage.transmit(relay, ClientFrame::Unsubscribe { topic: *id });

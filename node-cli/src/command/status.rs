@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::{ConversationInfo, Transport};
+use sheaf_engine::{ConversationInfo, RelayStatus, Transport};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -30,7 +30,17 @@ struct Status {
     pending: u64,
     parked: u64,
     last_sync: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unconfirmed: Vec<Unconfirmed>,
     conversations: Vec<OneConversation>,
+}
+
+/// A relay that has left records without a receipt for half a minute or longer.
+#[derive(Serialize)]
+struct Unconfirmed {
+    relay: String,
+    records: u64,
+    since: String,
 }
 
 #[derive(Serialize)]
@@ -55,6 +65,18 @@ struct Lacking {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differs: Vec<u32>,
     last_seen: Option<String>,
+}
+
+fn unconfirmed(relays: &[RelayStatus]) -> Vec<Unconfirmed> {
+    let late = relays.iter().filter_map(|status| {
+        let (records, since) = status.unconfirmed?;
+        Some(Unconfirmed {
+            relay: status.address.to_string(),
+            records,
+            since: rfc3339(since.0),
+        })
+    });
+    late.collect()
 }
 
 fn lacking(info: &ConversationInfo) -> Vec<Lacking> {
@@ -123,6 +145,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             pending: overview.pending,
             parked: overview.parked,
             last_sync: remembered.last_sync_ms.map(rfc3339),
+            unconfirmed: unconfirmed(&engine.relays().await?),
             conversations: conversations.collect(),
         })
     })
@@ -174,6 +197,15 @@ fn text(status: &Status) -> String {
         [] => "none".to_owned(),
         relays => relays.join(" "),
     };
+    let unconfirmed = status.unconfirmed.iter().map(|late| {
+        let Unconfirmed {
+            relay,
+            records,
+            since,
+        } = late;
+        format!("unconfirmed {records} records since {since} by {relay}\n")
+    });
+    let unconfirmed: String = unconfirmed.collect();
     let over = status.transport.map(|name| format!(" over {name}"));
     let again = status
         .tried_again
@@ -181,7 +213,7 @@ fn text(status: &Status) -> String {
         .map(|at| format!("; tried again at {at}"));
     format!(
         "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}{}{}\n\
-         pending     {}\nparked      {}\nlast sync   {}\n\n{}",
+         pending     {}\nparked      {}\nlast sync   {}\n{}\n{}",
         harmless(&status.name),
         status.user,
         harmless(&status.device_name),
@@ -194,6 +226,7 @@ fn text(status: &Status) -> String {
         status.pending,
         status.parked,
         status.last_sync.as_deref().unwrap_or("never"),
+        unconfirmed,
         table(
             &[
                 "conversation",

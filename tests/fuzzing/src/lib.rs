@@ -57,7 +57,7 @@ impl Seed {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target {
         name: "client_frame",
         run: wire::client_frame,
@@ -72,6 +72,11 @@ pub const TARGETS: [Target; 14] = [
         name: "relay_address",
         run: wire::relay_address,
         seeds: wire::relay_address_seeds,
+    },
+    Target {
+        name: "evidence",
+        run: wire::evidence,
+        seeds: wire::evidence_seeds,
     },
     Target {
         name: "operation",

@@ -3,10 +3,10 @@
 use ed25519_dalek::{Signer, SigningKey};
 use sheaf_crypto::CapabilityKey;
 use sheaf_protocol::{
-    Class, ClientFrame, Cursor, Delivery, ErrorCode, FRAME_PREFIX_BYTES, History, LogId, Receipt,
-    Refusal, RelayAddress, RelayId, RequestId, ServerFrame, Statement, TopicId,
-    decode_client_frame, decode_server_frame, encode_client_frame, encode_server_frame,
-    hash_record, receipt_message, statement_message,
+    Class, ClientFrame, Contradiction, Cursor, Delivery, ErrorCode, Evidence, FRAME_PREFIX_BYTES,
+    History, LogId, Receipt, Refusal, RelayAddress, RelayId, RequestId, ServerFrame, Statement,
+    TopicId, Verdict, decode_client_frame, decode_server_frame, encode_client_frame,
+    encode_server_frame, hash_record, receipt_message, statement_message,
 };
 
 use super::Seed;
@@ -58,6 +58,48 @@ pub(super) fn relay_address(bytes: &[u8]) -> bool {
     let again: RelayAddress = address.to_string().parse().expect("own text is an address");
     assert_eq!(again, address);
     true
+}
+
+/// A piece of evidence against a relay: as text that people paste, else as bytes that are kept.
+pub(super) fn evidence(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).ok();
+    let pasted = text.and_then(|text| text.parse::<Evidence>().ok());
+    if let Some(piece) = &pasted {
+        assert_eq!(
+            text,
+            Some(piece.to_string().as_str()),
+            "one piece, two texts"
+        );
+    }
+    let Some(piece) = pasted.or_else(|| Evidence::from_bytes(bytes).ok()) else {
+        return false;
+    };
+    let kept = piece.to_bytes();
+    assert_eq!(Evidence::from_bytes(&kept).as_ref(), Ok(&piece));
+    assert_eq!(piece.to_string().parse().as_ref(), Ok(&piece));
+    if let Ok(verdict) = piece.verify() {
+        proves(&piece, &verdict);
+    }
+    true
+}
+
+/// Whatever proves something says two things about one place, and names it.
+fn proves(piece: &Evidence, verdict: &Verdict) {
+    assert_eq!(verdict.relay, piece.relay);
+    let (cursors, topics, differ) = match &piece.words {
+        Contradiction::Histories(one, other) => {
+            let differ = one.history != other.history;
+            ((one.cursor, other.cursor), (one.topic, other.topic), differ)
+        }
+        Contradiction::Records(one, other) => {
+            let differ = one.record != other.record;
+            ((one.cursor, other.cursor), (one.topic, other.topic), differ)
+        }
+        other => panic!("a contradiction that is not looked at: {other:?}"),
+    };
+    assert_eq!(cursors, (verdict.cursor, verdict.cursor));
+    assert_eq!(topics, (verdict.topic, verdict.topic));
+    assert!(differ, "it contradicts nothing");
 }
 
 pub(super) fn client_frame_seeds() -> Vec<Seed> {
@@ -128,29 +170,68 @@ pub(super) fn client_frame_seeds() -> Vec<Seed> {
         .collect()
 }
 
-pub(super) fn server_frame_seeds() -> Vec<Seed> {
-    let topic = TopicId([4; 32]);
-    let request = RequestId(5);
-    let cursor = Cursor {
-        log: LogId(7),
-        sequence: 300,
-    };
-    let record = hash_record(b"record");
-    let signature = relay().sign(&receipt_message(&topic, cursor, &record));
-    let receipt = Receipt {
-        topic,
-        cursor,
+const TOPIC: TopicId = TopicId([4; 32]);
+const CURSOR: Cursor = Cursor {
+    log: LogId(7),
+    sequence: 300,
+};
+
+fn receipt(record: &[u8]) -> Receipt {
+    let record = hash_record(record);
+    let signature = relay().sign(&receipt_message(&TOPIC, CURSOR, &record));
+    Receipt {
+        topic: TOPIC,
+        cursor: CURSOR,
         record,
         signature: signature.to_bytes().to_vec(),
-    };
-    let history = History([9; 32]);
-    let signature = relay().sign(&statement_message(&topic, cursor, &history));
-    let statement = Statement {
-        topic,
-        cursor,
+    }
+}
+
+fn statement(history: u8) -> Statement {
+    let history = History([history; 32]);
+    let signature = relay().sign(&statement_message(&TOPIC, CURSOR, &history));
+    Statement {
+        topic: TOPIC,
+        cursor: CURSOR,
         history,
         signature: signature.to_bytes().to_vec(),
+    }
+}
+
+pub(super) fn evidence_seeds() -> Vec<Seed> {
+    let elsewhere = Statement {
+        topic: TopicId([5; 32]),
+        ..statement(9)
     };
+    let words = [
+        (
+            "histories",
+            Contradiction::Histories(statement(9), statement(8)),
+        ),
+        (
+            "records",
+            Contradiction::Records(receipt(b"one"), receipt(b"other")),
+        ),
+        ("same", Contradiction::Histories(statement(9), statement(9))),
+        (
+            "unsigned",
+            Contradiction::Histories(statement(9), elsewhere),
+        ),
+    ];
+    let relay = relay_id();
+    let pieces = words.map(|(name, words)| (name, Evidence { relay, words }));
+    let seeds = pieces.iter().flat_map(|(name, piece)| {
+        let text = Seed::new(format!("{name}_text"), piece.to_string());
+        [text, Seed::new(*name, piece.to_bytes())]
+    });
+    seeds.collect()
+}
+
+pub(super) fn server_frame_seeds() -> Vec<Seed> {
+    let topic = TOPIC;
+    let request = RequestId(5);
+    let receipt = receipt(b"record");
+    let statement = statement(9);
     let frames = [
         (
             "hello",

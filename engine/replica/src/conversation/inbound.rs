@@ -25,7 +25,7 @@ use crate::control::View;
 use crate::epoch::is_safe;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::MessageRecord;
-use crate::topic::Heard;
+use crate::topic::{Heard, Origin};
 
 /// An accepted envelope whose content is not merged yet.
 pub(super) struct Staged {
@@ -140,6 +140,8 @@ impl Conversation {
         self.merge(staged, &mut news, context);
         if let Some(write) = context.topics.cursor_write(&batch.origin, batch.cursor) {
             context.stage.write(write);
+            let Origin { relay, topic, .. } = batch.origin;
+            self.read_at(relay, &topic, context);
         }
         let progress = news.progress;
         self.tell(news, context);

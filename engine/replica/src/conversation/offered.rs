@@ -5,11 +5,15 @@
 //! envelopes, a few at a time, and the relay drops what it has. Items of devices that take part no
 //! longer are offered by the device with the lowest id that does, where a relay is new or has lost
 //! its store.
+//!
+//! A receipt beyond what was read from the relay counts as long as the program runs: another record
+//! that comes at its place is noticed. It is made durable when the place was read. Until then a relay
+//! that is put back and grows again could lose the item unseen, if the program ended meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::{DeviceId, Inner, RunId};
-use sheaf_protocol::RelayId;
+use sheaf_protocol::{Cursor, RelayId, TopicId};
 
 use super::merge::envelope_order;
 use super::segments::Loading;
@@ -21,6 +25,9 @@ use crate::record::{
     self, EnvelopeRecord, Kind, OfferedRecord, Place, Range, RecordError, Row, Write,
 };
 
+/// Where a relay has an item.
+type Promised = (TopicId, u64);
+
 /// What one relay has.
 #[derive(Default)]
 struct There {
@@ -29,6 +36,9 @@ struct There {
     /// Items beyond that which are there, in the order of their places. Not durable: what is
     /// forgotten is offered again.
     beyond: BTreeSet<(u32, u64)>,
+    /// Items whose places were not read there yet: those after the first of a chain are offered again
+    /// after a restart.
+    unread: BTreeMap<(u32, u64), Promised>,
     /// Chains of devices that are gone are offered too.
     whole: bool,
 }
@@ -50,8 +60,8 @@ impl Offered {
     pub(super) fn restore(&mut self, record: OfferedRecord) {
         let there = There {
             upto: record.upto.into_iter().collect(),
-            beyond: BTreeSet::new(),
             whole: record.whole,
+            ..There::default()
         };
         self.0.insert(record.relay, there);
     }
@@ -75,6 +85,35 @@ impl There {
         self.beyond
             .retain(|(index, seq)| *index != chain || *seq > *upto);
         *upto > known
+    }
+
+    /// The place of an item was not read there yet. At the bound the last one of the chain stands for
+    /// it.
+    fn await_reading(&mut self, (chain, seq): (u32, u64), at: Promised) {
+        let full = self.unread.len() >= limits::OWED_RECORDS_MAX;
+        let mut of_chain = self.unread.range_mut((chain, 0)..=(chain, seq));
+        match of_chain.next_back().filter(|_| full) {
+            Some((_, last)) => *last = at,
+            None => drop(self.unread.insert((chain, seq), at)),
+        }
+    }
+
+    /// A topic was read up to a place; `true` if items were waited for there.
+    fn read(&mut self, topic: &TopicId, upto: u64) -> bool {
+        let before = self.unread.len();
+        self.unread
+            .retain(|_, (of, place)| of != topic || *place > upto);
+        self.unread.len() < before
+    }
+
+    /// By chain: up to which item everything is there and was read there.
+    fn durable(&self) -> Vec<(u32, u64)> {
+        let upto = self.upto.iter().map(|(chain, upto)| {
+            let mut unread = self.unread.range((*chain, 0)..=(*chain, u64::MAX));
+            let first = unread.next().map(|((_, seq), _)| seq.saturating_sub(1));
+            (*chain, first.map_or(*upto, |first| first.min(*upto)))
+        });
+        upto.collect()
     }
 }
 
@@ -103,15 +142,37 @@ impl Conversation {
         })
     }
 
-    /// A relay has an item.
-    pub(crate) fn confirmed(&mut self, relay: RelayId, place: Place, context: &mut Context<'_>) {
+    /// A relay has an item; `at` a place, if it said so.
+    pub(crate) fn confirmed(
+        &mut self,
+        relay: RelayId,
+        (place, at): (Place, Option<(TopicId, Cursor)>),
+        context: &mut Context<'_>,
+    ) {
         let mut chains = self.chains.iter();
         let Some((name, chain)) = chains.find(|(_, chain)| chain.index == place.chain) else {
             return;
         };
         let before = self.before_first(name, chain);
         let there = self.offered.0.entry(relay).or_default();
-        if there.confirm(place.chain, before, place.seq) {
+        let unread = at.filter(|(topic, at)| {
+            let settled = context.topics.settled(&relay, topic);
+            settled.is_some_and(|settled| settled < at.sequence)
+        });
+        if let Some((topic, at)) = unread {
+            there.await_reading((place.chain, place.seq), (topic, at.sequence));
+        }
+        if there.confirm(place.chain, before, place.seq) && unread.is_none() {
+            self.write_offered(relay, context);
+        }
+    }
+
+    /// More of a topic was read at a relay.
+    pub(super) fn read_at(&mut self, relay: RelayId, topic: &TopicId, context: &mut Context<'_>) {
+        let settled = context.topics.settled(&relay, topic);
+        let there = self.offered.0.get_mut(&relay);
+        let news = there.zip(settled);
+        if news.is_some_and(|(there, settled)| there.read(topic, settled)) {
             self.write_offered(relay, context);
         }
     }
@@ -123,7 +184,7 @@ impl Conversation {
         let record = OfferedRecord {
             conversation: self.id,
             relay,
-            upto: there.upto.iter().map(|(c, s)| (*c, *s)).collect(),
+            upto: there.durable(),
             whole: there.whole,
         };
         let write = Write::put(Kind::Offered, &self.id.0, &relay.0, &record);
@@ -285,7 +346,7 @@ impl Conversation {
                     chain,
                     seq,
                 };
-                self.confirmed(relay, place, context);
+                self.confirmed(relay, (place, None), context);
             }
         }
         context

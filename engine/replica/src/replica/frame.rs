@@ -178,7 +178,8 @@ impl Replica {
         };
         if let Some(place) = settled.place {
             self.on_conversation(&place.conversation, |known, context| {
-                known.confirmed(relay, place, context);
+                let at = (receipt.topic, receipt.cursor);
+                known.confirmed(relay, (place, Some(at)), context);
             });
         }
         if let Some(conversation) = settled.conversation.filter(|_| settled.first) {

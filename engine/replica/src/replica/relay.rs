@@ -132,6 +132,10 @@ impl Replica {
 
     pub(super) fn offer_all(&mut self, relay: RelayId, id: ConversationId) {
         self.on_conversation(&id, |known, context| known.offer_anew(relay, context));
+        if !self.topics.is_connected_to(&relay) {
+            // The next connection offers all there is.
+            return;
+        }
         let queue = self.relays.offering.entry(relay).or_default();
         if !queue.contains(&id) {
             queue.push_back(id);

@@ -113,6 +113,7 @@ impl Replica {
                     self.blame(relay, Act::OtherHistory);
                     self.read_again(relay, &topic);
                 }
+                Finding::Due(relay, topic) => self.read_again(relay, &topic),
                 Finding::BadStatement(relay) => self.blame(relay, Act::BadStatement),
                 Finding::Unanswered(relay) => self.blame(relay, Act::Unanswered),
                 Finding::Stalled(relay, topic) => {
@@ -135,12 +136,14 @@ impl Replica {
             return;
         };
         let (relay, topic) = (verdict.relay, verdict.topic);
-        if !self.exhibits.knows(&piece) {
-            self.blame(relay, Act::Contradiction);
-            self.stage.notify(Event::EvidenceFound { relay });
-            self.exhibit(piece);
-            self.read_again(relay, &topic);
+        if self.exhibits.knows(&piece) {
+            // It may be an old story that a peer brings, or a store that was put back once more.
+            return self.topics.recheck(relay, &topic, &mut self.stage);
         }
+        self.blame(relay, Act::Contradiction);
+        self.stage.notify(Event::EvidenceFound { relay });
+        self.exhibit(piece);
+        self.read_again(relay, &topic);
     }
 
     fn exhibit(&mut self, piece: Evidence) {

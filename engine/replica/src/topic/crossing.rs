@@ -116,6 +116,13 @@ impl Topics {
             }
             found.push(Finding::Withheld(relay, id, beyond.by));
         }
+        let due = self.witnessing.again.iter().filter(|(_, due)| **due <= now);
+        let due = due.filter(|((relay, _), _)| self.connections.contains_key(relay));
+        let due: Vec<_> = due.map(|(of, _)| *of).collect();
+        for (relay, id) in due {
+            self.witnessing.again.remove(&(relay, id));
+            found.push(Finding::Due(relay, id));
+        }
         let stalled = self.witnessing.stalled.iter();
         let stalled = stalled.filter(|(_, since)| over(**since));
         found.extend(stalled.map(|((relay, id), _)| Finding::Stalled(*relay, *id)));
@@ -134,7 +141,10 @@ impl Topics {
         let beyond = beyond.filter_map(|beyond| beyond.since);
         let stalled = self.witnessing.stalled.values().copied();
         let next = questions.chain(beyond).chain(stalled).min();
-        next.map(|since| since.after_ms(limits::ANSWER_MS_MAX))
+        let next = next.map(|since| since.after_ms(limits::ANSWER_MS_MAX));
+        let again = self.witnessing.again.iter();
+        let again = again.filter(|((relay, _), _)| self.connections.contains_key(relay));
+        again.map(|(_, due)| *due).chain(next).min()
     }
 
     /// What should stand before records that wait does not come: they are taken without it. Gives

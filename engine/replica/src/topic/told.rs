@@ -175,8 +175,9 @@ impl Told {
         self.at = history.map(|history| (to, history));
     }
 
-    /// Whether the topic may be read from its beginning once more; it is then taken to be.
-    pub(super) fn may_read_again(&mut self, now: Timestamp) -> bool {
+    /// The topic is to be read from its beginning once more, which is then taken to happen. `Err`: not
+    /// before that time.
+    pub(super) fn may_read_again(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         let (count, last) = self.again;
         let since = now.since_ms(last);
         let count = if since > limits::RESUBSCRIBE_FORGIVEN_MS {
@@ -186,11 +187,12 @@ impl Told {
         };
         let delays = limits::RESUBSCRIBE_DELAYS_MS;
         let delay = delays.get(count).or(delays.last()).copied();
-        let may = since >= delay.unwrap_or_default();
-        if may {
-            self.again = (count.saturating_add(1), now);
+        let delay = delay.unwrap_or_default();
+        if since < delay {
+            return Err(last.after_ms(delay));
         }
-        may
+        self.again = (count.saturating_add(1), now);
+        Ok(())
     }
 
     /// The topic is read from its beginning.

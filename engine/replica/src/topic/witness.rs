@@ -62,6 +62,8 @@ pub(super) struct Witnessing {
     pub(super) beyond: BTreeMap<(RelayId, TopicId), Beyond>,
     /// Topics of which records wait for others before them, and since when nothing comes.
     pub(super) stalled: BTreeMap<(RelayId, TopicId), Timestamp>,
+    /// Topics to be read from their beginning once more, and from when on that may be.
+    pub(super) again: BTreeMap<(RelayId, TopicId), Timestamp>,
     /// Newest receipts, oldest first.
     receipts: VecDeque<(RelayId, Receipt)>,
 }
@@ -71,6 +73,8 @@ pub(super) struct Witnessing {
 pub(crate) enum Finding {
     /// The relay contradicts what it signed.
     Evidence(Evidence),
+    /// A topic that was read lately may be read from its beginning now.
+    Due(RelayId, TopicId),
     /// The relay states, or promised, something else than it delivered.
     OtherHistory(RelayId, TopicId),
     /// The answer is not signed, or not about what was asked.
@@ -333,6 +337,9 @@ impl Topics {
             signed.find(|known| known.cursor == cursor && known.history != statement.history);
         if let Some(other) = other.cloned() {
             told.challenge = None;
+            // It has served: kept, it would contradict every further answer.
+            let apart = |known: &mut Statement| known.cursor == cursor;
+            drop((told.statement.take_if(apart), told.former.take_if(apart)));
             return Some(Finding::Evidence(evidence(relay, &other, statement)));
         }
         if matches!(asked.purpose, Purpose::Challenge(_)) {
@@ -419,8 +426,28 @@ impl Topics {
         Ok(found)
     }
 
-    /// A topic of a relay is read once more from its beginning; if that repeats, more and more seldom:
-    /// what comes is read meanwhile as it comes. Gives whose topic it is, if it is read again.
+    /// Up to which place a topic was taken in at a relay, and what the records up to there come to is
+    /// known, where the relay states that: another store shows itself by it, even after a restart.
+    /// Nothing where the topic is not read.
+    pub(crate) fn settled(&self, relay: &RelayId, id: &TopicId) -> Option<u64> {
+        let reading = self.topics.get(id)?.readings.get(relay)?;
+        let taken = reading.taken.map_or(0, |cursor| cursor.sequence);
+        let connection = self.connections.get(relay);
+        let silent = connection.is_some_and(|known| known.witnesses == Witnesses::No);
+        let known = silent || reading.told.counted(taken).is_some();
+        Some(if known { taken } else { 0 })
+    }
+
+    /// The relay is asked whether it holds what it delivered, even if it said so before.
+    pub(crate) fn recheck(&mut self, relay: RelayId, id: &TopicId, stage: &mut Stage) {
+        if let Some(reading) = self.reading(&relay, id) {
+            reading.told.recheck = true;
+        }
+        self.witness(relay, id, stage);
+    }
+
+    /// A topic of a relay is read once more from its beginning; if that repeats, later and later: what
+    /// comes is read meanwhile as it comes. Gives whose topic it is, if it is read again now.
     pub(crate) fn read_again(
         &mut self,
         relay: RelayId,
@@ -432,9 +459,12 @@ impl Topics {
             .retain(|(by, known)| *by != relay || known.topic != *id);
         let owner = self.topics.get(id)?.owner;
         let reading = self.reading(&relay, id)?;
-        if !reading.told.may_read_again(stage.now()) {
+        if let Err(due) = reading.told.may_read_again(stage.now()) {
+            self.witnessing.again.insert((relay, *id), due);
             return None;
         }
+        self.witnessing.again.remove(&(relay, *id));
+        let reading = self.reading(&relay, id)?;
         match reading.subscribed {
             true => self.read_anew(relay, id, stage),
             false => reading.begin_anew(),

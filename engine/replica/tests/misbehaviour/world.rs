@@ -103,9 +103,7 @@ impl Peer {
                 Output::Load(load, ranges) => self.loads.push_back((load, ranges)),
                 Output::Transmit(_, frame) => self.frames.push_back(frame),
                 Output::Notify(event) => self.events.push(event),
-                Output::Complete(id, result) => {
-                    self.answers.insert(id, result);
-                }
+                Output::Complete(id, result) => drop(self.answers.insert(id, result)),
                 Output::Wait(at) => {
                     self.wait = Some(self.wait.map_or(at, |known| known.min(at)));
                 }

@@ -244,6 +244,72 @@ fn a_store_that_was_put_back_and_grew_past_the_cursor_is_found_too() {
     complete(&mut world);
 }
 
+/// Nothing but what was read tells a store that was put back from the one before: what it had
+/// promised beyond that, and a program that ended then has not read, is offered again.
+#[test]
+fn what_was_confirmed_and_not_read_is_offered_again_after_a_restart() {
+    let mut world = World::new(1);
+    let topic = world.topic();
+    let backup = world.relays[0].stores[0].clone();
+    let head = backup.head(&topic);
+    world.disconnect(ALICE);
+    world.relays[0].tail.insert((BOB, topic), head);
+    world.send(BOB, "confirmed");
+    let own = world.relays[0].stores[0].0[&topic].last().cloned().unwrap();
+    world.restart(BOB);
+    world.relays[0].tail.clear();
+    world.relays[0].stores[0] = backup;
+    world.connect(ALICE);
+    for number in 0..4 {
+        world.send(ALICE, &format!("alice {number}"));
+    }
+    world.pass(20);
+    world.connect(BOB);
+    world.pass(60);
+    assert!(world.relays[0].stores[0].0[&topic].contains(&own));
+    has(&world, ALICE, &["confirmed"]);
+    world.agree();
+}
+
+/// The second time there is no new evidence to find, and the topic was read again just before.
+#[test]
+fn a_store_that_is_put_back_twice_is_filled_twice() {
+    for between in [0, 5] {
+        let mut world = World::new(1);
+        let topic = world.topic();
+        for round in 0..2 {
+            let backup = world.relays[0].stores[0].clone();
+            world.send(BOB, &format!("bob {round}"));
+            let own = world.relays[0].stores[0].0[&topic].last().cloned().unwrap();
+            world.pass(between);
+            world.disconnect(BOB);
+            world.disconnect(ALICE);
+            let length = world.relays[0].stores[0].head(&topic);
+            world.relays[0].stores[0] = backup;
+            world.connect(ALICE);
+            // Exactly as long as it was, so that the place of the last statement is the same.
+            while world.relays[0].stores[0].head(&topic) < length {
+                world.send(ALICE, &format!("alice {round}"));
+            }
+            world.disconnect(ALICE);
+            let store = &world.relays[0].stores[0].0[&topic];
+            assert!(!store.contains(&own), "{between} s, round {round}");
+            world.connect(BOB);
+            world.pass(between);
+            if round == 1 {
+                world.pass(30);
+                let store = &world.relays[0].stores[0].0[&topic];
+                assert!(store.contains(&own), "{between} s");
+            }
+            world.connect(ALICE);
+            world.pass(between);
+        }
+        world.pass(60);
+        world.agree();
+        complete(&mut world);
+    }
+}
+
 #[test]
 fn a_wiped_store_is_named_and_filled() {
     let mut world = World::new(1);

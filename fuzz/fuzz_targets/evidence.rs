@@ -1,0 +1,2 @@
+#![no_main]
+sheaf_fuzz::target!("evidence");
