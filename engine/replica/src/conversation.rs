@@ -27,6 +27,8 @@ mod report;
 mod restore;
 mod segments;
 mod shown;
+mod start;
+mod stated;
 mod vault;
 mod withheld;
 
@@ -54,6 +56,7 @@ pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};
 pub(crate) use members::recipients_of;
 pub(crate) use restore::Restored;
+pub(crate) use start::Beginning;
 
 use parked::Parked;
 use segments::Segments;
@@ -109,6 +112,8 @@ enum Work {
     Drop,
     /// What is left of a segment in the store is to be read.
     Rest(u32),
+    /// What somebody stated is to be compared with what is here.
+    Compare(Box<stated::Comparing>),
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -149,6 +154,11 @@ pub(crate) struct Conversation {
     export: export::Export,
     keeping: away::Keeping,
     fetching: fetch::Fetching,
+    stated: stated::Stated,
+    /// This device began at a snapshot of which not all is proved.
+    start: Option<Box<start::Start>>,
+    /// Topics are followed once it is known where to begin.
+    beginning: bool,
     forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
@@ -186,6 +196,9 @@ impl Conversation {
             export: export::Export::default(),
             keeping: away::Keeping::default(),
             fetching: fetch::Fetching::default(),
+            stated: stated::Stated::default(),
+            start: None,
+            beginning: false,
             forks: fork::Forks::default(),
             asked: BTreeSet::new(),
             void: BTreeMap::new(),
@@ -245,6 +258,7 @@ impl Conversation {
                 Work::Again => self.again(context),
                 Work::Drop => self.drop_oldest(context),
                 Work::Rest(segment) => self.read_rest(segment, context),
+                Work::Compare(comparing) => self.compare_documents(comparing, context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -252,7 +266,9 @@ impl Conversation {
         }
         self.flush(context);
         self.acknowledge(context);
+        self.state(context);
         self.seek(context);
+        self.follow_start(context);
         self.pursue(context);
         self.evict(context);
     }

@@ -8,6 +8,7 @@
 mod away;
 mod check;
 mod relay;
+mod stated;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -23,6 +24,7 @@ pub use away::{Away, Keep};
 pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
 pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
+pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -89,10 +91,14 @@ pub enum Kind {
     Away = 28,
     /// What is kept of one conversation.
     Keep = 29,
+    /// A snapshot: what somebody stated that a conversation comes to.
+    Stated = 30,
+    /// This device began at a snapshot that is not proved yet.
+    Start = 31,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 24] = [
+pub const RESTORED: [Kind; 26] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -117,6 +123,8 @@ pub const RESTORED: [Kind; 24] = [
     Kind::Shown,
     Kind::Away,
     Kind::Keep,
+    Kind::Stated,
+    Kind::Start,
 ];
 
 /// Name of a record.

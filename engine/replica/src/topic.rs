@@ -6,6 +6,7 @@ mod heard;
 mod link;
 mod reading;
 mod repair;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ use reading::{Advance, Reading};
 
 pub(crate) use capability::{Capability, Owner};
 pub(crate) use heard::Heard;
+pub(crate) use start::Read;
 
 /// One topic.
 struct Topic {
@@ -59,6 +61,8 @@ pub(crate) struct Topics {
     next_repair: Option<Timestamp>,
     requests: u64,
     heard: Window,
+    /// Where topics are begun that are not followed yet.
+    beginnings: BTreeMap<TopicId, Vec<(RelayId, Cursor)>>,
 }
 
 /// A delivery that does not fit the subscription.
@@ -106,13 +110,16 @@ impl Topics {
         after: BTreeSet<TopicId>,
         stage: &mut Stage,
     ) {
-        self.topics.entry(topic).or_insert_with(|| Topic {
-            owner,
-            capability,
-            after,
-            readings: BTreeMap::new(),
-            unclaimed: None,
-        });
+        if !self.topics.contains_key(&topic) {
+            let known = Topic {
+                owner,
+                capability,
+                after,
+                readings: self.begun(&topic, stage),
+                unclaimed: None,
+            };
+            self.topics.insert(topic, known);
+        }
         self.subscribe_ready(stage);
     }
 

@@ -64,6 +64,24 @@ impl Fetching {
         self.wanted.insert(segment);
         self.attempts = 0;
     }
+
+    /// A segment is not to come back.
+    pub(super) fn leave(&mut self, segment: u32) {
+        self.wanted.remove(&segment);
+        self.current = self.current.take().filter(|fetch| fetch.segment != segment);
+    }
+
+    /// What came is thrown away, and everything tried again.
+    pub(super) fn begin_anew(&mut self) {
+        (self.current, self.due, self.attempts) = (None, None, 0);
+    }
+
+    /// What is here of the newest one was put together, and lacks something.
+    pub(super) fn tried_newest(&self) -> bool {
+        let newest = self.wanted.last();
+        let current = self.current.as_ref().map(|fetch| &fetch.segment);
+        newest.is_some() && (current == newest || self.attempts > 0)
+    }
 }
 
 impl Conversation {
@@ -86,7 +104,7 @@ impl Conversation {
     pub(crate) fn is_fetching(&self) -> bool {
         let asked = usize::try_from(self.fetching.attempts).unwrap_or(usize::MAX);
         let others = self.control.current().live().count().saturating_sub(1);
-        !self.fetching.wanted.is_empty() && asked <= others && others > 0
+        !self.fetching.wanted.is_empty() && asked <= others && others > 0 || self.is_beginning()
     }
 
     /// Goes on with what is to come back, the newest first.
@@ -304,6 +322,7 @@ impl Conversation {
         let whole = fetch.document.heads() == self.segments.recorded(segment);
         let gained = fetch.got.len() > before;
         if gained {
+            self.start_advanced(context.now);
             fetch.giver = Some(from);
             self.fetching.current = Some(fetch);
         } else if !fetch.got.is_empty() {
@@ -422,6 +441,7 @@ impl Conversation {
         context.stage.write(write);
         self.fetching.wanted.remove(&segment);
         (self.fetching.due, self.fetching.attempts) = (None, 0);
+        self.start_advanced(context.now);
         if why == Some(Away::Dropped) {
             self.keep_fetched(segment, context);
         }

@@ -6,6 +6,7 @@
 //! acknowledged, so this comes to an end.
 
 mod begun;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ use crate::limits;
 use crate::record::{FrontierRecord, Kind, Write};
 use crate::time::Timestamp;
 use begun::Begun;
+pub(super) use told::{CheckpointTail, read as read_checkpoint};
 
 /// Version of a checkpoint's body.
 const BODY_VERSION: u8 = 1;
@@ -217,6 +219,9 @@ impl Conversation {
 
     /// Whether this device has seen something that none of its items names yet.
     fn owes(&self, context: &Context<'_>) -> bool {
+        if self.stated.to_tell().is_some() {
+            return true;
+        }
         let own = context.account.device();
         self.seen.iter().any(|((device, run), (seq, _))| {
             let chain = self.chains.get(device, run).filter(|_| *device != own);
@@ -339,7 +344,7 @@ impl Conversation {
     /// Compares what another device's documents come to with what they come to here, where both
     /// hold the same items. A window of segments is held from its first change on or not at all.
     pub(super) fn compare(&mut self, inner: &Inner, context: &mut Context<'_>) {
-        let Ok((body, [])) = postcard::take_from_bytes::<CheckpointBody>(&inner.body) else {
+        let Some((body, _)) = read_checkpoint(&inner.body) else {
             return;
         };
         let here = self.checkpoint_body();

@@ -18,6 +18,7 @@ use sheaf_protocol::{TopicId, hash_record};
 
 use super::merge::{decode_body, decode_content};
 use super::parked::Need;
+use super::stated::NewStatement;
 use super::vault::attaching;
 use super::{Conversation, Records, Work};
 use crate::context::Context;
@@ -60,6 +61,8 @@ pub(super) enum Verdict {
     Content(Box<Staged>),
     /// It says what its author's documents come to, once what came before it is merged.
     Compare(Box<Inner>),
+    /// It states what the conversation comes to, once what came before it is merged.
+    Stated(Box<NewStatement>),
     /// It waits.
     Park(Need),
     /// A document has to be read first.
@@ -248,6 +251,11 @@ impl Conversation {
                 self.compare(&inner, context);
                 None
             }
+            Verdict::Stated(new) => {
+                self.merge(std::mem::take(staged), news, context);
+                self.stated(*new, context);
+                None
+            }
             Verdict::Park(need) => Some(Blocked::Park(need)),
             Verdict::Load(segment) => Some(Blocked::Read(Read::Segment(segment))),
             Verdict::Place(inner, item) => Some(Blocked::Read(Read::Place(inner, item))),
@@ -300,10 +308,11 @@ impl Conversation {
             );
             return Verdict::Done;
         };
+        let conversation = self.id;
         let refuse = |act: Act, context: &mut Context<'_>| {
             context
                 .stage
-                .report(Suspect::Device(device), act, Some(self.id));
+                .report(Suspect::Device(device), act, Some(conversation));
             Verdict::Done
         };
         if !member.incarnations.contains_key(&inner.incarnation) {
@@ -311,11 +320,20 @@ impl Conversation {
         }
         let role = member.role;
         let is_safe = is_safe(&self.control, &view, &source.epoch);
+        let content = inner.kind == Purpose::Content;
+        if (is_safe && role >= Role::Writer || !content)
+            && let Some(verdict) = self.reread(&inner, (source.epoch, wire), &view, context)
+        {
+            return verdict;
+        }
         match inner.kind {
             Purpose::Control => self.examine_control(source, wire, &inner, &view, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
-            Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
+            Purpose::Content | Purpose::Checkpoint | Purpose::Snapshot if !is_safe => {
+                refuse(Act::WrongEpoch, context)
+            }
             Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, &view, context),
+            Purpose::Snapshot => self.examine_statement(source, wire, inner, &view, context),
             Purpose::Content => self.examine_content(source, wire, inner, &view, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use sheaf_crypto::{DeviceId, EpochId, Inner, KemRecord, Kind as Purpose, OperationId};
 
 use super::Conversation;
-use super::frontier::CheckpointBody;
+use super::frontier::{CheckpointTail, read_checkpoint};
 use crate::command::CommandError;
 use crate::context::Context;
-use crate::record::{Kind, ShownRecord, Write};
+use crate::record::{Kind, Sealed, ShownRecord, Write};
 
 /// What each device has shown to know.
 pub(super) type Shown = BTreeMap<DeviceId, ShownRecord>;
@@ -74,9 +74,21 @@ impl Conversation {
     ) -> Result<(), CommandError> {
         let mut body = self.checkpoint_body();
         body.kem = self.announcement(context).cloned();
-        let bytes =
+        let mut bytes =
             postcard::to_allocvec(&body).map_err(|error| CommandError::Fault(error.to_string()))?;
-        self.send_item(Purpose::Checkpoint, bytes, epoch, context)?;
+        let verified = self.stated.to_tell();
+        bytes.extend(CheckpointTail { verified }.encode());
+        let wire = self.send_item(Purpose::Checkpoint, bytes, epoch, context)?;
+        if let Some(item) = verified {
+            let device = context.account.device();
+            self.edit_stated(&item, |known| known.told = true, context);
+            let by = Sealed {
+                device,
+                epoch,
+                wire,
+            };
+            self.verified_by(&item, by, context);
+        }
         if let Some(counter) = body.kem.map(|kem| kem.counter) {
             let own = context.account.device();
             self.edit_shown(&own, |shown| shown.kem = counter, context);
@@ -87,14 +99,8 @@ impl Conversation {
     /// Takes what a checkpoint announces. What does not decode or verify is left alone: a later
     /// version may announce more.
     pub(super) fn take_announcement(&mut self, inner: &Inner, context: &mut Context<'_>) {
-        let body = postcard::take_from_bytes::<CheckpointBody>(&inner.body);
-        let Ok((
-            CheckpointBody {
-                kem: Some(record), ..
-            },
-            [],
-        )) = body
-        else {
+        let body = read_checkpoint(&inner.body);
+        let Some(record) = body.and_then(|(body, _)| body.kem) else {
             return;
         };
         let signing = self.control.signing_key(&inner.device);

@@ -9,11 +9,11 @@ use super::{
     EnvelopeRecord, EpochRecord, FrontierRecord, KeepRecord, Kind, LostRecord, MessageRecord,
     OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError,
     RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord,
-    TokenRecord, WithheldRecord, decode,
+    StartRecord, StatedRecord, TokenRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 29] = [
+pub const KINDS: [Kind; 31] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -43,6 +43,8 @@ pub const KINDS: [Kind; 29] = [
     Kind::Offered,
     Kind::Away,
     Kind::Keep,
+    Kind::Stated,
+    Kind::Start,
 ];
 
 impl Kind {
@@ -85,6 +87,8 @@ impl Kind {
             Self::Shown => "shown",
             Self::Away => "away",
             Self::Keep => "keep",
+            Self::Stated => "snapshot statement",
+            Self::Start => "start",
         }
     }
 }
@@ -125,5 +129,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
         Kind::Away => decode::<AwayRecord>(kind, value).map(drop),
         Kind::Keep => decode::<KeepRecord>(kind, value).map(drop),
+        Kind::Stated => decode::<StatedRecord>(kind, value).map(drop),
+        Kind::Start => decode::<StartRecord>(kind, value).map(drop),
     }
 }

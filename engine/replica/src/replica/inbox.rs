@@ -9,7 +9,7 @@ use sheaf_protocol::ClientFrame;
 use super::{Replica, context, devices};
 use crate::account::Account;
 use crate::command::{CommandError, Reply};
-use crate::conversation::{Conversation, Invite};
+use crate::conversation::{Beginning, Conversation, Invite};
 use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
@@ -103,7 +103,10 @@ impl Replica {
             self.on_conversation(&conversation, |known, context| match body {
                 InboxBody::Ask(ask) => known.asked(device, ask, context),
                 InboxBody::Answer(answer) => known.answered(device, answer, context),
-                InboxBody::Invite { .. } | InboxBody::Own { .. } | InboxBody::Vault { .. } => {}
+                InboxBody::Invite { .. }
+                | InboxBody::InviteAt { .. }
+                | InboxBody::Own { .. }
+                | InboxBody::Vault { .. } => {}
             });
             return Ok(());
         }
@@ -120,6 +123,14 @@ impl Replica {
             .certificate
             .signing;
         joined.verify(&signing).map_err(|error| error.to_string())?;
+        let (body, beginning) = match body {
+            InboxBody::InviteAt {
+                card,
+                invite,
+                beginning,
+            } => (InboxBody::Invite { card, invite }, Some(beginning)),
+            other => (other, None),
+        };
         match body {
             InboxBody::Invite { card, invite } => {
                 if self
@@ -132,7 +143,7 @@ impl Replica {
                 } else {
                     self.grow_account(&senders);
                 }
-                self.take_invite(&invite, user)
+                self.take_invite(&invite, beginning.as_ref(), user)
             }
             InboxBody::Own {
                 operations,
@@ -146,7 +157,7 @@ impl Replica {
                 }
                 Ok(())
             }
-            InboxBody::Ask(_) | InboxBody::Answer(_) => Ok(()),
+            InboxBody::Ask(_) | InboxBody::Answer(_) | InboxBody::InviteAt { .. } => Ok(()),
             InboxBody::Vault {
                 keys,
                 setting,
@@ -158,7 +169,12 @@ impl Replica {
         }
     }
 
-    fn take_invite(&mut self, invite: &Invite, by: sheaf_crypto::UserId) -> Result<(), String> {
+    fn take_invite(
+        &mut self,
+        invite: &Invite,
+        beginning: Option<&Beginning>,
+        by: sheaf_crypto::UserId,
+    ) -> Result<(), String> {
         if self
             .contacts
             .get(&by)
@@ -178,7 +194,8 @@ impl Replica {
         let account = self.account.as_ref().ok_or("there is no account")?;
         // An invite that does not verify changes nothing.
         let mark = self.stage.mark();
-        let conversation = match Conversation::join(invite, by, &mut context!(self, account)) {
+        let joined = Conversation::join(invite, beginning, by, &mut context!(self, account));
+        let conversation = match joined {
             Ok(conversation) => conversation,
             Err(error) => {
                 self.stage.take_back(mark);
@@ -197,6 +214,8 @@ impl Replica {
         if let Some(Err(error)) = attached {
             tracing::warn!(%error, "conversation does not follow the account");
         }
+        let default = self.policy.keep;
+        self.on_conversation(&id, |known, context| known.tidy(default, context));
         Ok(())
     }
 

@@ -1,0 +1,98 @@
+//! What is known of others' progress without their having said it to this device, and what a
+//! checkpoint says after its body.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sheaf_crypto::{DeviceId, ItemId};
+
+use super::super::Conversation;
+use super::CheckpointBody;
+use crate::context::Context;
+
+/// What follows a checkpoint's body, where there is anything to say. A version that does not know it
+/// leaves the whole checkpoint's body alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::conversation) struct CheckpointTail {
+    /// A snapshot that is right by all that its author has.
+    pub(in crate::conversation) verified: Option<ItemId>,
+}
+
+impl CheckpointTail {
+    /// The tail of a checkpoint's body; an empty one where there is none.
+    pub(in crate::conversation) fn of(body: &[u8]) -> Option<Self> {
+        read(body).map(|(_, tail)| tail)
+    }
+
+    pub(in crate::conversation) fn encode(&self) -> Vec<u8> {
+        match *self == Self::default() {
+            true => Vec::new(),
+            // Serialising plain data into memory has no way to fail.
+            false => postcard::to_allocvec(self).unwrap_or_default(),
+        }
+    }
+}
+
+/// A checkpoint's body with what follows it.
+pub(in crate::conversation) fn read(bytes: &[u8]) -> Option<(CheckpointBody, CheckpointTail)> {
+    let (body, rest) = postcard::take_from_bytes::<CheckpointBody>(bytes).ok()?;
+    if rest.is_empty() {
+        return Some((body, CheckpointTail::default()));
+    }
+    match postcard::take_from_bytes::<CheckpointTail>(rest) {
+        Ok((tail, [])) => Some((body, tail)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+impl Conversation {
+    /// Every other device that takes part has said to have everything that is here, and there is one.
+    pub(in crate::conversation) fn all_have_everything(&self, own: DeviceId) -> bool {
+        let view = self.control.current();
+        let mut others = view.live().filter(|(device, _)| **device != own).peekable();
+        others.peek().is_some() && others.all(|(device, _)| self.lacks(*device) == 0)
+    }
+
+    /// Takes over that some devices have said to have chains up to given places.
+    pub(in crate::conversation) fn suppose_seen(
+        &mut self,
+        devices: &[DeviceId],
+        upto: &BTreeMap<u32, u64>,
+        context: &mut Context<'_>,
+    ) {
+        for (chain, seq) in upto {
+            self.frontiers.substance.insert(*chain, *seq);
+        }
+        for device in devices {
+            let seen = self.frontiers.seen.entry(*device).or_default();
+            for (chain, seq) in upto {
+                let known = seen.entry(*chain).or_default();
+                *known = (*known).max(*seq);
+            }
+        }
+        self.write_frontiers(context);
+    }
+
+    /// Forgets how far everybody has come in all chains but some.
+    pub(in crate::conversation) fn forget_seen(&mut self, kept: &[u32], context: &mut Context<'_>) {
+        self.frontiers
+            .substance
+            .retain(|chain, _| kept.contains(chain));
+        for seen in self.frontiers.seen.values_mut() {
+            seen.retain(|chain, _| kept.contains(chain));
+        }
+        self.frontiers.differs.clear();
+        self.write_frontiers(context);
+    }
+
+    fn write_frontiers(&self, context: &mut Context<'_>) {
+        let authors = self.chains.iter().map(|((device, _), _)| *device);
+        let mut devices: Vec<DeviceId> = authors.collect();
+        devices.extend(self.frontiers.seen.keys());
+        devices.sort_unstable();
+        devices.dedup();
+        for device in devices {
+            self.write_frontier(device, context);
+        }
+    }
+}
