@@ -157,6 +157,8 @@ pub(crate) struct Conversation {
     stated: stated::Stated,
     /// This device began at a snapshot of which not all is proved.
     start: Option<Box<start::Start>>,
+    /// By chain index: up to where items were taken over when this device began.
+    began: BTreeMap<u32, u64>,
     /// Topics are followed once it is known where to begin.
     beginning: bool,
     forks: fork::Forks,
@@ -198,6 +200,7 @@ impl Conversation {
             fetching: fetch::Fetching::default(),
             stated: stated::Stated::default(),
             start: None,
+            began: BTreeMap::new(),
             beginning: false,
             forks: fork::Forks::default(),
             asked: BTreeSet::new(),

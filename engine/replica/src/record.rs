@@ -93,7 +93,7 @@ pub enum Kind {
     Keep = 29,
     /// A snapshot: what somebody stated that a conversation comes to.
     Stated = 30,
-    /// This device began at a snapshot that is not proved yet.
+    /// This device began at a snapshot.
     Start = 31,
 }
 

@@ -76,7 +76,13 @@ impl Conversation {
     }
 
     pub(super) fn restore_start(&mut self, record: Option<StartRecord>) {
-        self.start = record.map(|record| Box::new(Start::new(record)));
+        let Some(record) = record else {
+            return;
+        };
+        self.began = record.frontier.iter().copied().collect();
+        if !record.proved {
+            self.start = Some(Box::new(Start::new(record)));
+        }
     }
 
     /// What a newcomer is given to begin at.
@@ -131,7 +137,9 @@ impl Conversation {
             by: [beginning.made.device, beginning.verified.device],
             frontier: upto.into_iter().collect(),
             reading: false,
+            proved: false,
         };
+        self.began = record.frontier.iter().copied().collect();
         self.write_start(&record, context);
         self.start = Some(Box::new(Start::new(record)));
         context.topics.begin_at(&statement.read);
@@ -251,11 +259,11 @@ impl Conversation {
 
     /// All that the snapshot stated was proved, or is left to others by the policy.
     fn end_start(&mut self, context: &mut Context<'_>) {
-        let Some(start) = self.start.take() else {
+        let Some(mut start) = self.start.take() else {
             return;
         };
-        let write = Write::delete(Kind::Start, &self.id.0, &[]);
-        context.stage.write_last(write);
+        start.record.proved = true;
+        self.write_start(&start.record, context);
         let dropped = self.segments.away().next().is_some();
         if !dropped {
             let right = |known: &mut crate::record::StatedRecord| {
@@ -319,6 +327,11 @@ impl Conversation {
     pub(super) fn contradicts_start(&self, chain: u32, seq: u64) -> bool {
         let start = self.start.as_ref();
         start.is_some_and(|start| seq <= start.upto(chain).saturating_add(1))
+    }
+
+    /// Whether an item was taken over when this device began: it need not be in the store.
+    pub(super) fn began_after(&self, chain: u32, seq: u64) -> bool {
+        self.began.get(&chain) >= Some(&seq)
     }
 
     /// Segments that a snapshot states and that are not here.

@@ -45,7 +45,7 @@ pub(crate) struct StatedRecord {
     pub(crate) segments: u32,
 }
 
-/// A device began at a statement, and not all of that is proved yet.
+/// A device began at a statement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StartRecord {
     pub(crate) conversation: ConversationId,
@@ -57,4 +57,6 @@ pub(crate) struct StartRecord {
     pub(crate) frontier: Vec<(u32, u64)>,
     /// The relays are read from the beginning.
     pub(crate) reading: bool,
+    /// All of it is proved.
+    pub(crate) proved: bool,
 }

@@ -55,13 +55,7 @@ impl Topics {
     ) -> std::collections::BTreeMap<RelayId, Reading> {
         let places = self.beginnings.remove(id).unwrap_or_default();
         let begun = places.into_iter().map(|(relay, cursor)| {
-            let reading = Reading {
-                cursor: Some(cursor),
-                taken: Some(cursor),
-                caught_up: true,
-                highest: cursor.sequence,
-                ..Reading::default()
-            };
+            let reading = Reading::begun(cursor);
             stage.write(cursor_write(*id, relay, &reading, cursor));
             (relay, reading)
         });

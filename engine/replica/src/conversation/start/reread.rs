@@ -136,6 +136,7 @@ impl Conversation {
             let by = Suspect::Device(device);
             context.stage.report(by, act, Some(self.id));
         }
+        self.began.clear();
         let write = Write::delete(Kind::Start, &self.id.0, &[]);
         context.stage.write_last(write);
         let compared = match named {
