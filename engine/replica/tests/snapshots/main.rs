@@ -182,9 +182,18 @@ fn without_anybody_there_the_relay_gives_everything() {
             }
             world.peers[CAROL].wake();
             world.settle();
+            eprintln!(
+                "DBG {restarts} {:?} {:?}",
+                world.peers[CAROL]
+                    .replica
+                    .conversation(&world.conversation)
+                    .map(|c| (c.away, c.parked)),
+                world.peers[CAROL].events
+            );
         }
         assert_eq!(unread(&world), []);
         assert_eq!(world.messages(CAROL), world.messages(ALICE));
+        nobody_is_blamed(&mut world);
         for place in [ALICE, BOB, MALLORY] {
             world.peers[place].link_up();
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sheaf_crypto::{Inner, Kind as Purpose, OperationId, SignedOperation};
+use sheaf_crypto::{Inner, ItemId, Kind as Purpose, OperationId, SignedOperation};
 
 use super::super::inbound::Verdict;
 use super::super::merge::{decode_content, envelope_order};
@@ -21,6 +21,8 @@ pub(super) struct Given {
     /// By chain index: up to which item all came, and what came beyond it.
     chains: BTreeMap<u32, (u64, BTreeSet<u64>)>,
     items: u64,
+    /// All came, and what they come to is being tried.
+    tried: bool,
 }
 
 impl Given {
@@ -111,12 +113,18 @@ impl Conversation {
     /// The relays were read, and segments are still not whole. If every item of the frontier came,
     /// the snapshot is wrong; otherwise devices are asked for the rest.
     pub(super) fn judge_start(&mut self, context: &mut Context<'_>) {
-        let Some(start) = &self.start else {
+        let Some(start) = &mut self.start else {
             return;
         };
         let mut frontier = start.record.frontier.iter();
-        let all = frontier.all(|(chain, seq)| start.given.has(*chain, *seq));
-        if all && self.fetching.tried_newest() {
+        if !frontier.all(|(chain, seq)| start.given.has(*chain, *seq)) {
+            return;
+        }
+        if !start.given.tried {
+            start.given.tried = true;
+            return self.fetching.begin_anew();
+        }
+        if self.fetching.tried_newest() {
             let why = "its heads are not those of what its frontier holds";
             self.drop_start(Some(why), context);
         }
@@ -155,7 +163,17 @@ impl Conversation {
         }
         self.fetching.begin_anew();
         let own = context.account.device();
-        for (device, run) in self.chains.empty_all_but(&own) {
+        let emptied = self.chains.empty_all_but(&own);
+        // The founding operation travels in invites only.
+        let founding = self.control.entries().next();
+        let founding = founding.map(|(id, entry)| (*id, &entry.operation));
+        if let Some((id, operation)) = founding.filter(|(_, o)| o.author != own) {
+            let name = (operation.author, operation.run);
+            let places = (operation.seq, operation.seq);
+            self.chains
+                .take_over(name, places, ItemId::from(id), context.now);
+        }
+        for (device, run) in emptied {
             self.seen.remove(&(device, run));
             self.write_chain(device, run, context);
         }

@@ -37,6 +37,9 @@ impl Conversation {
     /// A snapshot of another device came.
     pub(in crate::conversation) fn stated(&mut self, new: NewStatement, context: &mut Context<'_>) {
         let by = new.inner.device;
+        if self.stated.get(&new.item).is_some() {
+            return;
+        }
         let Some(statement) = Statement::decode(&new.inner.body) else {
             return self.is_false(by, "it does not decode", context);
         };
