@@ -24,7 +24,7 @@ pub use away::{Away, Keep};
 pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
 pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
-pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord};
+pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -95,10 +95,12 @@ pub enum Kind {
     Stated = 30,
     /// This device began at a snapshot.
     Start = 31,
+    /// A device that began at a snapshot has not all of the history yet.
+    Unread = 32,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 26] = [
+pub const RESTORED: [Kind; 27] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -125,6 +127,7 @@ pub const RESTORED: [Kind; 26] = [
     Kind::Keep,
     Kind::Stated,
     Kind::Start,
+    Kind::Unread,
 ];
 
 /// Name of a record.

@@ -218,6 +218,9 @@ impl Conversation {
         let view = self.control.current();
         let mut holders = 0_usize;
         for (device, _) in view.live().filter(|(device, _)| **device != own) {
+            if self.is_unread(device) {
+                return false;
+            }
             let concerns = self.concerns(device);
             let mut whole = true;
             for (chain, (first, last)) in spans {

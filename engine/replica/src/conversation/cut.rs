@@ -209,7 +209,7 @@ impl Conversation {
         self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
         self.take_announcement(&inner, context);
         if !self.is_withheld(&inner) {
-            self.note_verified(&inner, source.epoch, wire, context);
+            self.note_tail(&inner, source.epoch, wire, context);
             self.vouched(&inner, context);
         }
         self.work.push_back(Work::Retry);

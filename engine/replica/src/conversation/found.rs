@@ -158,6 +158,12 @@ impl Conversation {
         conversation.beginning = false;
         conversation.follow_all(context);
         context.topics.begin_at(&[]);
+        // Before anything else of this device is taken for a sign that it has the history.
+        if conversation.is_starting()
+            && let Err(error) = conversation.send_checkpoint(context)
+        {
+            tracing::warn!(%error, "it is not said that history is on its way");
+        }
         context.stage.notify(Event::ConversationAdded {
             conversation: conversation.id,
             by: Some(by),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sheaf_crypto::{ConversationId, EpochSecret};
+use sheaf_crypto::{ConversationId, DeviceId, EpochSecret};
 
 use super::merge::{decode_content, envelope_order};
 use super::segments::Loading;
@@ -40,6 +40,7 @@ pub(crate) struct Restored {
     pub(crate) keep: Option<KeepRecord>,
     pub(crate) stated: Vec<StatedRecord>,
     pub(crate) start: Option<StartRecord>,
+    pub(crate) unread: Vec<DeviceId>,
 }
 
 impl Conversation {
@@ -102,6 +103,7 @@ impl Conversation {
         conversation.restore_away(restored.away, restored.keep);
         conversation.stated.restore(restored.stated);
         conversation.restore_start(restored.start);
+        conversation.frontiers.restore_unread(restored.unread);
         for pending in restored.pending.into_values() {
             conversation.restore_pending(pending);
         }

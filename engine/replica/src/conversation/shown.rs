@@ -77,10 +77,15 @@ impl Conversation {
         let mut bytes =
             postcard::to_allocvec(&body).map_err(|error| CommandError::Fault(error.to_string()))?;
         let verified = self.stated.to_tell();
-        bytes.extend(CheckpointTail { verified }.encode());
+        let own = context.account.device();
+        let unread = self.says_unread(&own);
+        bytes.extend(CheckpointTail { verified, unread }.encode());
         let wire = self.send_item(Purpose::Checkpoint, bytes, epoch, context)?;
+        if let Some(unread) = unread {
+            self.note_unread(own, unread, context);
+        }
         if let Some(item) = verified {
-            let device = context.account.device();
+            let device = own;
             self.edit_stated(&item, |known| known.told = true, context);
             let by = Sealed {
                 device,

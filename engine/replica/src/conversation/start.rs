@@ -142,6 +142,7 @@ impl Conversation {
         self.began = record.frontier.iter().copied().collect();
         self.write_start(&record, context);
         self.start = Some(Box::new(Start::new(record)));
+        self.note_unread(own, true, context);
         context.topics.begin_at(&statement.read);
         true
     }

@@ -361,15 +361,21 @@ impl Conversation {
         }))
     }
 
-    /// Takes note of a snapshot that another device's checkpoint verifies.
-    pub(super) fn note_verified(
+    /// Takes note of what a checkpoint says after its body.
+    pub(super) fn note_tail(
         &mut self,
         inner: &Inner,
         epoch: EpochId,
         wire: &[u8],
         context: &mut Context<'_>,
     ) {
-        let Some(item) = CheckpointTail::of(&inner.body).and_then(|tail| tail.verified) else {
+        let Some(tail) = CheckpointTail::of(&inner.body) else {
+            return;
+        };
+        if let Some(unread) = tail.unread {
+            self.note_unread(inner.device, unread, context);
+        }
+        let Some(item) = tail.verified else {
             return;
         };
         let by = Sealed {

@@ -9,11 +9,11 @@ use super::{
     EnvelopeRecord, EpochRecord, FrontierRecord, KeepRecord, Kind, LostRecord, MessageRecord,
     OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError,
     RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord,
-    StartRecord, StatedRecord, TokenRecord, WithheldRecord, decode,
+    StartRecord, StatedRecord, TokenRecord, UnreadRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 31] = [
+pub const KINDS: [Kind; 32] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -45,6 +45,7 @@ pub const KINDS: [Kind; 31] = [
     Kind::Keep,
     Kind::Stated,
     Kind::Start,
+    Kind::Unread,
 ];
 
 impl Kind {
@@ -89,6 +90,7 @@ impl Kind {
             Self::Keep => "keep",
             Self::Stated => "snapshot statement",
             Self::Start => "start",
+            Self::Unread => "unread",
         }
     }
 }
@@ -131,5 +133,6 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Keep => decode::<KeepRecord>(kind, value).map(drop),
         Kind::Stated => decode::<StatedRecord>(kind, value).map(drop),
         Kind::Start => decode::<StartRecord>(kind, value).map(drop),
+        Kind::Unread => decode::<UnreadRecord>(kind, value).map(drop),
     }
 }

@@ -60,3 +60,10 @@ pub(crate) struct StartRecord {
     /// All of it is proved.
     pub(crate) proved: bool,
 }
+
+/// A device has said that it is without history that it named as seen.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct UnreadRecord {
+    pub(crate) conversation: ConversationId,
+    pub(crate) device: DeviceId,
+}

@@ -24,7 +24,7 @@ use crate::record::{
     AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord,
     FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, OutboxRecord,
     ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord,
-    SiblingRecord, StartRecord, StatedRecord, WithheldRecord, Write, decode,
+    SiblingRecord, StartRecord, StatedRecord, UnreadRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -73,6 +73,10 @@ impl Sorted {
             Kind::Stated => {
                 let record: StatedRecord = decode(kind, value)?;
                 self.of(record.conversation).stated.push(record);
+            }
+            Kind::Unread => {
+                let record: UnreadRecord = decode(kind, value)?;
+                self.of(record.conversation).unread.push(record.device);
             }
             Kind::Start => {
                 let record: StartRecord = decode(kind, value)?;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use sheaf_crypto::{DeviceId, ItemId};
 
 use super::super::Conversation;
-use super::CheckpointBody;
+use super::{CheckpointBody, Frontiers};
 use crate::context::Context;
+use crate::record::{Kind, UnreadRecord, Write};
 
 /// What follows a checkpoint's body, where there is anything to say. A version that does not know it
 /// leaves the whole checkpoint's body alone.
@@ -16,6 +17,8 @@ use crate::context::Context;
 pub(in crate::conversation) struct CheckpointTail {
     /// A snapshot that is right by all that its author has.
     pub(in crate::conversation) verified: Option<ItemId>,
+    /// Whether its author is still without history that it names as seen, where it ever was.
+    pub(in crate::conversation) unread: Option<bool>,
 }
 
 impl CheckpointTail {
@@ -45,7 +48,54 @@ pub(in crate::conversation) fn read(bytes: &[u8]) -> Option<(CheckpointBody, Che
     }
 }
 
+impl Frontiers {
+    pub(in crate::conversation) fn restore_unread(&mut self, devices: Vec<DeviceId>) {
+        self.unread = devices.into_iter().collect();
+    }
+}
+
 impl Conversation {
+    /// A device has said that history is still on its way to it.
+    pub(in crate::conversation) fn is_unread(&self, device: &DeviceId) -> bool {
+        self.frontiers.unread.contains(device)
+    }
+
+    /// All is here, and the others have been told only that it is not.
+    pub(super) fn is_whole_unsaid(&self, own: &DeviceId) -> bool {
+        self.is_unread(own) && self.says_unread(own) == Some(false)
+    }
+
+    /// What this device says of its history in a checkpoint.
+    pub(in crate::conversation) fn says_unread(&self, own: &DeviceId) -> Option<bool> {
+        let unread = self.is_starting() || self.parked.len() > 0;
+        self.is_unread(own).then_some(unread)
+    }
+
+    /// Takes note of what a device says of its history.
+    pub(in crate::conversation) fn note_unread(
+        &mut self,
+        device: DeviceId,
+        unread: bool,
+        context: &mut Context<'_>,
+    ) {
+        let write = match unread {
+            true => {
+                self.frontiers.unread.insert(device);
+                let conversation = self.id;
+                let record = UnreadRecord {
+                    conversation,
+                    device,
+                };
+                Write::put(Kind::Unread, &self.id.0, &device.0, &record)
+            }
+            false => {
+                self.frontiers.unread.remove(&device);
+                Write::delete(Kind::Unread, &self.id.0, &device.0)
+            }
+        };
+        context.stage.write_last(write);
+    }
+
     /// Every other device that takes part has said to have everything that is here, and there is one.
     pub(in crate::conversation) fn all_have_everything(&self, own: DeviceId) -> bool {
         let view = self.control.current();
