@@ -41,6 +41,14 @@ fn relays_die_lose_their_stores_and_come_back() {
 }
 
 #[test]
+fn newcomers_begin_at_snapshots() {
+    all_seeds(simulation::Faults {
+        newcomer: true,
+        ..simulation::Faults::default()
+    });
+}
+
+#[test]
 #[ignore = "an open defect: seeds 0 and 39 end with differing documents; docs/decisions/0009-cuts.md"]
 fn newcomers_read_from_their_beginning_on() {
     all_seeds(simulation::Faults {

@@ -51,6 +51,20 @@ impl World {
         });
     }
 
+    /// Everybody comes to have everything, somebody joins, and the faults go on.
+    pub(super) fn welcome(&mut self) {
+        let Some(user) = self.latecomer else { return };
+        self.settle();
+        for conversation in self.conversations.clone() {
+            let add = Command::AddMember {
+                conversation,
+                user,
+                role: Role::Writer,
+            };
+            self.command(0, add, Asked::Other);
+        }
+    }
+
     /// One act on a conversation's membership. Whether it is allowed is for the replica to say.
     pub(super) fn govern(&mut self, device: usize) {
         let Some(conversation) = self.pick() else {

@@ -32,6 +32,8 @@ pub struct Faults {
     pub members: bool,
     /// Some conversations let newcomers read only from their own beginning on.
     pub since_join: bool,
+    /// Somebody joins in the middle, where a snapshot was made.
+    pub newcomer: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -46,6 +48,7 @@ impl Default for Faults {
             roll_back: false,
             members: false,
             since_join: false,
+            newcomer: false,
             steps: 120,
         }
     }
@@ -111,6 +114,8 @@ pub struct World {
     pub(super) before: Vec<Before>,
     /// How much each device had said before the last words.
     pub(super) words: Vec<usize>,
+    /// Who joins in the middle.
+    pub(super) latecomer: Option<UserId>,
     /// People whom somebody tried to remove or demote: what they wrote may be cut off.
     pub touched: BTreeSet<(ConversationId, UserId)>,
 }
@@ -147,6 +152,7 @@ impl World {
             generation: Vec::new(),
             texts: 0,
             conversations: Vec::new(),
+            latecomer: None,
             touched: BTreeSet::new(),
             before: Vec::new(),
             words: Vec::new(),
@@ -203,7 +209,9 @@ impl World {
         }
         self.settle();
         // Where newcomers matter, the last person comes later.
-        let first = people - usize::from(self.faults.since_join);
+        let late = self.faults.newcomer && people > 1;
+        let first = people - usize::from(self.faults.since_join || late);
+        self.latecomer = self.devices[people - 1].user().filter(|_| late);
         let members: Vec<UserId> = (1..first)
             .map(|person| self.devices[person].user().unwrap())
             .collect();
@@ -412,6 +420,9 @@ impl World {
             if !self.faults.members && step.is_multiple_of(4) {
                 check::nobody_shows_too_much(self)?;
             }
+            if step == self.faults.steps / 2 {
+                self.welcome();
+            }
             let device = below(&mut self.rng, self.devices.len() as u64) as usize;
             match below(&mut self.rng, 20) {
                 0..=8 => self.write(device),
@@ -463,6 +474,7 @@ impl World {
             roll_back: false,
             members: false,
             since_join: false,
+            newcomer: false,
             steps: 0,
         };
         self.settle();
