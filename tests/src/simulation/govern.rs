@@ -61,7 +61,7 @@ impl World {
                 user,
                 role: Role::Writer,
             };
-            self.command(0, add, Asked::Other);
+            self.ask(0, add);
         }
     }
 

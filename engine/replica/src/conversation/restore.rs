@@ -249,15 +249,15 @@ impl Conversation {
             .iter()
             .map(|(_, chain)| (chain.index, chain.head))
             .chain(aside)
-            .map(|(index, head)| {
+            .filter_map(|(index, head)| {
                 let after = covered.get(&index).copied();
                 let from = after.map_or(0, |covered| covered.saturating_add(1));
-                Range {
+                (from <= head).then(|| Range {
                     kind: Kind::Envelope,
                     scope: self.id.0.to_vec(),
                     from: envelope_order(segment, index, from).to_vec(),
                     to: envelope_order(segment, index, head).to_vec(),
-                }
+                })
             })
             .collect()
     }
