@@ -15,7 +15,7 @@ use crate::activity::{Life, LinkStatus};
 use crate::driver::{Driver, LinkState, Own, Progress, now};
 use crate::engine::Engine;
 use crate::entropy::OsEntropy;
-use crate::link::Traffic;
+use crate::link::{Sockets, Traffic};
 use crate::links::Links;
 use crate::store::{Durable, OpenError, Store, Writer};
 
@@ -55,6 +55,7 @@ pub struct EngineBuilder {
     create: bool,
     vault: VaultSetting,
     policy: Policy,
+    sockets: Option<Arc<dyn Sockets>>,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -77,6 +78,7 @@ impl EngineBuilder {
             create: true,
             vault: VaultSetting::On,
             policy: Policy::default(),
+            sockets: None,
         }
     }
 
@@ -114,6 +116,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// Where UDP sockets come from, if not from the system. Relays are then reached by QUIC alone.
+    #[must_use]
+    pub fn sockets(mut self, sockets: Arc<dyn Sockets>) -> Self {
+        self.sockets = Some(sockets);
         self
     }
 
@@ -155,6 +164,7 @@ impl EngineBuilder {
             create,
             vault,
             policy,
+            sockets,
             new_secret: _,
         } = self;
         // Argon2id takes a moment of one core: not on a thread that others wait for.
@@ -169,8 +179,23 @@ impl EngineBuilder {
         let (store, replica) = opening
             .await
             .map_err(|error| OpenError::Io(std::io::Error::other(error)))??;
-        start(store, replica, relays, token)
+        start(
+            store,
+            replica,
+            Network {
+                relays,
+                token,
+                sockets,
+            },
+        )
     }
+}
+
+/// Where relays are, and how they are reached.
+struct Network {
+    relays: Vec<RelayAddress>,
+    token: Option<String>,
+    sockets: Option<Arc<dyn Sockets>>,
 }
 
 /// The replica over what a store holds.
@@ -182,12 +207,7 @@ fn replica(store: &Store) -> Result<Replica, OpenError> {
         .map_err(|error| OpenError::Damaged(error.to_string()))
 }
 
-fn start(
-    store: Store,
-    replica: Replica,
-    relays: Vec<RelayAddress>,
-    token: Option<String>,
-) -> Result<Engine, OpenError> {
+fn start(store: Store, replica: Replica, network: Network) -> Result<Engine, OpenError> {
     let reading = Arc::new(RwLock::new(Some(store.clone())));
     let (told, written) = mpsc::unbounded_channel();
     let durable: Durable = Box::new(move |result| {
@@ -209,8 +229,9 @@ fn start(
         store,
         reading: Arc::clone(&reading),
         writer: Some(writer),
-        relays,
-        token,
+        relays: network.relays,
+        token: network.token,
+        sockets: network.sockets,
         requests: asked,
         written,
         link,

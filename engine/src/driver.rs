@@ -1,6 +1,7 @@
 //! The task that owns the replica and does what it asks for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sheaf_protocol::{RelayAddress, RelayId, ServerFrame};
@@ -12,7 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::activity::{Activity, Life, LinkStatus};
 use crate::engine::Reading;
-use crate::link::{LinkError, LinkEvent, Target, Transport};
+use crate::link::{LinkError, LinkEvent, Sockets, Target, Transport};
 use crate::links::{Links, Standing, Told};
 use crate::store::{Store, Writer, Written};
 
@@ -78,6 +79,7 @@ pub(crate) struct Driver {
     /// Relays to connect to.
     pub(crate) relays: Vec<RelayAddress>,
     pub(crate) token: Option<String>,
+    pub(crate) sockets: Option<Arc<dyn Sockets>>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) written: mpsc::UnboundedReceiver<Written>,
     pub(crate) link: mpsc::Receiver<Told>,
@@ -405,6 +407,7 @@ impl Driver {
                     address: address.clone(),
                     seed,
                     token: self.token.clone(),
+                    sockets: self.sockets.clone(),
                 });
             }
         }

@@ -44,7 +44,7 @@ pub use conversation::{Conversation, Page};
 pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
 pub use history::{ConversationStats, FetchedSegment, Repaired};
-pub use link::{LinkError, Transport};
+pub use link::{LinkError, Sockets, Transport};
 pub use relays::RelayStatus;
 pub use store::{
     BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError, Weight,

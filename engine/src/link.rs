@@ -8,6 +8,9 @@ mod tls;
 mod websocket;
 mod wire;
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sheaf_protocol::{ClientFrame, LogId, RelayAddress, RelayId, ServerFrame};
@@ -113,6 +116,17 @@ pub enum LinkError {
     Broken(String),
 }
 
+/// Opens the UDP sockets through which an engine talks to relays: for an app whose sockets have to be
+/// marked or bound (a VPN, one of several networks), or whose network is not the system's. WebSocket is
+/// not fallen back to with it.
+pub trait Sockets: Send + Sync {
+    /// Opens a socket on any free port, to talk to `remote`.
+    ///
+    /// # Errors
+    /// As the network says.
+    fn open(&self, remote: SocketAddr) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>>;
+}
+
 /// Where to connect, and as whom.
 #[derive(Clone)]
 pub(crate) struct Target {
@@ -120,6 +134,8 @@ pub(crate) struct Target {
     /// Seed of the Ed25519 key that this device has for this relay.
     pub(crate) seed: Zeroizing<[u8; 32]>,
     pub(crate) token: Option<String>,
+    /// Where UDP sockets come from; `None` for the system, which has TCP as well.
+    pub(crate) sockets: Option<Arc<dyn Sockets>>,
 }
 
 impl PartialEq for Target {

@@ -18,7 +18,8 @@ pub(crate) use sync::SyncVerb;
 /// Conversations that belong to their members: end-to-end encrypted, on every device, offline too.
 ///
 /// Data goes to standard output, words to standard error. The passphrase comes from --key-file,
-/// --passphrase-file, SHEAF_PASSPHRASE or a prompt, in this order.
+/// --passphrase-file, SHEAF_PASSPHRASE, the platform's keyring where `init --keyring` put the key, or
+/// a prompt, in this order.
 #[derive(Debug, Parser)]
 #[command(
     name = "sheaf",
@@ -51,6 +52,9 @@ pub(crate) struct GlobalArguments {
     /// File of a 32-byte key used instead of a passphrase; made by init and join if missing
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) key_file: Option<PathBuf>,
+    /// Name of a key in the platform's keyring, as config.json has it: for a backup, or another home
+    #[arg(long, value_name = "NAME", global = true, conflicts_with_all = ["key_file", "passphrase_file"])]
+    pub(crate) keyring_key: Option<String>,
     /// Say more on standard error; twice for everything
     #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
@@ -133,6 +137,9 @@ pub(crate) struct InitArguments {
     /// This device's name
     #[arg(long, value_name = "NAME")]
     pub(crate) device: String,
+    /// Keep the store's key in the platform's keyring: nothing is asked for at opening
+    #[arg(long)]
+    pub(crate) keyring: bool,
 }
 
 /// `sheaf run`.
@@ -179,6 +186,9 @@ pub(crate) enum AccountVerb {
         /// File of the new 32-byte key; made if missing
         #[arg(long, value_name = "FILE")]
         new_key_file: Option<PathBuf>,
+        /// Keep a new key in the platform's keyring
+        #[arg(long, conflicts_with_all = ["new_key_file", "new_passphrase_file"])]
+        new_keyring: bool,
     },
 }
 

@@ -35,7 +35,7 @@ use crate::request::{Request, Settings};
 /// The failure that decides the exit code.
 pub(crate) async fn execute(settings: &Settings, request: Request) -> Result<(), Failure> {
     match request {
-        Request::Init { user, device } => account::init(settings, user, device).await,
+        Request::Init(init) => account::init(settings, init).await,
         Request::Card => account::card(settings).await,
         Request::AddContact { card, name } => contact::add(settings, card, name).await,
         Request::ListContacts => contact::list(settings).await,

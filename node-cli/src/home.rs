@@ -26,6 +26,9 @@ pub(crate) struct Memory {
     relays: Vec<String>,
     /// When everything was last known to be exchanged, in milliseconds since 1970.
     pub(crate) last_sync_ms: Option<u64>,
+    /// The name under which the platform's keyring has the store's key, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keyring: Option<String>,
 }
 
 impl Home {
@@ -141,6 +144,16 @@ impl Home {
         let mut memory = self.remembered()?;
         memory.relay = None;
         memory.relays.clear();
+        self.remember(&memory)
+    }
+
+    /// Remembers that the store's key is in the keyring, or that it is there no longer.
+    ///
+    /// # Errors
+    /// A failure that names the file.
+    pub(crate) fn note_keyring(&self, name: Option<&str>) -> Result<(), Failure> {
+        let mut memory = self.remembered()?;
+        memory.keyring = name.map(str::to_owned);
         self.remember(&memory)
     }
 

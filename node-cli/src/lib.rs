@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod home;
 mod interchange;
+mod keyring;
 mod output;
 mod program;
 mod request;

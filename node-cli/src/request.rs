@@ -12,10 +12,11 @@ use sheaf_protocol::RelayAddress;
 
 use crate::arguments::{
     AccountVerb, Arguments, ContactVerb, DemoArguments, DeviceVerb, EpochVerb, GlobalArguments,
-    MessageVerb, Noun, QuarantineVerb, RunArguments, StoreVerb, VaultVerb,
+    InitArguments, MessageVerb, Noun, QuarantineVerb, RunArguments, StoreVerb, VaultVerb,
 };
 use crate::exit::Failure;
 use crate::home::Home;
+use crate::keyring;
 use crate::output::Printer;
 use crate::secret::SecretSource;
 use crate::time::{now_ms, parse_since};
@@ -47,10 +48,7 @@ pub(crate) struct RecoverRequest {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Init {
-        user: String,
-        device: String,
-    },
+    Init(InitArguments),
     Card,
     AddContact {
         card: String,
@@ -214,10 +212,15 @@ impl Arguments {
 
 impl GlobalArguments {
     fn settings(self) -> Result<Settings, Failure> {
+        let home = Home::locate(self.home)?;
+        let secret = match self.keyring_key {
+            Some(name) => SecretSource::Keyring(name),
+            None => SecretSource::new(self.key_file, self.passphrase_file).or_keyring(&home)?,
+        };
         Ok(Settings {
-            home: Home::locate(self.home)?,
+            secret,
+            home,
             relays: self.relay,
-            secret: SecretSource::new(self.key_file, self.passphrase_file),
             printer: Printer::new(self.json, self.quiet),
         })
     }
@@ -225,10 +228,7 @@ impl GlobalArguments {
 
 fn request(noun: Noun) -> Result<Request, Failure> {
     Ok(match noun {
-        Noun::Init(init) => Request::Init {
-            user: init.user,
-            device: init.device,
-        },
+        Noun::Init(init) => Request::Init(init),
         Noun::Card => Request::Card,
         Noun::Account(verb) => account(verb)?,
         Noun::Contact(verb) => contact(verb),
@@ -288,10 +288,12 @@ fn account(verb: AccountVerb) -> Result<Request, Failure> {
         AccountVerb::Passphrase {
             new_passphrase_file,
             new_key_file,
-        } => Ok(Request::ChangeSecret(SecretSource::next(
-            new_key_file,
-            new_passphrase_file,
-        ))),
+            new_keyring,
+        } => Ok(Request::ChangeSecret(if new_keyring {
+            SecretSource::Keyring(keyring::new_name()?)
+        } else {
+            SecretSource::next(new_key_file, new_passphrase_file)
+        })),
         AccountVerb::RotatePhrase { phrase_file } => Ok(Request::RotatePhrase {
             phrase: phrase_file,
         }),

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::exit::{Code, Failure};
+use crate::home::Home;
+use crate::keyring;
 
 const KEY_BYTES: usize = 32;
 const PASSPHRASE_BYTES_MAX: u64 = 4_096;
@@ -31,6 +33,8 @@ pub(crate) enum Purpose {
 pub(crate) enum SecretSource {
     KeyFile(PathBuf),
     PassphraseFile(PathBuf),
+    /// The platform's keyring, under this name.
+    Keyring(String),
     /// The environment, then a prompt.
     Asked(Asked),
 }
@@ -76,11 +80,24 @@ impl SecretSource {
         }
     }
 
+    /// The keyring in the place of a question, where this home's key is in it. What was given, in an
+    /// argument or in the environment, comes first.
+    ///
+    /// # Errors
+    /// A failure when what the home remembers does not read.
+    pub(crate) fn or_keyring(self, home: &Home) -> Result<Self, Failure> {
+        if !matches!(self, Self::Asked(asked) if std::env::var_os(asked.variable()).is_none()) {
+            return Ok(self);
+        }
+        let remembered = home.remembered()?.keyring;
+        Ok(remembered.map_or(self, Self::Keyring))
+    }
+
     /// Where the secret that is to take the present one's place comes from.
     pub(crate) fn next(key_file: Option<PathBuf>, passphrase_file: Option<PathBuf>) -> Self {
         match Self::new(key_file, passphrase_file) {
             Self::Asked(_) => Self::Asked(Asked::New),
-            file @ (Self::KeyFile(_) | Self::PassphraseFile(_)) => file,
+            other @ (Self::KeyFile(_) | Self::PassphraseFile(_) | Self::Keyring(_)) => other,
         }
     }
 
@@ -90,7 +107,7 @@ impl SecretSource {
             Self::Asked(asked) => {
                 std::env::var_os(asked.variable()).is_none() && std::io::stdin().is_terminal()
             }
-            Self::KeyFile(_) | Self::PassphraseFile(_) => false,
+            Self::KeyFile(_) | Self::PassphraseFile(_) | Self::Keyring(_) => false,
         }
     }
 
@@ -102,6 +119,7 @@ impl SecretSource {
         match self {
             Self::KeyFile(path) => read_key(path, purpose).map(Secret::Key),
             Self::PassphraseFile(path) => read_passphrase(path).map(Secret::Passphrase),
+            Self::Keyring(name) => keyring::read(name).map(Secret::Key),
             Self::Asked(asked) => match std::env::var(asked.variable()) {
                 Ok(passphrase) => checked(Zeroizing::new(passphrase), asked.variable()),
                 Err(std::env::VarError::NotUnicode(_)) => {

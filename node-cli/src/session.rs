@@ -290,6 +290,13 @@ fn command_failure(error: &CommandError) -> Failure {
                  `sheaf device list` whether this device takes part",
             ),
         ),
+        CommandError::ConversationFull(..) => (
+            Code::Failed,
+            Some(
+                "`sheaf conversation member list` shows who is in; remove somebody, or found another \
+                 conversation",
+            ),
+        ),
         CommandError::Blocked(_) => (
             Code::Failed,
             Some("`sheaf contact unblock` takes invites again"),

@@ -29,12 +29,22 @@ pub(crate) struct Doors {
     pub(crate) sockets: Option<Sockets>,
 }
 
-/// Listens on UDP and, unless it is turned off, on the same port of TCP.
-pub(crate) fn bind(config: &Config, key: &RelayKey, idle: Duration) -> Result<Doors, StartError> {
+/// Listens on UDP and, unless it is turned off, on the same port of TCP; on a given socket alone.
+pub(crate) fn bind(
+    config: &Config,
+    key: &RelayKey,
+    idle: Duration,
+    socket: Option<Arc<dyn quinn::AsyncUdpSocket>>,
+) -> Result<Doors, StartError> {
+    if socket.is_some() {
+        let endpoint = tls::endpoint(config.listen, &config.data, key, idle, socket)?;
+        let sockets = None;
+        return Ok(Doors { endpoint, sockets });
+    }
     let mut tries = 0;
     loop {
         tries += 1;
-        let endpoint = tls::endpoint(config.listen, &config.data, key, idle)?;
+        let endpoint = tls::endpoint(config.listen, &config.data, key, idle, None)?;
         if !config.websocket.enabled {
             let sockets = None;
             return Ok(Doors { endpoint, sockets });

@@ -106,6 +106,24 @@ impl Relay {
     /// # Errors
     /// [`StartError`] says what is wrong with the settings, the files or the system.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::begin(config, None).await
+    }
+
+    /// Starts a relay on a UDP socket of a network that is not the system's; WebSocket is not offered.
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start).
+    pub async fn start_on(
+        config: Config,
+        socket: Arc<dyn quinn::AsyncUdpSocket>,
+    ) -> Result<Self, StartError> {
+        Self::begin(config, Some(socket)).await
+    }
+
+    async fn begin(
+        config: Config,
+        socket: Option<Arc<dyn quinn::AsyncUdpSocket>>,
+    ) -> Result<Self, StartError> {
         config.validate()?;
         let metrics = Arc::new(Metrics::new());
         let admission = Admission::load(config.admission.clone())?;
@@ -115,7 +133,7 @@ impl Relay {
         let key_path = key_path.unwrap_or_else(|| config.data.join("relay.key"));
         let key = RelayKey::load_or_create(&key_path)?;
         let idle = Duration::from_secs(u64::from(config.limits.idle_seconds));
-        let Doors { endpoint, sockets } = listen::bind(&config, &key, idle)?;
+        let Doors { endpoint, sockets } = listen::bind(&config, &key, idle, socket)?;
         let http = http_listener(&config).await?;
         let hub = Arc::new(Hub::new(Arc::clone(&metrics)));
         let (writer, writer_end) =

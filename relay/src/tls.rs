@@ -170,12 +170,13 @@ fn transport(idle: Duration) -> TransportConfig {
     transport
 }
 
-/// Opens the relay's UDP socket and QUIC endpoint.
+/// Opens the relay's UDP socket, unless one is given, and its QUIC endpoint.
 pub(crate) fn endpoint(
     listen: SocketAddr,
     data: &Path,
     key: &RelayKey,
     idle: Duration,
+    socket: Option<Arc<dyn quinn::AsyncUdpSocket>>,
 ) -> Result<quinn::Endpoint, StartError> {
     let tls = server_tls(key, ALPN).map_err(StartError::Tls)?;
     let tls = QuicServerConfig::try_from(tls).map_err(StartError::Cipher)?;
@@ -187,14 +188,18 @@ pub(crate) fn endpoint(
         .incoming_buffer_size_total(INCOMING_TOTAL_BYTES_MAX);
     let reset = load_or_create(&data.join("reset.key"))?;
     let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, reset.as_slice());
-    let socket = bind(listen).map_err(|source| StartError::Bind { listen, source })?;
-    quinn::Endpoint::new(
-        EndpointConfig::new(Arc::new(reset)),
-        Some(server),
-        socket,
-        Arc::new(quinn::TokioRuntime),
-    )
-    .map_err(|source| StartError::Bind { listen, source })
+    let config = EndpointConfig::new(Arc::new(reset));
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let opened = match socket {
+        Some(socket) => {
+            quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+        }
+        None => {
+            let socket = bind(listen).map_err(|source| StartError::Bind { listen, source })?;
+            quinn::Endpoint::new(config, Some(server), socket, runtime)
+        }
+    };
+    opened.map_err(|source| StartError::Bind { listen, source })
 }
 
 /// Kept over restarts, so that an address that proved itself need not do so again.

@@ -74,10 +74,11 @@ impl DeviceProcess {
     pub fn start(
         program: &str,
         home: &Path,
-        (relay, conversation, prefix): (&RelayAddress, ConversationId, &str),
+        (relays, conversation, prefix, pause): (&[RelayAddress], ConversationId, &str, Duration),
         log: &Path,
         acknowledged: Arc<Mutex<Vec<String>>>,
     ) -> Self {
+        let relays: Vec<String> = relays.iter().map(ToString::to_string).collect();
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -86,9 +87,10 @@ impl DeviceProcess {
         let mut child = Command::new(program)
             .arg(home)
             .args([
-                relay.to_string(),
+                relays.join(","),
                 conversation.to_string(),
                 prefix.to_owned(),
+                pause.as_millis().to_string(),
             ])
             .env("RUST_LOG", "trace,quinn=info,quinn_proto=info,sled=info")
             .stdout(Stdio::piped())
@@ -125,13 +127,18 @@ impl Drop for DeviceProcess {
 
 /// Opens a device of the tests.
 pub async fn open(home: &Path, relay: &RelayAddress) -> Engine {
-    Engine::builder(home)
+    open_at(home, std::slice::from_ref(relay)).await
+}
+
+/// Opens a device of the tests that has several relays.
+pub async fn open_at(home: &Path, relays: &[RelayAddress]) -> Engine {
+    let mut builder = Engine::builder(home)
         .key([7; 32])
-        .policy(Policy::without_message_limit())
-        .relay(relay.clone())
-        .open()
-        .await
-        .unwrap()
+        .policy(Policy::without_message_limit());
+    for relay in relays {
+        builder = builder.relay(relay.clone());
+    }
+    builder.open().await.unwrap()
 }
 
 /// All texts of a conversation, in order.
@@ -150,28 +157,38 @@ pub async fn texts(engine: &Engine, conversation: ConversationId) -> Vec<String>
 
 /// Two people who share a conversation; the engines are open.
 pub async fn two_people(homes: [&Path; 2], relay: &RelayAddress) -> ([Engine; 2], ConversationId) {
-    let [alice, bob] = [open(homes[0], relay).await, open(homes[1], relay).await];
-    alice
-        .create_account("Alice", "laptop", std::slice::from_ref(relay))
-        .await
-        .unwrap();
-    let card = bob
-        .create_account("Bob", "laptop", std::slice::from_ref(relay))
-        .await
-        .unwrap()
-        .card;
-    let mut events = bob.events();
-    let user = alice.add_contact(&card, None).await.unwrap();
-    let talk = alice
-        .create_conversation("Talk", &[user], Some(256))
-        .await
-        .unwrap();
-    while bob.conversations().await.unwrap().is_empty() {
-        tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
+    let (engines, talk) = people(&homes, std::slice::from_ref(relay)).await;
+    (engines.try_into().unwrap(), talk)
+}
+
+/// People who share a conversation that the first of them made; the engines are open.
+pub async fn people(homes: &[&Path], relays: &[RelayAddress]) -> (Vec<Engine>, ConversationId) {
+    let mut engines: Vec<Engine> = Vec::new();
+    let mut users = Vec::new();
+    for (number, home) in homes.iter().enumerate() {
+        let engine = open_at(home, relays).await;
+        let name = format!("Person {number}");
+        let created = engine.create_account(&name, "laptop", relays).await;
+        let card = created.unwrap().card;
+        if let Some(first) = engines.first() {
+            users.push(first.add_contact(&card, None).await.unwrap());
+        }
+        engines.push(engine);
     }
-    alice.wait_settled(PATIENCE).await.unwrap();
-    bob.wait_settled(PATIENCE).await.unwrap();
-    ([alice, bob], talk.id())
+    let (first, others) = engines.split_first().unwrap();
+    let talk = first.create_conversation("Talk", &users, Some(256)).await;
+    let talk = talk.unwrap().id();
+    for engine in others {
+        let mut events = engine.events();
+        while engine.conversations().await.unwrap().is_empty() {
+            let event = tokio::time::timeout(PATIENCE, events.next()).await;
+            event.unwrap();
+        }
+    }
+    for engine in &engines {
+        engine.wait_settled(PATIENCE).await.unwrap();
+    }
+    (engines, talk)
 }
 
 /// Every file below a folder.

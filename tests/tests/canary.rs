@@ -99,7 +99,8 @@ async fn a_canary_is_found_nowhere() {
     bob.close().await.unwrap();
     // And from processes that log everything they can.
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
-    let about = (&address, talk, CANARY);
+    let relays = std::slice::from_ref(&address);
+    let about = (relays, talk, CANARY, Duration::ZERO);
     let log = folders[0].path().join("log");
     let mut device = DeviceProcess::start(DEVICE, homes[0], about, &log, Arc::clone(&acknowledged));
     let deadline = Instant::now() + PATIENCE;

@@ -38,7 +38,8 @@ async fn kills_at_random_moments_lose_and_double_nothing() {
     let start = |who: usize, round: u32| {
         let prefix = format!("device {who} round {round} message");
         let log = folders[who].path().join("log");
-        let about = (&address, talk, prefix.as_str());
+        let relays = std::slice::from_ref(&address);
+        let about = (relays, talk, prefix.as_str(), Duration::ZERO);
         DeviceProcess::start(DEVICE, homes[who], about, &log, Arc::clone(&acknowledged))
     };
     let mut devices = [start(0, 0), start(1, 0)];

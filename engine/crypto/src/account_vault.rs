@@ -21,18 +21,15 @@ use crate::id::{DeviceId, UserId};
 use crate::kem::{self, Suite};
 use crate::label;
 use crate::limits;
+use crate::parts::{
+    self, CONTENT_OVERHEAD_BYTES_MAX, ID_BYTES, Part, SIGNATURE_BYTES, SealError, To,
+};
 use crate::recovery::RecoveryPhrase;
 use crate::signature::Signature;
 use crate::user::RecoveryKeys;
 
 const VERSION: u8 = 1;
-const ID_BYTES: usize = 16;
 const HEADER_BYTES: usize = 2 + ID_BYTES + 8 + 8 + 2;
-const DIGEST_BYTES: usize = 32;
-const TAG_BYTES: usize = 16;
-const SIGNATURE_BYTES: usize = 64;
-/// Two ids and the body's length.
-const CONTENT_OVERHEAD_BYTES_MAX: usize = 2 * 32 + 5;
 
 /// Why an account vault could not be sealed, opened, joined or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -128,26 +125,18 @@ pub fn seal_account_vault(
         ),
     );
     whole.extend_from_slice(&signature.0);
-    let digest = hash(&[label::hash::VAULT_WHOLE, &whole]);
-    let overhead =
-        HEADER_BYTES + kem::encapsulated_bytes(recovery.suite) + DIGEST_BYTES + TAG_BYTES;
-    let chunks: Vec<&[u8]> = whole.chunks(PART_BYTES_MAX - overhead).collect();
-    let count = u8::try_from(chunks.len()).map_err(|_| AccountVaultError::TooLarge)?;
-    let info = info(&recovery.signing);
-    let mut parts = Vec::with_capacity(chunks.len());
-    for (index, chunk) in (0..count).zip(chunks) {
-        let mut record = vec![VERSION, recovery.suite.into()];
-        record.extend_from_slice(&id);
-        record.extend_from_slice(&number.bytes());
-        record.extend_from_slice(&[index, count]);
-        let plaintext = Zeroizing::new([digest.as_slice(), chunk].concat());
-        let key = (recovery.suite, recovery.kem.as_slice());
-        let sealed = kem::seal(rng, key, &info, &record, &plaintext)
-            .map_err(|_| AccountVaultError::RecoveryKey)?;
-        record.extend_from_slice(&sealed);
-        parts.push(record);
-    }
-    Ok(parts)
+    let mut head = vec![VERSION, recovery.suite.into()];
+    head.extend_from_slice(&id);
+    head.extend_from_slice(&number.bytes());
+    let to = To {
+        suite: recovery.suite,
+        public: &recovery.kem,
+        info: &info(&recovery.signing),
+    };
+    parts::seal(rng, &to, &head, label::hash::VAULT_WHOLE, &whole).map_err(|error| match error {
+        SealError::TooLarge => AccountVaultError::TooLarge,
+        SealError::Key => AccountVaultError::RecoveryKey,
+    })
 }
 
 impl VaultNumber {
@@ -207,17 +196,14 @@ pub struct AccountVaultPart {
     recovery: [u8; 32],
     id: [u8; ID_BYTES],
     number: VaultNumber,
-    index: u8,
-    count: u8,
-    digest: [u8; DIGEST_BYTES],
-    chunk: Zeroizing<Vec<u8>>,
+    part: Part,
 }
 
 impl AccountVaultPart {
     /// The digest of the whole vault, from inside the seal.
     #[must_use]
-    pub fn group(&self) -> [u8; DIGEST_BYTES] {
-        self.digest
+    pub fn group(&self) -> [u8; 32] {
+        self.part.digest
     }
 
     /// Which vault it says it is part of.
@@ -229,13 +215,13 @@ impl AccountVaultPart {
     /// Which part this is, from zero.
     #[must_use]
     pub fn index(&self) -> u8 {
-        self.index
+        self.part.index
     }
 
     /// How many parts the vault has.
     #[must_use]
     pub fn count(&self) -> u8 {
-        self.count
+        self.part.count
     }
 }
 
@@ -243,8 +229,8 @@ impl fmt::Debug for AccountVaultPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccountVaultPart")
             .field("number", &self.number)
-            .field("index", &self.index)
-            .field("count", &self.count)
+            .field("index", &self.part.index)
+            .field("count", &self.part.count)
             .finish_non_exhaustive()
     }
 }
@@ -285,17 +271,12 @@ pub fn open_account_vault_part(
     let recovery = phrase.signing_public();
     let opened = kem::open((suite, &secret), &info(&recovery), header, sealed)
         .map_err(|_| AccountVaultError::Unreadable)?;
-    let (digest, chunk) = opened
-        .split_first_chunk::<DIGEST_BYTES>()
-        .ok_or(AccountVaultError::Framing)?;
+    let part = Part::of(index, count, &opened).ok_or(AccountVaultError::Framing)?;
     Ok(AccountVaultPart {
         recovery,
         id: *id,
         number,
-        index,
-        count,
-        digest: *digest,
-        chunk: Zeroizing::new(chunk.to_vec()),
+        part,
     })
 }
 
@@ -307,42 +288,22 @@ pub fn open_account_vault_part(
 pub fn join_account_vault(
     mut parts: Vec<AccountVaultPart>,
 ) -> Result<JoinedVault, AccountVaultError> {
-    parts.sort_by_key(|part| part.index);
+    parts.sort_by_key(|part| part.part.index);
     let first = parts.first().ok_or(AccountVaultError::Parts)?;
     let (recovery, id, number) = (first.recovery, first.id, first.number);
-    let (count, digest) = (first.count, first.digest);
-    let whole = parts.len() == usize::from(count)
-        && parts.iter().zip(0..count).all(|(part, index)| {
-            part.index == index
-                && (part.recovery, part.id, part.number, part.count, part.digest)
-                    == (recovery, id, number, count, digest)
-        });
-    if !whole {
+    let one = |part: &AccountVaultPart| (part.recovery, part.id, part.number);
+    if parts.iter().any(|part| one(part) != (recovery, id, number)) {
         return Err(AccountVaultError::Parts);
     }
-    let bytes: usize = parts.iter().map(|part| part.chunk.len()).sum();
-    let mut vault = Zeroizing::new(Vec::with_capacity(bytes));
-    for part in &parts {
-        vault.extend_from_slice(&part.chunk);
-    }
-    if hash(&[label::hash::VAULT_WHOLE, &vault]) != digest {
-        return Err(AccountVaultError::Parts);
-    }
-    let (padded, signature) = vault
-        .split_last_chunk::<SIGNATURE_BYTES>()
-        .ok_or(AccountVaultError::Malformed)?;
-    let (content, pad): (Content, &[u8]) =
-        postcard::take_from_bytes(padded).map_err(|_| AccountVaultError::Malformed)?;
-    let canonical = bucket(vault.len() - pad.len()) == vault.len();
-    if !canonical || pad.iter().any(|byte| *byte != 0) {
-        return Err(AccountVaultError::Malformed);
-    }
+    let parts = parts.iter().map(|part| &part.part);
+    let vault = parts::join(parts, label::hash::VAULT_WHOLE).ok_or(AccountVaultError::Parts)?;
+    let (content, signature) = parts::read(&vault, bucket).ok_or(AccountVaultError::Malformed)?;
     Ok(JoinedVault {
         recovery,
         id,
         number,
         content,
-        signature: Signature(*signature),
+        signature,
     })
 }
 

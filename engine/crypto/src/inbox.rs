@@ -8,7 +8,6 @@ use std::fmt;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sheaf_protocol::limits::PART_BYTES_MAX;
-use zeroize::Zeroizing;
 
 use crate::codec;
 use crate::derive::hash;
@@ -19,16 +18,13 @@ use crate::kem::{self, Suite};
 use crate::label;
 use crate::limits;
 use crate::padding::padded_len;
+use crate::parts::{
+    self, CONTENT_OVERHEAD_BYTES_MAX, ID_BYTES, Part, SIGNATURE_BYTES, SealError, To,
+};
 use crate::signature::Signature;
 
 const VERSION: u8 = 1;
-const ID_BYTES: usize = 16;
 const HEADER_BYTES: usize = 2 + ID_BYTES + 2;
-const DIGEST_BYTES: usize = 32;
-const TAG_BYTES: usize = 16;
-const SIGNATURE_BYTES: usize = 64;
-/// Two ids and the body's length.
-const CONTENT_OVERHEAD_BYTES_MAX: usize = 2 * 32 + 5;
 
 /// Why an inbox message could not be sealed, opened, joined or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,24 +101,17 @@ pub fn seal_inbox(
         &signed_parts(&to.device, &id, &content, &body_hash(body)),
     );
     whole.extend_from_slice(&signature.0);
-    let digest = hash(&[label::hash::INBOX_MESSAGE, &whole]);
-    let overhead = HEADER_BYTES + kem::encapsulated_bytes(to.kem.suite) + DIGEST_BYTES + TAG_BYTES;
-    let chunks: Vec<&[u8]> = whole.chunks(PART_BYTES_MAX - overhead).collect();
-    let count = u8::try_from(chunks.len()).map_err(|_| InboxError::TooLarge)?;
-    let info = info(&to.device, to.kem.counter);
-    let mut parts = Vec::with_capacity(chunks.len());
-    for (index, chunk) in (0..count).zip(chunks) {
-        let mut record = vec![VERSION, to.kem.suite.into()];
-        record.extend_from_slice(&id);
-        record.extend_from_slice(&[index, count]);
-        let plaintext = Zeroizing::new([digest.as_slice(), chunk].concat());
-        let key = (to.kem.suite, to.kem.public.as_slice());
-        let sealed = kem::seal(rng, key, &info, &record, &plaintext)
-            .map_err(|_| InboxError::RecipientKey)?;
-        record.extend_from_slice(&sealed);
-        parts.push(record);
-    }
-    Ok(parts)
+    let mut head = vec![VERSION, to.kem.suite.into()];
+    head.extend_from_slice(&id);
+    let to = To {
+        suite: to.kem.suite,
+        public: &to.kem.public,
+        info: &info(&to.device, to.kem.counter),
+    };
+    parts::seal(rng, &to, &head, label::hash::INBOX_MESSAGE, &whole).map_err(|error| match error {
+        SealError::TooLarge => InboxError::TooLarge,
+        SealError::Key => InboxError::RecipientKey,
+    })
 }
 
 /// `"sheaf1/inbox" || device || counter (u64, big endian)`.
@@ -159,38 +148,35 @@ fn signed_parts<'a>(
 pub struct InboxPart {
     recipient: DeviceId,
     id: [u8; ID_BYTES],
-    index: u8,
-    count: u8,
-    digest: [u8; DIGEST_BYTES],
-    chunk: Zeroizing<Vec<u8>>,
+    part: Part,
 }
 
 impl InboxPart {
     /// The digest of the whole message, from inside the seal: whoever cannot read the message
     /// cannot slip a part into it.
     #[must_use]
-    pub fn group(&self) -> [u8; DIGEST_BYTES] {
-        self.digest
+    pub fn group(&self) -> [u8; 32] {
+        self.part.digest
     }
 
     /// Which part this is, from zero.
     #[must_use]
     pub fn index(&self) -> u8 {
-        self.index
+        self.part.index
     }
 
     /// How many parts the message has.
     #[must_use]
     pub fn count(&self) -> u8 {
-        self.count
+        self.part.count
     }
 }
 
 impl fmt::Debug for InboxPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboxPart")
-            .field("index", &self.index)
-            .field("count", &self.count)
+            .field("index", &self.part.index)
+            .field("count", &self.part.count)
             .finish_non_exhaustive()
     }
 }
@@ -221,16 +207,11 @@ pub fn open_inbox_part(me: &DeviceSecrets, record: &[u8]) -> Result<InboxPart, I
             kem::open((suite, secret), &info(&recipient, counter), header, sealed).ok()
         })
         .ok_or(InboxError::Unreadable)?;
-    let (digest, chunk) = opened
-        .split_first_chunk::<DIGEST_BYTES>()
-        .ok_or(InboxError::Framing)?;
+    let part = Part::of(index, count, &opened).ok_or(InboxError::Framing)?;
     Ok(InboxPart {
         recipient,
         id,
-        index,
-        count,
-        digest: *digest,
-        chunk: Zeroizing::new(chunk.to_vec()),
+        part,
     })
 }
 
@@ -240,40 +221,23 @@ pub fn open_inbox_part(me: &DeviceSecrets, record: &[u8]) -> Result<InboxPart, I
 /// [`InboxError::Parts`] unless each part of one message is there exactly once;
 /// [`InboxError::Malformed`].
 pub fn join_inbox_parts(mut parts: Vec<InboxPart>) -> Result<JoinedInbox, InboxError> {
-    parts.sort_by_key(|part| part.index);
+    parts.sort_by_key(|part| part.part.index);
     let first = parts.first().ok_or(InboxError::Parts)?;
-    let (recipient, id, count, digest) = (first.recipient, first.id, first.count, first.digest);
-    let whole = parts.len() == usize::from(count)
-        && parts.iter().zip(0..count).all(|(part, index)| {
-            part.index == index
-                && (part.recipient, part.id, part.count, part.digest)
-                    == (recipient, id, count, digest)
-        });
-    if !whole {
+    let (recipient, id) = (first.recipient, first.id);
+    if parts
+        .iter()
+        .any(|part| (part.recipient, part.id) != (recipient, id))
+    {
         return Err(InboxError::Parts);
     }
-    let bytes: usize = parts.iter().map(|part| part.chunk.len()).sum();
-    let mut message = Zeroizing::new(Vec::with_capacity(bytes));
-    for part in &parts {
-        message.extend_from_slice(&part.chunk);
-    }
-    if hash(&[label::hash::INBOX_MESSAGE, &message]) != digest {
-        return Err(InboxError::Parts);
-    }
-    let (padded, signature) = message
-        .split_last_chunk::<SIGNATURE_BYTES>()
-        .ok_or(InboxError::Malformed)?;
-    let (content, pad): (Content, &[u8]) =
-        postcard::take_from_bytes(padded).map_err(|_| InboxError::Malformed)?;
-    let canonical = padded_len(message.len() - pad.len()) == message.len();
-    if !canonical || pad.iter().any(|byte| *byte != 0) {
-        return Err(InboxError::Malformed);
-    }
+    let parts = parts.iter().map(|part| &part.part);
+    let message = parts::join(parts, label::hash::INBOX_MESSAGE).ok_or(InboxError::Parts)?;
+    let (content, signature) = parts::read(&message, padded_len).ok_or(InboxError::Malformed)?;
     Ok(JoinedInbox {
         recipient,
         id,
         content,
-        signature: Signature(*signature),
+        signature,
     })
 }
 

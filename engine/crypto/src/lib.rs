@@ -26,6 +26,7 @@ pub mod limits;
 pub mod linking;
 pub mod operation;
 mod padding;
+mod parts;
 pub mod recovery;
 pub mod safety;
 mod signature;

@@ -22,6 +22,8 @@ pub const INCARNATIONS_MAX: usize = 256;
 pub const FRONTIER_ENTRIES_MAX: usize = 1_024;
 /// Forwards that one operation may carry: devices of one user by head epochs.
 pub const FORWARDS_MAX: usize = 256;
+/// Forwards of one `HandOver`: 1.3 KB each, all in one record of 64 KiB.
+pub const HANDED_MAX: usize = 32;
 /// Seals of one `Rekey`, dummies included.
 pub const SEALS_MAX: usize = DEVICES_PER_CONVERSATION_MAX;
 /// Largest HPKE seal of an epoch secret, in bytes: 1,120 of encapsulation, 64 of secret, 16 of tag.

@@ -430,6 +430,12 @@ pub enum CommandError {
     /// The contact is blocked.
     #[error("{0} is blocked; unblock the contact first")]
     Blocked(UserId),
+    /// The conversation has so many devices, and no room for so many more.
+    #[error(
+        "a conversation holds {max} devices at most; this one has {0}, and {1} would be added",
+        max = crate::limits::DEVICES_PER_CONVERSATION_MAX
+    )]
+    ConversationFull(usize, usize),
     /// The person is not a member.
     #[error("{0} is not a member of this conversation")]
     NotAMember(UserId),

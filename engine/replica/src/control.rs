@@ -328,3 +328,6 @@ impl ControlLog {
         void.map(|void| (void.operation, void.by)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,7 @@ use crate::record::{ChainRecord, Kind, Write};
 use crate::time::Timestamp;
 use crate::topic::Origin;
 
+pub(crate) use admission::check_room;
 pub(crate) use exchange::{Answer, Ask};
 pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};

@@ -83,7 +83,7 @@ pub const CONVERSATIONS_MAX: usize = 100_000;
 pub const EPOCH_AGE_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// Member devices that an epoch is forwarded to before a sender draws a new one instead.
 pub const FORWARDS_BEFORE_REKEY_MAX: usize = 4;
-/// Devices that a new epoch is sealed to in one record; the rest get it by a `Forward` each.
+/// Devices that a new epoch is sealed to in one record; the rest get it by as many to a `HandOver`.
 pub const SEALS_PER_RECORD_MAX: usize = 32;
 /// Items of removed, frozen or quarantined devices that are kept to be applied later, per
 /// conversation. What comes beyond stays in its chain and needs a resync.
@@ -175,6 +175,8 @@ pub const AUDIT_ENTRIES_MAX: u64 = 100_000;
 pub const FRONTIER_ENTRIES_MAX: usize = 1_024;
 /// Chains that one item names as seen; the rest are named by the next.
 pub const DEPENDENCIES_MAX: usize = 256;
+/// Chains that an item names as seen which carries many sealed secrets and must fit into one record.
+pub const DEPENDENCIES_BESIDE_SEALS_MAX: usize = 64;
 /// A device acknowledges what it has seen this long after it came, in milliseconds, for each device
 /// that takes part: many devices say so more seldom.
 pub const ACKNOWLEDGE_MS_PER_DEVICE: u64 = 250;

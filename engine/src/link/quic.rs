@@ -1,15 +1,18 @@
 //! QUIC towards a relay.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, ConnectionError, Endpoint, IdleTimeout, TransportConfig, VarInt};
+use quinn::{
+    Connection, ConnectionError, Endpoint, EndpointConfig, IdleTimeout, TransportConfig, VarInt,
+};
 use sheaf_protocol::StreamKind;
 use tokio::io::AsyncReadExt;
 
 use super::wire::{Closed, Reader, Wire};
-use super::{LinkError, Target, tls};
+use super::{LinkError, Sockets, Target, tls};
 use crate::link::wire::Side;
 
 /// The protocol's name in the TLS handshake (docs/PROTOCOL.md).
@@ -42,7 +45,7 @@ pub(super) async fn connect(target: &Target, addresses: &[SocketAddr]) -> Result
     let config = config(target)?;
     let mut last = LinkError::Resolve("it has no address".to_owned());
     for address in addresses {
-        match attempt(*address, config.clone()).await {
+        match attempt(target, *address, config.clone()).await {
             Ok(wire) => return Ok(wire),
             Err(error @ LinkError::WrongKey) => return Err(error),
             Err(error) => last = error,
@@ -59,9 +62,23 @@ fn any_local(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn attempt(address: SocketAddr, config: quinn::ClientConfig) -> Result<Wire, LinkError> {
+/// An endpoint on the target's network.
+fn endpoint(sockets: Option<&dyn Sockets>, address: SocketAddr) -> io::Result<Endpoint> {
+    let Some(sockets) = sockets else {
+        return Endpoint::client(any_local(address));
+    };
+    let (config, runtime) = (EndpointConfig::default(), Arc::new(quinn::TokioRuntime));
+    Endpoint::new_with_abstract_socket(config, None, sockets.open(address)?, runtime)
+}
+
+async fn attempt(
+    target: &Target,
+    address: SocketAddr,
+    config: quinn::ClientConfig,
+) -> Result<Wire, LinkError> {
     let unreachable = |error: &dyn std::fmt::Display| LinkError::Unreachable(error.to_string());
-    let endpoint = Endpoint::client(any_local(address)).map_err(|error| unreachable(&error))?;
+    let sockets = target.sockets.as_deref();
+    let endpoint = endpoint(sockets, address).map_err(|error| unreachable(&error))?;
     let connecting = endpoint
         .connect_with(config, address, tls::SERVER_NAME)
         .map_err(|error| unreachable(&error))?;
@@ -82,6 +99,7 @@ async fn attempt(address: SocketAddr, config: quinn::ClientConfig) -> Result<Wir
         side: Side::Quic(Quic {
             endpoint,
             connection,
+            sockets: target.sockets.clone(),
         }),
     })
 }
@@ -103,6 +121,7 @@ fn classify(error: &ConnectionError) -> LinkError {
 pub(super) struct Quic {
     endpoint: Endpoint,
     connection: Connection,
+    sockets: Option<Arc<dyn Sockets>>,
 }
 
 impl Drop for Quic {
@@ -124,9 +143,12 @@ impl Quic {
     }
 
     /// Goes on over another local address: the relay follows the packets.
-    pub(super) fn rebind(&self) -> Result<(), std::io::Error> {
-        let socket = UdpSocket::bind(any_local(self.connection.remote_address()))?;
-        self.endpoint.rebind(socket)
+    pub(super) fn rebind(&self) -> io::Result<()> {
+        let remote = self.connection.remote_address();
+        match &self.sockets {
+            Some(sockets) => self.endpoint.rebind_abstract(sockets.open(remote)?),
+            None => self.endpoint.rebind(UdpSocket::bind(any_local(remote))?),
+        }
     }
 
     pub(super) fn closed(&self) -> Option<Closed> {

@@ -66,6 +66,9 @@ pub(super) async fn reach(
     first: Transport,
     means: Means<'_>,
 ) -> Result<Greeted, Failure> {
+    if target.sockets.is_some() {
+        return establish(target, Transport::Quic, means).await;
+    }
     let lead = establish(target, first, means);
     tokio::pin!(lead);
     let early = tokio::select! {

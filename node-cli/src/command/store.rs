@@ -8,7 +8,7 @@ use sheaf_engine::{CheckReport, Overwrite};
 use crate::exit::{Code, Failure};
 use crate::output::table;
 use crate::request::Settings;
-use crate::secret::Purpose;
+use crate::secret::{Purpose, SecretSource};
 use crate::session::{Reach, builder, with_engine};
 
 #[derive(Serialize)]
@@ -68,6 +68,9 @@ pub(super) async fn restore(settings: &Settings, file: PathBuf) -> Result<(), Fa
     let store = builder(settings, Purpose::Open)?;
     settings.home.create()?;
     let restored = store.restore(file).await?;
+    if let SecretSource::Keyring(name) = &settings.secret {
+        settings.home.note_keyring(Some(name))?;
+    }
     // The home of the backup remembered its relays beside the store; the account names them as well.
     match settings.relays.is_empty() {
         true => settings.home.relays(&restored.relays)?,

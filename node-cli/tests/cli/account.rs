@@ -149,3 +149,25 @@ fn completions_and_manual_need_no_account() {
         assert!(ended.stdout.contains(holds), "{arguments:?}");
     }
 }
+
+#[test]
+fn without_a_keyring_nothing_is_made_and_the_weaker_way_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    let mut command = program();
+    command
+        .args(["init", "--user", "Ada", "--device", "laptop", "--keyring"])
+        .arg("--home")
+        .arg(&home)
+        .env(
+            "DBUS_SESSION_BUS_ADDRESS",
+            format!("unix:path={}", directory.path().join("none").display()),
+        );
+    let ended = ended(command.output().unwrap());
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(ended.stdout, "");
+    for words in ["the keyring cannot be used", "--key-file", "weaker"] {
+        assert!(ended.stderr.contains(words), "{ended:?}");
+    }
+    assert!(!home.exists(), "no store without its key");
+}

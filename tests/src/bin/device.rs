@@ -1,6 +1,7 @@
 //! One device as a process: it writes numbered messages and prints each once it is acknowledged.
 //!
-//! `device HOME RELAY CONVERSATION PREFIX`; the store's key is 32 times the byte 7.
+//! `device HOME RELAYS CONVERSATION PREFIX PAUSE`: relays are separated by commas, the pause after each
+//! message is in milliseconds; the store's key is 32 times the byte 7.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -8,6 +9,7 @@
 )]
 
 use std::io::Write;
+use std::time::Duration;
 
 use sheaf_engine::{Draft, Engine, Policy};
 
@@ -19,15 +21,16 @@ async fn main() {
         .init();
     let mut arguments = std::env::args().skip(1);
     let mut next = || arguments.next().unwrap();
-    let (home, relay, conversation, prefix) = (next(), next(), next(), next());
-    let engine = Engine::builder(home)
+    let (home, relays, conversation, prefix) = (next(), next(), next(), next());
+    let pause = Duration::from_millis(next().parse().unwrap());
+    let mut builder = Engine::builder(home)
         .key([7; 32])
         .policy(Policy::without_message_limit())
-        .relay(relay.parse().unwrap())
-        .create_if_missing(false)
-        .open()
-        .await
-        .unwrap();
+        .create_if_missing(false);
+    for relay in relays.split(',') {
+        builder = builder.relay(relay.parse().unwrap());
+    }
+    let engine = builder.open().await.unwrap();
     let talk = engine
         .conversation(conversation.parse().unwrap())
         .await
@@ -37,5 +40,6 @@ async fn main() {
         talk.send(Draft::text(text.clone())).await.unwrap();
         println!("{text}");
         std::io::stdout().flush().unwrap();
+        tokio::time::sleep(pause).await;
     }
 }

@@ -200,4 +200,10 @@ pub enum Body {
         #[serde(deserialize_with = "codec::text::<_, { limits::NAME_BYTES_MAX }>")]
         name: String,
     },
+    /// Gives an epoch to many more devices at once: those that its `Rekey` had no room for.
+    HandOver {
+        /// One for each device.
+        #[serde(deserialize_with = "codec::list::<_, _, { limits::HANDED_MAX }>")]
+        forwards: Vec<Forward>,
+    },
 }

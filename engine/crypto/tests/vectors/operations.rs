@@ -292,5 +292,11 @@ fn others() -> Vec<(&'static str, Body)> {
                 name: "South field".into(),
             },
         ),
+        (
+            "HandOver",
+            Body::HandOver {
+                forwards: vec![sealed_forward(); 2],
+            },
+        ),
     ]
 }

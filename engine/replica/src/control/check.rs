@@ -124,13 +124,8 @@ fn check_other(view: &View, operation: &Operation, facts: &Facts) -> Result<(), 
             check_detach(view, operation, device, facts.log.as_ref())
         }
         Body::Rekey(rekey) => check_rekey(view, operation, rekey),
-        Body::Forward(forward) => {
-            let live = view.live().any(|(device, _)| *device == forward.device);
-            if !live {
-                return Err(OperationError::WrongRecipients);
-            }
-            check_commitment(view, forward)
-        }
+        Body::Forward(forward) => check_handed(view, std::slice::from_ref(forward)),
+        Body::HandOver { forwards } => check_handed(view, forwards),
         Body::BadSeal { epoch, .. } => match view.epochs.get(epoch) {
             Some(_) => Ok(()),
             None => Err(OperationError::UnknownEpoch),
@@ -158,6 +153,17 @@ fn check_room(view: &View, more: usize) -> Result<(), OperationError> {
         return Err(OperationError::TooManyDevices);
     }
     Ok(())
+}
+
+/// Secrets go to live member devices, to each once, and are those of the epochs that they name.
+fn check_handed(view: &View, forwards: &[Forward]) -> Result<(), OperationError> {
+    let live: BTreeSet<DeviceId> = view.live().map(|(id, _)| *id).collect();
+    let named: BTreeSet<DeviceId> = forwards.iter().map(|forward| forward.device).collect();
+    if forwards.is_empty() || named.len() != forwards.len() || !named.is_subset(&live) {
+        return Err(OperationError::WrongRecipients);
+    }
+    let mut forwards = forwards.iter();
+    forwards.try_for_each(|forward| check_commitment(view, forward))
 }
 
 pub(super) fn check_commitment(view: &View, forward: &Forward) -> Result<(), OperationError> {

@@ -351,12 +351,16 @@ impl ControlLog {
                 let may = |epoch: &EpochId| self.is_entitled(view, &operation.user, epoch);
                 check_forwards(view, facts, forwards, may)
             }
-            Body::Forward(forward) => {
-                let fits = self.device_is_entitled(view, &forward.device, &forward.epoch);
-                fits.then_some(()).ok_or(OperationError::NotEntitled)
-            }
+            Body::Forward(forward) => self.check_entitled(view, std::slice::from_ref(forward)),
+            Body::HandOver { forwards } => self.check_entitled(view, forwards),
             _ => Ok(()),
         }
+    }
+
+    fn check_entitled(&self, view: &View, forwards: &[Forward]) -> Result<(), OperationError> {
+        let mut forwards = forwards.iter();
+        let fits = forwards.all(|to| self.device_is_entitled(view, &to.device, &to.epoch));
+        fits.then_some(()).ok_or(OperationError::NotEntitled)
     }
 }
 

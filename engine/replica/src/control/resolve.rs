@@ -269,7 +269,9 @@ fn open_epochs(view: &mut View, id: OperationId, entry: &Entry) {
             view.newest.insert(epoch);
             view.epochs.insert(epoch, facts);
         }
-        Body::Add { forwards, .. } | Body::AttachDevice { forwards, .. } => give(view, forwards),
+        Body::Add { forwards, .. }
+        | Body::AttachDevice { forwards, .. }
+        | Body::HandOver { forwards } => give(view, forwards),
         Body::Forward(forward) => give(view, std::slice::from_ref(forward)),
         _ => {}
     }

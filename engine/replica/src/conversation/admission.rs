@@ -9,7 +9,7 @@ use crate::limits;
 
 impl Conversation {
     /// Seals to every given device the secrets of some epochs.
-    fn forwards(
+    pub(super) fn forwards(
         &self,
         epochs: &[EpochId],
         recipients: &[Recipient],
@@ -69,6 +69,7 @@ impl Conversation {
         {
             return Err(CommandError::NotAllowed);
         }
+        check_room(view.devices().count(), contact.devices.iter().count())?;
         let recipients = recipients_of(&contact.devices);
         let log = contact.devices.encode();
         if let Some(incarnations) = void {
@@ -205,4 +206,12 @@ impl Conversation {
         self.hand_over(epoch, &rest, context)?;
         Ok(epoch)
     }
+}
+
+/// Whether so many devices fit into a conversation that has so many.
+pub(crate) fn check_room(devices: usize, more: usize) -> Result<(), CommandError> {
+    if devices.saturating_add(more) > limits::DEVICES_PER_CONVERSATION_MAX {
+        return Err(CommandError::ConversationFull(devices, more));
+    }
+    Ok(())
 }

@@ -94,7 +94,9 @@ impl Conversation {
                     }
                 }
             }
-            Body::Add { forwards, .. } | Body::AttachDevice { forwards, .. } => {
+            Body::Add { forwards, .. }
+            | Body::AttachDevice { forwards, .. }
+            | Body::HandOver { forwards } => {
                 for forward in forwards.iter().filter(|forward| forward.device == me) {
                     self.learn_forward(forward, operation, context);
                 }
@@ -247,6 +249,7 @@ impl Conversation {
         let signed = SignedOperation::sign(&operation, &context.account.secrets)
             .map_err(|error| fault(&error))?;
         let item = ItemId::from(signed.id());
+        let dependencies = self.dependencies_beside(&operation.body, (device, run));
         let inner = Inner {
             kind: Purpose::Control,
             user,
@@ -256,7 +259,7 @@ impl Conversation {
             seq,
             previous,
             control_heads: operation.parents,
-            dependencies: self.dependencies((device, run)),
+            dependencies,
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
         let mut epochs = view.newest.clone();
@@ -326,6 +329,7 @@ impl Conversation {
 fn concerned(body: &Body) -> Vec<DeviceId> {
     match body {
         Body::Forward(forward) => vec![forward.device],
+        Body::HandOver { forwards } => forwards.iter().map(|forward| forward.device).collect(),
         Body::Thaw { device } => vec![*device],
         Body::Rekey(rekey) => rekey.recipients().collect(),
         _ => Vec::new(),

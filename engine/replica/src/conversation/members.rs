@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use sheaf_crypto::{
-    Body, DeviceId, EpochId, FrontierEntry, Operation, OperationId, Recipient, Role, UserId,
+    Body, DeviceId, EpochId, Forward, FrontierEntry, Operation, OperationId, Recipient, Role,
+    UserId,
 };
 
 use super::{Conversation, Work};
@@ -166,29 +167,37 @@ impl Conversation {
         devices: &[DeviceId],
         context: &mut Context<'_>,
     ) -> Result<(), CommandError> {
-        for device in devices {
-            let view = Arc::clone(self.control.current());
-            let Some((_, attached)) = view.device(device) else {
-                continue;
+        for some in devices.chunks(limits::SEALS_PER_RECORD_MAX) {
+            let mut forwards = self.forwards_of(epoch, some, context)?;
+            let body = match (forwards.pop(), forwards.is_empty()) {
+                (None, _) => continue,
+                (Some(only), true) => Body::Forward(only),
+                (Some(last), false) => {
+                    forwards.push(last);
+                    Body::HandOver { forwards }
+                }
             };
-            let to = context.peers.newest(Recipient {
-                device: *device,
-                kem: attached.kem.clone(),
-            });
-            let held = self.epochs.get(&epoch).ok_or(CommandError::NotAllowed)?;
-            let forward = sheaf_crypto::forward(
-                &mut *context.rng,
-                &self.id,
-                epoch,
-                held.keys.commitment(),
-                &held.secret,
-                &self.control.heads(),
-                &to,
-            )
-            .map_err(|error| CommandError::Fault(error.to_string()))?;
-            self.write_operation(Body::Forward(forward), context)?;
+            self.write_operation(body, context)?;
         }
         Ok(())
+    }
+
+    fn forwards_of(
+        &self,
+        epoch: EpochId,
+        devices: &[DeviceId],
+        context: &mut Context<'_>,
+    ) -> Result<Vec<Forward>, CommandError> {
+        let view = Arc::clone(self.control.current());
+        let attached = devices.iter().filter_map(|device| {
+            let (_, attached) = view.device(device)?;
+            Some(Recipient {
+                device: *device,
+                kem: attached.kem.clone(),
+            })
+        });
+        let recipients: Vec<Recipient> = attached.collect();
+        self.forwards(&[epoch], &recipients, context)
     }
 
     /// Brings the conversation up to one's own user log: devices that were added come in, revoked

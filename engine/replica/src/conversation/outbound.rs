@@ -42,6 +42,10 @@ impl Conversation {
             self.load(segment, context);
             return Some(Work::Command(id, command));
         }
+        if !self.has_room(segment, context) {
+            self.segments.fill(segment);
+            return Some(Work::Command(id, command));
+        }
         let result = self.write_now(segment, command, context);
         context.stage.complete(id, result);
         None
@@ -107,6 +111,13 @@ impl Conversation {
     pub(super) fn may_write(&self, context: &Context<'_>) -> bool {
         let role = self.control.current().role(&context.account.user());
         self.has_device(&context.account.device()) && role >= Some(Role::Writer)
+    }
+
+    /// Whether this device may still put a change of any size into a segment.
+    fn has_room(&mut self, segment: u32, context: &Context<'_>) -> bool {
+        let actor = self.actor(segment, context);
+        let document = self.segments.loaded_document(segment);
+        document.is_none_or(|document| document.has_room(&actor))
     }
 
     fn actor(&self, segment: u32, context: &Context<'_>) -> [u8; 16] {

@@ -1,6 +1,6 @@
 //! Items in their chains: where one stands, what it names as seen, and what it is followed by.
 
-use sheaf_crypto::{Dependency, DeviceId, Inner, ItemId, Kind as Purpose, RunId};
+use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, Kind as Purpose, RunId};
 
 use super::inbound::{Source, Verdict};
 use super::parked::Need;
@@ -122,6 +122,23 @@ impl Conversation {
         });
         named.extend(seen);
         named.truncate(limits::DEPENDENCIES_MAX);
+        named
+    }
+
+    /// The same beside an operation. A record full of sealed secrets has no room for all of them;
+    /// operations use none of them up, so the next content names the rest.
+    pub(super) fn dependencies_beside(
+        &mut self,
+        body: &Body,
+        own: (DeviceId, RunId),
+    ) -> Vec<Dependency> {
+        let due = self.vouch_due;
+        let mut named = self.dependencies(own);
+        let full = matches!(body, Body::Rekey(_) | Body::HandOver { .. });
+        if full && named.len() > limits::DEPENDENCIES_BESIDE_SEALS_MAX {
+            named.truncate(limits::DEPENDENCIES_BESIDE_SEALS_MAX);
+            self.vouch_due = due;
+        }
         named
     }
 

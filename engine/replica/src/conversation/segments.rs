@@ -25,6 +25,8 @@ pub(super) struct State {
     away: Option<Gone>,
     /// Time of its newest message in milliseconds, once it was looked at.
     pub(super) newest_ms: Option<u64>,
+    /// This device has used up what one author may put into it.
+    full: bool,
     used: u64,
 }
 
@@ -105,6 +107,7 @@ impl State {
             document,
             away: None,
             newest_ms: None,
+            full: false,
             used: 0,
         }
     }
@@ -143,13 +146,20 @@ impl Segments {
         let mut segment = if known == window { segment } else { window };
         while segment < Window::last(window)
             && self.states.get(&segment).is_some_and(|state| {
-                state.away.is_some() || state.messages >= self.segment_messages
+                state.away.is_some() || state.full || state.messages >= self.segment_messages
             })
         {
             segment = segment.saturating_add(1);
         }
         self.writing = (window, segment);
         segment
+    }
+
+    /// This device writes no more to a segment.
+    pub(super) fn fill(&mut self, segment: u32) {
+        if let Some(state) = self.states.get_mut(&segment) {
+            state.full = true;
+        }
     }
 
     /// The document is in memory, or there is nothing of it to read.

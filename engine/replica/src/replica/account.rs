@@ -11,7 +11,7 @@ use super::{Replica, context};
 use crate::account::{Account, Learned, addresses};
 use crate::command::{Command, CommandError, RecoveryWords, Reply};
 use crate::context::Context;
-use crate::conversation::{Conversation, recipients_of, send_inbox};
+use crate::conversation::{Conversation, check_room, recipients_of, send_inbox};
 use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::limits;
@@ -293,12 +293,13 @@ impl Replica {
             });
         }
         let account = self.account.as_ref().ok_or(CommandError::NoAccount)?;
-        let unknown = members
-            .iter()
-            .find(|user| self.contacts.get(user).is_none());
-        if let Some(user) = unknown {
-            return Err(CommandError::UnknownContact(*user));
+        let mut more = 0_usize;
+        for user in members {
+            let contact = self.contacts.get(user);
+            let contact = contact.ok_or(CommandError::UnknownContact(*user))?;
+            more = more.saturating_add(contact.devices.iter().count());
         }
+        check_room(account.devices.iter().count(), more)?;
         let conversation = Conversation::create(name, size, history, &mut context!(self, account))?;
         let id = conversation.id();
         self.conversations.insert(id, conversation);

@@ -9,7 +9,7 @@ use sheaf_crypto::{Body, ConversationId, RunId, SignedOperation, item_of_record,
 use sheaf_replica::record::Kind;
 use sheaf_replica::{
     AuditEntry, AuditHead, AuditVerifier, Command, DeviceChange, Event, Input, Offence, Policy,
-    Reply,
+    Quarantine, Reply,
 };
 
 use crate::forge::{only_epoch, secrets, written};
@@ -63,6 +63,7 @@ impl World {
         let (topic, last) = last_record(self);
         let mallory = secrets(&self.peers[MALLORY].disk);
         let mut inner = written(&self.log, &epoch.keys, &mallory).pop().unwrap();
+        inner.kind = sheaf_crypto::Kind::Content;
         inner.seq += 1;
         inner.previous = Some(item_of_record(&last));
         inner.run = RunId([run; 16]);
@@ -123,6 +124,57 @@ fn a_device_in_quarantine_is_heard_again_when_it_is_over() {
     world.send(MALLORY, "heard again");
     world.agree();
     assert!(world.texts(BOB).contains(&"heard again".to_owned()));
+}
+
+/// Neither the end of a quarantine nor the next step of the ladder is gained by waiting for a restart.
+#[test]
+fn a_restart_forgives_nothing() {
+    let mut world = World::new();
+    for (run, minutes) in [(9, 10), (10, 60), (11, 24 * 60)] {
+        world.bad_content(run);
+        world.restart_bob();
+        let held = world.peers[BOB].replica.quarantines();
+        let [held] = held.as_slice() else {
+            panic!("{held:?}");
+        };
+        let Quarantine { since, until, .. } = held.quarantine;
+        assert_eq!(until.unwrap().since_ms(since), minutes * MINUTE_MS);
+        assert_eq!(held.counts, [(Offence::RefusedContent, u64::from(run) - 8)]);
+        world.pass((minutes - 1) * MINUTE_MS);
+        world.restart_bob();
+        assert_eq!(world.peers[BOB].replica.quarantines().len(), 1, "too early");
+        world.pass(MINUTE_MS);
+        assert!(world.peers[BOB].replica.quarantines().is_empty());
+        world.restart_bob();
+    }
+    world.bad_content(12);
+    world.restart_bob();
+    let held = world.peers[BOB].replica.quarantines();
+    assert_eq!(held[0].quarantine.until, None, "until somebody lifts it");
+}
+
+/// The count of the present minute is lost at a restart, what follows from earlier floods is not.
+#[test]
+fn a_restart_gives_back_no_limit_that_a_flood_has_halved() {
+    let mut world = World::new();
+    world.no_limit(ALICE);
+    for number in 0..101 {
+        world.send(MALLORY, &format!("flood {number}"));
+    }
+    assert_eq!(world.peers[BOB].replica.quarantines().len(), 1);
+    world.restart_bob();
+    assert_eq!(world.peers[BOB].replica.quarantines().len(), 1);
+    world.pass(2 * MINUTE_MS);
+    world.restart_bob();
+    assert!(world.peers[BOB].replica.quarantines().is_empty());
+    for number in 0..51 {
+        world.send(MALLORY, &format!("again {number}"));
+    }
+    let held = world.peers[BOB].replica.quarantines();
+    assert_eq!(held.len(), 1, "51 are too many after a flood");
+    assert_eq!(held[0].quarantine.why, Offence::Flood);
+    world.pass(10 * MINUTE_MS);
+    world.agree();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod forge;
 mod fork;
 mod guard;
 mod relay;
+mod roles;
 mod world;
 
 use ed25519_dalek::SigningKey;

@@ -18,7 +18,7 @@ mod world;
 
 use sheaf_crypto::History;
 use sheaf_replica::record::{Key, Kind};
-use sheaf_replica::{Away, Command, CommandError, Event, Keep, MessageRecord, Reply};
+use sheaf_replica::{Away, Command, CommandError, Event, Keep, MessageRecord, Policy, Reply};
 
 use world::{ALICE, BOB, MALLORY, World};
 
@@ -221,4 +221,31 @@ fn a_damaged_snapshot_is_done_without() {
         world.send(BOB, "and more");
         is_as_everywhere(&world);
     }
+}
+
+#[test]
+fn who_writes_long_messages_goes_on_in_the_next_segment() {
+    let mut world = World::new();
+    // More than one author may put into one segment, long before it holds 4,096 messages.
+    let long = "leek ".repeat(6_000);
+    for peer in &mut world.peers {
+        peer.replica.set_policy(Policy {
+            messages_per_minute: None,
+            ..Policy::default()
+        });
+    }
+    for _ in 0..570 {
+        world.send(ALICE, &long);
+    }
+    world.send(BOB, "short");
+    world.send(ALICE, "and on");
+    let segment_of = |text: &str| {
+        let mut found = world.messages(BOB).into_iter();
+        found.find(|m| m.text == text).unwrap().segment
+    };
+    assert_eq!((segment_of("short"), segment_of("and on")), (0, 1));
+    is_as_everywhere(&world);
+    world.restart(ALICE);
+    world.send(ALICE, "afterwards");
+    is_as_everywhere(&world);
 }

@@ -102,6 +102,7 @@ impl Device {
             address,
             seed: Zeroizing::new([5; 32]),
             token: None,
+            sockets: None,
         };
         let (control, seen) = watch::channel(Control {
             target: Some(target),

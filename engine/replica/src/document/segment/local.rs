@@ -141,6 +141,22 @@ impl Segment {
         self.check_room(actor, messages)
     }
 
+    /// Whether one more change of `actor`, of any size that others take, finds room. One whose room
+    /// is used up writes to the next segment.
+    #[must_use]
+    pub fn has_room(&self, actor: &[u8; 16]) -> bool {
+        let Ok(past) = self.index.past(actor, &self.heads()) else {
+            return false;
+        };
+        let share = self.index.share(actor, past.own_seq);
+        let change = u64::try_from(bound::CHANGE_BYTES_MAX).unwrap_or(u64::MAX);
+        let operations = u64::try_from(bound::CHANGE_OPS_MAX).unwrap_or(u64::MAX);
+        let messages = u32::try_from(bound::MESSAGES_PER_CHANGE_MAX).unwrap_or(u32::MAX);
+        share.bytes.saturating_add(change) <= bound::AUTHOR_BYTES_MAX
+            && share.messages.saturating_add(messages) <= bound::AUTHOR_MESSAGES_MAX
+            && past.max_op.saturating_add(operations) <= bound::OP_COUNTER_MAX
+    }
+
     fn check_room(&self, actor: &[u8; 16], messages: &[NewMessage]) -> Result<(), DocumentError> {
         let heads = self.heads();
         let past = self
