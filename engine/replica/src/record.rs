@@ -7,6 +7,7 @@
 
 mod away;
 mod check;
+mod message;
 mod relay;
 mod stated;
 
@@ -23,6 +24,7 @@ use crate::time::Timestamp;
 pub use away::{Away, Keep};
 pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
+pub use message::MessageRecord;
 pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
 pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
 
@@ -454,37 +456,6 @@ pub(crate) struct SegmentRecord {
     /// Bytes of envelopes after the last snapshot.
     pub(crate) tail_bytes: u64,
     pub(crate) snapshot_bytes: u64,
-}
-
-/// One message as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageRecord {
-    /// Id; its first half is the time that orders messages.
-    pub message: MessageId,
-    /// Who wrote it.
-    pub author: UserId,
-    /// On which device.
-    pub device: DeviceId,
-    /// Which segment holds it.
-    pub segment: u32,
-    /// The text.
-    pub text: String,
-    /// The message it answers.
-    pub reply_to: Option<MessageId>,
-    /// It is a notice, not something said.
-    pub system: bool,
-    /// Where it was imported from: author and time in milliseconds.
-    pub origin: Option<(String, i64)>,
-}
-
-impl MessageRecord {
-    /// Decodes the value of a [`Kind::Message`] record.
-    ///
-    /// # Errors
-    /// [`RecordError`] if the bytes are not such a value.
-    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        decode(Kind::Message, bytes)
-    }
 }
 
 /// A client token.

@@ -4,12 +4,14 @@
 //! document of its own. Only when that has exactly the heads that were written down here is it whole
 //! and unaltered, whoever sent it; then envelopes, figures and messages are written in one batch.
 
+mod listed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::{DeviceId, EpochId, Inner, Kind as Purpose, Role, UserId, actor_bytes};
 
 use super::exchange::giving::place_of;
-use super::merge::{decode_body, decode_content, message_record};
+use super::merge::{decode_body, decode_content};
 use super::segments::Loading;
 use super::vault::attaching;
 use super::{Conversation, Work, author_tag};
@@ -471,42 +473,6 @@ impl Conversation {
                 older,
             };
             context.stage.complete(command, Ok(fetched));
-        }
-    }
-
-    /// Who wrote what of a segment is stored, and what waits to be sealed.
-    fn authors_of(&self, segment: u32, rows: &[Row], context: &Context<'_>) -> Authors {
-        let mut authors = Authors::new();
-        for row in rows {
-            let envelope = record::decode::<EnvelopeRecord>(row.kind, &row.value);
-            let inner = envelope.ok().and_then(|known| self.reopened(&known));
-            if let Some(inner) = inner {
-                let actor = actor_bytes(&inner.device, &self.id, segment, &inner.run);
-                authors.insert(actor, (inner.user, inner.device));
-            }
-        }
-        let own = (context.account.user(), context.account.device());
-        for pending in self.pending.iter().filter(|own| own.segment == segment) {
-            let actor = actor_bytes(&own.1, &self.id, segment, &pending.run);
-            authors.insert(actor, own);
-        }
-        authors
-    }
-
-    /// Lists the messages of a document.
-    fn list_again(&mut self, segment: u32, authors: &Authors, context: &mut Context<'_>) {
-        let Some(document) = self.segments.loaded_document(segment) else {
-            return;
-        };
-        let records: Vec<_> = document
-            .messages()
-            .filter_map(|stored| {
-                let (user, device) = authors.get(&stored.actor)?;
-                Some(message_record(*user, *device, segment, stored.message))
-            })
-            .collect();
-        for record in records {
-            self.list(&record, context);
         }
     }
 }
