@@ -79,6 +79,22 @@ impl InboxBody {
         }
     }
 
+    /// An invite, and beside it where to begin; anything else as it is.
+    pub(crate) fn split(self) -> (Self, Option<Beginning>) {
+        match self {
+            Self::InviteAt {
+                card,
+                invite,
+                beginning,
+            } => (Self::Invite { card, invite }, Some(beginning)),
+            Self::Invite { .. }
+            | Self::Own { .. }
+            | Self::Ask(_)
+            | Self::Answer(_)
+            | Self::Vault { .. } => (self, None),
+        }
+    }
+
     /// The conversation whose member devices may say this.
     pub(crate) fn conversation(&self) -> Option<&ConversationId> {
         match self {

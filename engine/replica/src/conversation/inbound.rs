@@ -319,22 +319,40 @@ impl Conversation {
             return refuse(Act::NotAMember, context);
         }
         let role = member.role;
-        let is_safe = is_safe(&self.control, &view, &source.epoch);
+        self.examine_kind(source, wire, inner, (&view, role), context)
+    }
+
+    fn examine_kind(
+        &mut self,
+        source: Source,
+        wire: &[u8],
+        inner: Inner,
+        (view, role): (&View, Role),
+        context: &mut Context<'_>,
+    ) -> Verdict {
+        let (conversation, device) = (self.id, inner.device);
+        let refuse = |act: Act, context: &mut Context<'_>| {
+            context
+                .stage
+                .report(Suspect::Device(device), act, Some(conversation));
+            Verdict::Done
+        };
+        let is_safe = is_safe(&self.control, view, &source.epoch);
         let content = inner.kind == Purpose::Content;
         if (is_safe && role >= Role::Writer || !content)
-            && let Some(verdict) = self.reread(&inner, (source.epoch, wire), &view, context)
+            && let Some(verdict) = self.reread(&inner, (source.epoch, wire), view, context)
         {
             return verdict;
         }
         match inner.kind {
-            Purpose::Control => self.examine_control(source, wire, &inner, &view, context),
+            Purpose::Control => self.examine_control(source, wire, &inner, view, context),
             Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
             Purpose::Content | Purpose::Checkpoint | Purpose::Snapshot if !is_safe => {
                 refuse(Act::WrongEpoch, context)
             }
-            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, &view, context),
-            Purpose::Snapshot => self.examine_statement(source, wire, inner, &view, context),
-            Purpose::Content => self.examine_content(source, wire, inner, &view, context),
+            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, view, context),
+            Purpose::Snapshot => self.examine_statement(source, wire, inner, view, context),
+            Purpose::Content => self.examine_content(source, wire, inner, view, context),
             other => {
                 let reason = format!("this version takes no envelope of kind {other:?}");
                 refuse(Act::RefusedContent(reason), context)

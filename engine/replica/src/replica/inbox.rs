@@ -103,10 +103,7 @@ impl Replica {
             self.on_conversation(&conversation, |known, context| match body {
                 InboxBody::Ask(ask) => known.asked(device, ask, context),
                 InboxBody::Answer(answer) => known.answered(device, answer, context),
-                InboxBody::Invite { .. }
-                | InboxBody::InviteAt { .. }
-                | InboxBody::Own { .. }
-                | InboxBody::Vault { .. } => {}
+                other => drop(other),
             });
             return Ok(());
         }
@@ -123,14 +120,7 @@ impl Replica {
             .certificate
             .signing;
         joined.verify(&signing).map_err(|error| error.to_string())?;
-        let (body, beginning) = match body {
-            InboxBody::InviteAt {
-                card,
-                invite,
-                beginning,
-            } => (InboxBody::Invite { card, invite }, Some(beginning)),
-            other => (other, None),
-        };
+        let (body, beginning) = body.split();
         match body {
             InboxBody::Invite { card, invite } => {
                 if self

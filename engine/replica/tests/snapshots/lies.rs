@@ -112,7 +112,7 @@ fn lie(world: &mut World, place: usize, change: impl FnOnce(&mut Statement)) -> 
     let honest = items(world).into_iter();
     let honest = honest
         .filter(|(inner, _)| inner.kind == Purpose::Snapshot)
-        .last();
+        .next_back();
     let honest = honest.expect("a snapshot is made").0;
     say(world, place, Purpose::Snapshot, |inner| {
         let mut statement: Statement = postcard::from_bytes(&honest.body).unwrap();

@@ -26,6 +26,7 @@ pub(in crate::conversation) struct Comparing {
 }
 
 /// What a comparison came to.
+#[derive(Clone, Copy)]
 enum Found {
     Same,
     Different(&'static str),
