@@ -109,10 +109,8 @@ fn say(
 
 /// What Alice states, with the frontier of somebody who has seen everything, and a lie in it.
 fn lie(world: &mut World, place: usize, change: impl FnOnce(&mut Statement)) -> ItemId {
-    let honest = items(world).into_iter();
-    let honest = honest
-        .filter(|(inner, _)| inner.kind == Purpose::Snapshot)
-        .next_back();
+    let mut honest = items(world).into_iter();
+    let honest = honest.rfind(|(inner, _)| inner.kind == Purpose::Snapshot);
     let honest = honest.expect("a snapshot is made").0;
     say(world, place, Purpose::Snapshot, |inner| {
         let mut statement: Statement = postcard::from_bytes(&honest.body).unwrap();
