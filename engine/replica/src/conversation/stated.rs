@@ -159,7 +159,8 @@ impl Conversation {
             Some(due) if due <= context.now => {
                 if let Err(error) = self.state_now(context) {
                     tracing::warn!(%error, "no snapshot is made");
-                    self.state_in(limits::UPKEEP_MS, context);
+                    // Nothing is woken for it: it is tried with what comes after that.
+                    self.stated.due = Some(context.now.after_ms(limits::UPKEEP_MS));
                 }
             }
             Some(_) => {}
@@ -187,7 +188,7 @@ impl Conversation {
 
     fn state_now(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
         let Choice::Use(epoch) = self.epochs.choose(&self.control, context.now) else {
-            self.state_in(limits::SNAPSHOT_TURN_MS, context);
+            self.stated.due = Some(context.now.after_ms(limits::SNAPSHOT_TURN_MS));
             return Ok(());
         };
         let fault = |what: &str| CommandError::Fault(what.to_owned());
