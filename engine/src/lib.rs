@@ -56,11 +56,11 @@ pub use sheaf_crypto::{
     Argon2Params, ConversationId, DeviceId, EpochId, History, Role, UserId, fingerprint,
     safety_number,
 };
-pub use sheaf_protocol::{RelayAddress, RelayId, TopicId};
+pub use sheaf_protocol::{Evidence, EvidenceError, RelayAddress, RelayId, TopicId, Verdict};
 pub use sheaf_replica::{
     Act, AuditEntry, Away, BrokenAudit, CommandError, ContactInfo, ConversationInfo, DeviceInfo,
-    DeviceReport, DeviceStanding, Draft, Event, ForkInfo, ImportDraft, Keep, LifeCycle, MessageId,
-    MessageRecord, Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy, Quarantine,
-    QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery,
-    VaultSetting, VaultStatus, document, limits,
+    DeviceReport, DeviceStanding, Draft, Event, EvidenceInfo, ForkInfo, ImportDraft, Keep,
+    LifeCycle, MessageId, MessageRecord, Misbehaviour, Offence, Origin, Overview, PeerInfo, Policy,
+    Quarantine, QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp,
+    VaultRecovery, VaultSetting, VaultStatus, document, limits,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sheaf_protocol::RelayAddress;
-use sheaf_replica::{Command, Replica, Timestamp, limits};
+use sheaf_replica::{Command, EvidenceInfo, Replica, Timestamp, limits};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -30,6 +30,10 @@ pub struct RelayStatus {
     pub pending: u64,
     /// Conversations of which it is not known to have all that this device wrote.
     pub behind: u64,
+    /// Records that it has left without a receipt for half a minute or longer, and since when.
+    pub unconfirmed: Option<(u64, Timestamp)>,
+    /// Pieces of evidence against it: [`Engine::evidence`].
+    pub evidence: u64,
 }
 
 impl RelayStatus {
@@ -79,12 +83,22 @@ impl Engine {
                 hello: known.and_then(|known| known.hello),
                 pending: known.map_or(0, |known| known.pending),
                 behind: known.map_or(0, |known| known.behind),
+                unconfirmed: known.and_then(|known| known.unconfirmed),
+                evidence: known.map_or(0, |known| known.evidence),
                 address: link.address,
             }
         });
         Ok(statuses
             .take(limits::RELAYS_MAX.saturating_add(1))
             .collect())
+    }
+
+    /// Proof that relays contradicted themselves, the oldest first; anybody can check a piece.
+    ///
+    /// # Errors
+    /// [`EngineError::Closed`].
+    pub async fn evidence(&self) -> Result<Vec<EvidenceInfo>, EngineError> {
+        self.query(Replica::evidence).await
     }
 
     /// Waits until every one of these relays has all that this device has to offer. Comes back with

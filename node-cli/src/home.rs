@@ -91,7 +91,11 @@ impl Home {
             }
             Err(error) => return Err(unusable(&path, &error)),
         };
-        serde_json::from_str(&text).map_err(|error| unusable(&path, &error))
+        let read = serde_json::from_str::<Memory>(&text);
+        let mut memory = read.map_err(|error| unusable(&path, &error))?;
+        // What was written while there was only one.
+        memory.relays.splice(..0, memory.relay.take());
+        Ok(memory)
     }
 
     /// Remembers, so that a crash leaves either the old or the new.
@@ -118,12 +122,7 @@ impl Home {
     /// A failure when a remembered one does not read.
     pub(crate) fn relays(&self, given: &[RelayAddress]) -> Result<Vec<RelayAddress>, Failure> {
         let mut memory = self.remembered()?;
-        let known: Vec<String> = memory
-            .relay
-            .take()
-            .into_iter()
-            .chain(memory.relays)
-            .collect();
+        let known = std::mem::take(&mut memory.relays);
         if given.is_empty() {
             let parsed = known.iter().map(|text| text.parse());
             let parsed: Result<_, AddressError> = parsed.collect();
@@ -142,7 +141,6 @@ impl Home {
     /// A failure that names the file.
     pub(crate) fn forget_relays(&self) -> Result<(), Failure> {
         let mut memory = self.remembered()?;
-        memory.relay = None;
         memory.relays.clear();
         self.remember(&memory)
     }

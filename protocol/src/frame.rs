@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::access::AccessProof;
+use crate::history::Statement;
 use crate::id::{Cursor, LogId, RequestId, TopicId};
 use crate::limits;
 use crate::receipt::Receipt;
@@ -85,6 +86,23 @@ pub enum ClientFrame {
         request: RequestId,
         /// The topics.
         topics: Vec<Followed>,
+    },
+    /// Asks for a signed [`ServerFrame::Statement`] about a topic's records up to a place.
+    Witness {
+        /// Number of the request, named by the answer.
+        request: RequestId,
+        /// A topic proved before.
+        topic: TopicId,
+        /// The place; `None` for the newest record.
+        sequence: Option<u64>,
+    },
+    /// Nobody needs a topic's records of class log up to and with a cursor any more: they go when the
+    /// grace period is over, unless somebody takes that back.
+    Release {
+        /// A topic proved before.
+        topic: TopicId,
+        /// The last record; `None` takes back what is not deleted yet.
+        upto: Option<Cursor>,
     },
 }
 
@@ -191,6 +209,13 @@ pub enum ServerFrame {
         /// The topics that have something new.
         changed: Vec<Changed>,
     },
+    /// Answer to a [`ClientFrame::Witness`].
+    Statement {
+        /// The request answered.
+        request: RequestId,
+        /// What the relay says.
+        statement: Statement,
+    },
 }
 
 /// SHA-256 over topics and the sequence that each stands at, in the order given.
@@ -241,6 +266,8 @@ pub enum ErrorCode {
     Unavailable,
     /// The relay is shutting down.
     Draining,
+    /// Nothing is kept about the place that was asked about.
+    Gone,
 }
 
 /// Bytes that are not a frame of this version.

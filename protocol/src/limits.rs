@@ -20,6 +20,8 @@ pub const APPENDS_IN_FLIGHT_MAX: usize = 256;
 pub const INBOX_SECONDS_MAX: u64 = 45 * 24 * 3600;
 /// Retention of a log record, in seconds: 90 days (research/keys.md 2.13).
 pub const LOG_SECONDS_MAX: u64 = 90 * 24 * 3600;
+/// Time between the release of log records by their readers and their end, in seconds: 7 days.
+pub const RELEASE_SECONDS: u64 = 7 * 24 * 3600;
 /// Largest piece of a sealed message that may need several records (an invite, an account).
 pub const PART_BYTES_MAX: usize = 48 * 1024;
 /// Largest message of the WebSocket transport, in bytes: one byte that names the stream, then a piece
@@ -27,3 +29,5 @@ pub const PART_BYTES_MAX: usize = 48 * 1024;
 pub const SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024 + 1;
 /// Topics that one `Follow` frame names at most: such a frame stays well below the largest.
 pub const FOLLOWED_MAX: usize = 1_024;
+/// Largest piece of evidence against a relay, in bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 1_024;

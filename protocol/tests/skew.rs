@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use data_encoding::HEXLOWER;
 use sheaf_protocol::{
     AccessProof, Changed, Class, ClientFrame, Cursor, DecodeError, Delivery, ErrorCode,
-    FRAME_PREFIX_BYTES, Followed, LogId, Receipt, RecordHash, Refusal, RequestId, ServerFrame,
-    TopicId, VERSION, decode_client_frame, decode_server_frame, encode_client_frame,
-    encode_server_frame,
+    FRAME_PREFIX_BYTES, Followed, History, LogId, Receipt, RecordHash, Refusal, RequestId,
+    ServerFrame, Statement, TopicId, VERSION, decode_client_frame, decode_server_frame,
+    encode_client_frame, encode_server_frame,
 };
 
 const FIXTURE: &str = include_str!("../../tests/fixtures/v1/frames.txt");
@@ -34,6 +34,8 @@ fn client_name(frame: &ClientFrame) -> &'static str {
         ClientFrame::Trim { .. } => "client Trim",
         ClientFrame::Ping { .. } => "client Ping",
         ClientFrame::Follow { .. } => "client Follow",
+        ClientFrame::Witness { .. } => "client Witness",
+        ClientFrame::Release { .. } => "client Release",
     }
 }
 
@@ -48,6 +50,7 @@ fn server_name(frame: &ServerFrame) -> &'static str {
         ServerFrame::GoAway { .. } => "server GoAway",
         ServerFrame::Pong { .. } => "server Pong",
         ServerFrame::Followed { .. } => "server Followed",
+        ServerFrame::Statement { .. } => "server Statement",
     }
 }
 
@@ -86,6 +89,15 @@ fn client_frames() -> Vec<ClientFrame> {
                 signature: vec![0x33; 64],
                 after: None,
             }],
+        },
+        ClientFrame::Witness {
+            request: REQUEST,
+            topic: TOPIC,
+            sequence: Some(CURSOR.sequence),
+        },
+        ClientFrame::Release {
+            topic: TOPIC,
+            upto: Some(CURSOR),
         },
     ]
 }
@@ -142,6 +154,15 @@ fn server_frames() -> Vec<ServerFrame> {
                 restarted: false,
             }],
         },
+        ServerFrame::Statement {
+            request: REQUEST,
+            statement: Statement {
+                topic: TOPIC,
+                cursor: CURSOR,
+                history: History([0x88; 32]),
+                signature: vec![0x99; 64],
+            },
+        },
     ]
 }
 
@@ -178,7 +199,7 @@ fn every_frame_of_version_1_is_read_and_written_as_ever() {
     }
     let known: BTreeSet<&str> = fixture.keys().copied().collect();
     assert_eq!(seen, known);
-    assert_eq!(seen.len(), 17);
+    assert_eq!(seen.len(), 20);
 }
 
 #[test]

@@ -125,6 +125,8 @@ pub struct StoreConfig {
     pub retention_days: u32,
     /// Days that an inbox record is kept at most.
     pub inbox_days: u32,
+    /// Days between the release of log records by their readers and their end.
+    pub grace_days: u32,
     /// Seconds between two sweeps for what is over its time.
     pub sweep_seconds: u32,
     /// Whether every record is counted at start.
@@ -209,6 +211,7 @@ impl Default for StoreConfig {
             free_bytes_min: 128 * 1024 * 1024,
             retention_days: days(limits::LOG_SECONDS_MAX),
             inbox_days: days(limits::INBOX_SECONDS_MAX),
+            grace_days: days(limits::RELEASE_SECONDS),
             sweep_seconds: 600,
             check: true,
         }
@@ -286,6 +289,7 @@ impl Config {
             ("limits.record_bytes_max", limits.record_bytes_max),
             ("store.retention_days", self.store.retention_days),
             ("store.inbox_days", self.store.inbox_days),
+            ("store.grace_days", self.store.grace_days),
             ("store.sweep_seconds", self.store.sweep_seconds),
         ];
         for (name, value) in above_zero {

@@ -5,7 +5,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey};
-use sheaf_protocol::{Cursor, Receipt, RecordHash, RelayId, TopicId, receipt_message};
+use sheaf_protocol::{
+    Cursor, History, Receipt, RecordHash, RelayId, Statement, TopicId, receipt_message,
+    statement_message,
+};
 use zeroize::Zeroizing;
 
 const SEED_BYTES: usize = 32;
@@ -119,6 +122,17 @@ impl RelayKey {
             topic,
             cursor,
             record,
+            signature: self.0.sign(&message).to_bytes().to_vec(),
+        }
+    }
+
+    /// Signs what the records of a topic come to up to a place.
+    pub(crate) fn statement(&self, topic: TopicId, cursor: Cursor, history: History) -> Statement {
+        let message = statement_message(&topic, cursor, &history);
+        Statement {
+            topic,
+            cursor,
+            history,
             signature: self.0.sign(&message).to_bytes().to_vec(),
         }
     }

@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     pub(crate) store_errors: Counter,
     pub(crate) store_damaged: Counter,
     pub(crate) trimmed: Counter,
+    pub(crate) released: Counter,
     pub(crate) expired: Counter,
     handshakes: Vec<Counter>,
     refusals: Vec<Counter>,
@@ -155,7 +156,7 @@ const HANDSHAKES: [&str; 6] = [
     "not_admitted",
 ];
 
-const CODES: [(ErrorCode, &str); 9] = [
+const CODES: [(ErrorCode, &str); 10] = [
     (ErrorCode::BadFrame, "bad_frame"),
     (ErrorCode::Version, "version"),
     (ErrorCode::NotAdmitted, "not_admitted"),
@@ -165,6 +166,7 @@ const CODES: [(ErrorCode, &str); 9] = [
     (ErrorCode::RateLimited, "rate_limited"),
     (ErrorCode::Unavailable, "unavailable"),
     (ErrorCode::Draining, "draining"),
+    (ErrorCode::Gone, "gone"),
 ];
 
 impl Metrics {
@@ -202,6 +204,7 @@ impl Metrics {
             store_errors: maker.counter("sheaf_relay_store_errors_total", "Operations that the store failed at. A batch of appends counts once."),
             store_damaged: maker.counter("sheaf_relay_store_damaged_total", "Stores found damaged and moved aside when this process began: zero or one."),
             trimmed: maker.counter("sheaf_relay_trimmed_total", "Inbox records deleted at the word of their reader."),
+            released: maker.counter("sheaf_relay_released_total", "Log records deleted because devices released them and the grace period was over."),
             expired: maker.counter("sheaf_relay_expired_total", "Records deleted because their time was over."),
             handshakes: maker.labelled("sheaf_relay_handshakes_total", "outcome", &HANDSHAKES, "Handshakes by how they ended. A retried one comes back and counts again."),
             refusals: maker.labelled("sheaf_relay_refusals_total", "code", &codes, "Requests answered with a refusal. Connections closed for misbehaviour are not counted here."),

@@ -334,29 +334,45 @@ async fn sweep(shared: Arc<Shared>, config: crate::config::StoreConfig) {
     loop {
         expire(&shared, Class::Log, config.retention_days).await;
         expire(&shared, Class::Inbox, config.inbox_days).await;
+        reap(&shared, config.grace_days).await;
         tokio::time::sleep(pause).await;
     }
 }
 
 async fn expire(shared: &Shared, class: Class, days: u32) {
+    let before_ms = ago_ms(days);
+    sweep_with(shared, |done| Deletion::Expire {
+        class,
+        before_ms,
+        done,
+    })
+    .await;
+}
+
+async fn reap(shared: &Shared, days: u32) {
+    let before_ms = ago_ms(days);
+    sweep_with(shared, |done| Deletion::Reap { before_ms, done }).await;
+}
+
+/// The time so many days ago, in milliseconds.
+fn ago_ms(days: u32) -> u64 {
     let age = Duration::from_secs(u64::from(days) * 24 * 3600);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let before = now.saturating_sub(age);
-    let before_ms = u64::try_from(before.as_millis()).unwrap_or(0);
+    let then = now.saturating_sub(age);
+    u64::try_from(then.as_millis()).unwrap_or(0)
+}
+
+async fn sweep_with(shared: &Shared, deletion: impl Fn(oneshot::Sender<usize>) -> Deletion) {
     loop {
-        let (done, expired) = oneshot::channel();
-        let command = Command::Delete(Deletion::Expire {
-            class,
-            before_ms,
-            done,
-        });
+        let (done, gone) = oneshot::channel();
+        let command = Command::Delete(deletion(done));
         if shared.writer.send(command).await.is_err() {
             return;
         }
         // Fewer than a full command means that nothing is left, or that the store failed.
-        if !matches!(expired.await, Ok(count) if count >= SWEEP_RECORDS) {
+        if !matches!(gone.await, Ok(count) if count >= SWEEP_RECORDS) {
             return;
         }
     }

@@ -10,7 +10,7 @@ mod memory;
 #[cfg(test)]
 mod conformance;
 
-use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+use sheaf_protocol::{Class, History, LogId, RecordHash, TopicId};
 
 pub use disk::{DiskOptions, DiskStorage, OpenError};
 pub use memory::MemoryStorage;
@@ -72,6 +72,37 @@ pub struct Quota {
     pub topic_bytes_max: u64,
     /// Bytes of records of the whole store.
     pub store_bytes_max: u64,
+}
+
+/// Releases of one topic that wait at most. While so many do, a further one is not noted; the sender
+/// says it again another day.
+pub const RELEASES_MAX: usize = 4;
+
+/// A release that waits for the end of its grace period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Release {
+    /// The last record that may go.
+    pub(crate) upto: u64,
+    /// When it was noted.
+    pub(crate) since_ms: u64,
+}
+
+/// Adds a release to those of its topic, which rise; false if it adds nothing.
+fn note_release(releases: &mut Vec<Release>, new: Release) -> bool {
+    let more = releases.last().is_none_or(|last| last.upto < new.upto);
+    let room = releases.len() < RELEASES_MAX;
+    if more && room {
+        releases.push(new);
+    }
+    more && room
+}
+
+/// Up to where a topic's records may go by the releases from before a time.
+fn due_release(releases: &[Release], before_ms: u64) -> Option<u64> {
+    let due = releases
+        .iter()
+        .filter(|release| release.since_ms < before_ms);
+    due.map(|release| release.upto).max()
 }
 
 /// A topic's state.
@@ -163,6 +194,37 @@ pub trait Storage: std::fmt::Debug + Send + Sync + 'static {
         before_ms: u64,
         records_max: usize,
     ) -> Result<usize, StorageError>;
+
+    /// Notes that a topic's log records up to and with a sequence may go; false where as much is noted
+    /// already, or [`RELEASES_MAX`] releases of the topic wait. Durable with the next append.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store cannot be written.
+    fn release(&self, topic: &TopicId, upto: u64, now_ms: u64) -> Result<bool, StorageError>;
+
+    /// Takes back every release of a topic that is not done yet, and returns once that is durable.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store cannot be written.
+    fn take_back(&self, topic: &TopicId) -> Result<(), StorageError>;
+
+    /// Deletes at most `records_max` log records whose release is from before a time; says how many.
+    /// Durable with the next append.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store cannot be written.
+    fn reap(&self, before_ms: u64, records_max: usize) -> Result<usize, StorageError>;
+
+    /// Hash over the records of a topic up to a place, and that place; `None` for the newest. Nothing,
+    /// where the records around the place are gone, or it lies ahead.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the store cannot be read.
+    fn history(
+        &self,
+        topic: &TopicId,
+        sequence: Option<u64>,
+    ) -> Result<Option<(u64, History)>, StorageError>;
 
     /// A topic's state.
     ///

@@ -3,15 +3,17 @@
 //!
 //! Group commit without a timer: while one batch is on its way to the disk, the next one gathers.
 
+mod change;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use sheaf_protocol::{
-    Changed, Class, Cursor, Delivery, ErrorCode, RecordHash, RequestId, TopicId, digest_topics,
+    Changed, Class, Cursor, Delivery, ErrorCode, History, RecordHash, RequestId, TopicId,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::hub::{Behind, Generation, Hub, Outbox};
+use crate::hub::{Generation, Hub, Outbox};
 use crate::metrics::Metrics;
 use crate::store::{Appended, NewRecord, Storage, StorageError};
 
@@ -60,6 +62,11 @@ pub(crate) enum Outcome {
         digest: [u8; 32],
         changed: Vec<Changed>,
     },
+    Witnessed {
+        topic: TopicId,
+        cursor: Cursor,
+        history: History,
+    },
     Refused {
         /// Nothing for a request about many topics.
         topic: Option<TopicId>,
@@ -96,6 +103,14 @@ pub(crate) struct FollowCommand {
     pub(crate) reply: ReplyTo,
 }
 
+/// A question about what a topic holds, answered between batches: what is signed is durable.
+#[derive(Debug)]
+pub(crate) struct WitnessCommand {
+    pub(crate) topic: TopicId,
+    pub(crate) sequence: Option<u64>,
+    pub(crate) reply: ReplyTo,
+}
+
 /// Work for the writer.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -113,6 +128,17 @@ pub(crate) enum Deletion {
         topic: TopicId,
         upto: u64,
     },
+    /// Notes that log records up to a place may go, or takes that back.
+    Release {
+        topic: TopicId,
+        upto: Option<u64>,
+        now_ms: u64,
+    },
+    /// Deletes what was released before a time; answers how many records went.
+    Reap {
+        before_ms: u64,
+        done: oneshot::Sender<usize>,
+    },
     /// Deletes what was received before a time; answers how many records went.
     Expire {
         class: Class,
@@ -121,11 +147,12 @@ pub(crate) enum Deletion {
     },
 }
 
-/// A change of who is subscribed.
+/// A change of who is subscribed, or a question that has its place among them.
 #[derive(Debug)]
 pub(crate) enum Change {
     Subscribe(SubscribeCommand),
     Follow(FollowCommand),
+    Witness(WitnessCommand),
     Unsubscribe { topic: TopicId, outbox: Arc<Outbox> },
 }
 
@@ -323,6 +350,7 @@ impl Writer {
         match change {
             Change::Subscribe(command) => self.subscribe(command),
             Change::Follow(command) => self.follow(command),
+            Change::Witness(command) => self.witness(command),
             Change::Unsubscribe { topic, outbox } => self.hub.unsubscribe(&outbox, &topic),
         }
     }
@@ -330,6 +358,19 @@ impl Writer {
     fn delete(&self, deletion: Deletion) {
         match deletion {
             Deletion::Trim { topic, upto } => self.trim(&topic, upto),
+            Deletion::Release {
+                topic,
+                upto,
+                now_ms,
+            } => self.release(&topic, upto, now_ms),
+            Deletion::Reap { before_ms, done } => {
+                let reaped = self.storage.reap(before_ms, DELETE_RECORDS_MAX);
+                let reaped = self.counted(reaped);
+                self.metrics.released.increment(reaped as u64);
+                self.gauge();
+                // The sweeper may have been stopped meanwhile.
+                let _gone = done.send(reaped);
+            }
             Deletion::Expire {
                 class,
                 before_ms,
@@ -356,98 +397,20 @@ impl Writer {
         }
     }
 
+    fn release(&self, topic: &TopicId, upto: Option<u64>, now_ms: u64) {
+        let done = match upto {
+            Some(upto) => self.storage.release(topic, upto, now_ms).map(|_| 0),
+            None => self.storage.take_back(topic).map(|()| 0),
+        };
+        self.counted(done);
+    }
+
     fn counted(&self, result: Result<usize, StorageError>) -> usize {
         result.unwrap_or_else(|error| {
             tracing::warn!(%error, "records could not be deleted");
             self.metrics.store_errors.increment(1);
             0
         })
-    }
-
-    /// The head is read between batches, when everything the store shows is durable.
-    fn subscribe(&self, command: SubscribeCommand) {
-        let SubscribeCommand {
-            topic,
-            after,
-            generation,
-            outbox,
-            reply,
-        } = command;
-        let head = match self.storage.stat(&topic) {
-            Ok(stat) => stat.head,
-            Err(error) => {
-                tracing::warn!(%error, "a subscription was refused: the store is not readable");
-                self.metrics.store_errors.increment(1);
-                return answer(reply, unavailable(Some(topic)));
-            }
-        };
-        let known =
-            after.is_none_or(|cursor| cursor.log == self.storage.log() && cursor.sequence <= head);
-        let after = after.filter(|_| known).map_or(0, |cursor| cursor.sequence);
-        let behind = Behind {
-            topic,
-            generation,
-            after,
-        };
-        answer(
-            reply,
-            Outcome::Subscribed {
-                topic,
-                head,
-                restarted: !known,
-            },
-        );
-        self.hub.subscribe(&outbox, behind, head);
-    }
-
-    /// What a device has everything of is live from here on, without another word; the rest is read
-    /// from the store. All heads are of one moment, between two batches.
-    fn follow(&self, command: FollowCommand) {
-        let FollowCommand {
-            topics,
-            outbox,
-            reply,
-        } = command;
-        let log = self.storage.log();
-        let mut heads = Vec::with_capacity(topics.len());
-        for (topic, _, _) in &topics {
-            match self.storage.stat(topic) {
-                Ok(stat) => heads.push(stat.head),
-                Err(error) => {
-                    tracing::warn!(%error, "subscriptions were refused: the store is not readable");
-                    self.metrics.store_errors.increment(1);
-                    return answer(reply, unavailable(None));
-                }
-            }
-        }
-        let mut changed = Vec::new();
-        let mut unchanged = Vec::new();
-        let mut subscriptions = Vec::with_capacity(topics.len());
-        for (((topic, after, generation), head), place) in topics.into_iter().zip(heads).zip(0..) {
-            let known = after.is_none_or(|cursor| cursor.log == log && cursor.sequence <= head);
-            let after = after.filter(|_| known).map_or(0, |cursor| cursor.sequence);
-            if known && after == head {
-                unchanged.push((topic, head));
-            } else {
-                let restarted = !known;
-                changed.push(Changed {
-                    place,
-                    head,
-                    restarted,
-                });
-            }
-            let behind = Behind {
-                topic,
-                generation,
-                after,
-            };
-            subscriptions.push((behind, head));
-        }
-        let digest = digest_topics(unchanged);
-        answer(reply, Outcome::Followed { digest, changed });
-        for (behind, head) in subscriptions {
-            self.hub.follow(&outbox, behind, head);
-        }
     }
 
     fn gauge(&self) {

@@ -8,6 +8,8 @@
     reason = "a test stops at a broken expectation, and says its figures"
 )]
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sheaf_tests::simulation;
@@ -21,44 +23,68 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn devices_converge_and_lose_nothing_under_faults() {
-    all_seeds(simulation::Faults::default());
+    all_seeds(100, simulation::Faults::default());
 }
 
 #[test]
 fn members_agree_whoever_removes_whom() {
-    all_seeds(simulation::Faults {
-        members: true,
-        ..simulation::Faults::default()
-    });
+    all_seeds(
+        100,
+        simulation::Faults {
+            members: true,
+            ..simulation::Faults::default()
+        },
+    );
 }
 
 #[test]
 fn relays_die_lose_their_stores_and_come_back() {
-    all_seeds(simulation::Faults {
-        relays: true,
-        ..simulation::Faults::default()
-    });
+    all_seeds(
+        100,
+        simulation::Faults {
+            relays: true,
+            ..simulation::Faults::default()
+        },
+    );
 }
 
 #[test]
 fn newcomers_begin_at_snapshots() {
-    all_seeds(simulation::Faults {
-        newcomer: true,
-        ..simulation::Faults::default()
-    });
+    all_seeds(
+        50,
+        simulation::Faults {
+            newcomer: true,
+            ..simulation::Faults::default()
+        },
+    );
 }
 
 #[test]
-#[ignore = "an open defect: seeds 0 and 39 end with differing documents; docs/decisions/0009-cuts.md"]
-fn newcomers_read_from_their_beginning_on() {
-    all_seeds(simulation::Faults {
-        members: true,
-        since_join: true,
-        ..simulation::Faults::default()
-    });
+#[ignore = "an open defect: at seed 46 a relay that was put back lacks an item in the end; docs/decisions/0016"]
+fn relays_are_put_back_to_backups_and_are_found_out() {
+    all_seeds(
+        50,
+        simulation::Faults {
+            relays: true,
+            roll_back: true,
+            ..simulation::Faults::default()
+        },
+    );
 }
 
-fn all_seeds(faults: simulation::Faults) {
+#[test]
+fn newcomers_read_from_their_beginning_on() {
+    all_seeds(
+        50,
+        simulation::Faults {
+            members: true,
+            since_join: true,
+            ..simulation::Faults::default()
+        },
+    );
+}
+
+fn all_seeds(everyday: u64, faults: simulation::Faults) {
     let run = |seed| simulation::run_with(seed, faults);
     if let Ok(seed) = std::env::var("SHEAF_SEED") {
         let seed: u64 = seed.parse().unwrap();
@@ -67,8 +93,12 @@ fn all_seeds(faults: simulation::Faults) {
         }
         return;
     }
-    let (first, count) = (setting("SHEAF_FIRST_SEED", 0), setting("SHEAF_SEEDS", 100));
+    let (first, count) = (
+        setting("SHEAF_FIRST_SEED", 0),
+        setting("SHEAF_SEEDS", everyday),
+    );
     let next = AtomicU64::new(first);
+    let failures = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2)
             .map(|_| {
@@ -79,11 +109,13 @@ fn all_seeds(faults: simulation::Faults) {
                             return;
                         }
                         let outcome = std::panic::catch_unwind(|| run(seed));
-                        match outcome {
-                            Ok(Ok(())) => {}
-                            Ok(Err(failure)) => panic!("seed {seed}: {failure}"),
-                            Err(_) => panic!("seed {seed} panicked"),
-                        }
+                        let failure = match outcome {
+                            Ok(Ok(())) => continue,
+                            Ok(Err(failure)) => failure.to_string(),
+                            Err(_) => "it panicked".to_owned(),
+                        };
+                        println!("seed {seed}: {failure}");
+                        failures.lock().unwrap().insert(seed, failure);
                     }
                 })
             })
@@ -92,4 +124,10 @@ fn all_seeds(faults: simulation::Faults) {
             worker.join().unwrap();
         }
     });
+    let failures = failures.into_inner().unwrap();
+    let seeds: Vec<u64> = failures.keys().copied().collect();
+    assert!(
+        seeds.is_empty(),
+        "of {count} seeds these fail: {seeds:?}; {failures:#?}"
+    );
 }

@@ -12,6 +12,8 @@ mod account_vault;
 mod cast;
 #[path = "vectors/operations.rs"]
 mod operations;
+#[path = "vectors/statement.rs"]
+mod statement;
 
 use cast::{check, conversation, device, hex, recipient, rng};
 use rand_core::CryptoRng;

@@ -368,6 +368,27 @@ def check_names():
     same(keystream(1, 16).hex(), v["generator"])
 
 
+def check_statement():
+    v = load("statement")
+    relay, topic = bytes.fromhex(v["relay"]), bytes.fromhex(v["topic"])
+    first = H(b"sheaf1/history", bytes(32), topic, u64(1), H(b"one"))
+    expected = [first] + [H(b"sheaf1/history", first, topic, u64(2), H(r)) for r in (b"two", b"six")]
+    for n, history, signature, ours in zip(v["sequences"], v["histories"], v["statements"], expected):
+        same(ours.hex(), history)
+        place = (topic, u64(v["log"]), u64(n))
+        verify(relay, bytes.fromhex(signature), b"sheaf1/statement", *place, ours)
+    place = (topic, u64(v["log"]), u64(2))
+    verify(relay, bytes.fromhex(v["receipt"]), b"sheaf1/receipt", *place, H(b"two"))
+    piece = v["evidence"].removeprefix("sheaf-evidence:")
+    piece = Reader(base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4)))
+    same(piece.take(34), b"\x01" + relay + b"\x00")
+    for history, signature in list(zip(v["histories"], v["statements"]))[1:]:
+        same(piece.take(32), topic)
+        same((piece.varint(), piece.varint()), (v["log"], 2))
+        same(piece.take(32).hex(), history)
+        same(piece.bytes().hex(), signature)
+
+
 if __name__ == "__main__":
     for check in (
         check_identity,
@@ -378,6 +399,7 @@ if __name__ == "__main__":
         check_linking,
         check_vault,
         check_names,
+        check_statement,
     ):
         check()
     print(f"{CHECKS} values agree")

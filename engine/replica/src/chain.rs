@@ -268,6 +268,17 @@ impl Chains {
         }
     }
 
+    /// The last cuts that a device knew where one of its chains stands; of a run that has written
+    /// nothing, where it goes on from.
+    pub(crate) fn cuts(&self, device: &DeviceId, run: &RunId) -> BTreeSet<OperationId> {
+        let newest = || {
+            let chains = self.of_device(device).map(|(_, chain)| chain);
+            chains.max_by_key(|chain| chain.head)
+        };
+        let chain = self.get(device, run).or_else(newest);
+        chain.map(|chain| chain.cuts.clone()).unwrap_or_default()
+    }
+
     /// The last item of a chain that another member has seen.
     pub(crate) fn vouched(&self, device: &DeviceId, run: &RunId) -> u64 {
         self.get(device, run).map_or(0, |chain| chain.vouched)

@@ -5,6 +5,7 @@
 
 mod admission;
 mod away;
+mod checkpoint;
 mod control;
 mod cut;
 mod damage;

@@ -360,6 +360,11 @@ pub enum Event {
         /// When it may be tried again, in milliseconds; zero for never.
         retry_after_ms: u32,
     },
+    /// A relay contradicted itself under its own signature: there is a proof that anybody can check.
+    EvidenceFound {
+        /// The relay.
+        relay: RelayId,
+    },
     /// Events were dropped because nobody read them in time; start again from views.
     EventsLost {
         /// How many.

@@ -43,8 +43,8 @@ pub use io::{BatchId, Event, Input, LifeCycle, LoadId, Output, Scope};
 pub use misbehaviour::{Act, Misbehaviour, Offence, Quarantine, Suspect};
 pub use record::{Away, Keep, MessageRecord, RecordError};
 pub use replica::{
-    DeviceReport, Mark, Overview, Policy, QuarantineInfo, RelayInfo, Replica, ReportedConversation,
-    Settled,
+    DeviceReport, EvidenceInfo, Mark, Overview, Policy, QuarantineInfo, RelayInfo, Replica,
+    ReportedConversation, Settled,
 };
 pub use time::Timestamp;
 pub use vault::{VaultRecovery, VaultSetting, VaultStatus};

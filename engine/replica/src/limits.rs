@@ -238,5 +238,23 @@ pub const ANSWERS_PER_WINDOW_MAX: u32 = 64;
 /// Bytes of what is put together for one device and conversation in a file. Beyond it the export is
 /// refused: the device is better linked, or connected, again.
 pub const EXPORT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Places of a topic at one relay of which the hash is remembered; of older ones the relay is asked.
+pub const HISTORY_PLACES_MAX: usize = 1_024;
+/// Records of a topic that may come before the relay has said what the ones before them come to. At
+/// the bound counting begins anew behind them.
+pub const AHEAD_RECORDS_MAX: usize = 4_096;
+/// Topics that brought nothing new and of which a relay is asked all the same, on each connection.
+pub const SPOT_CHECKS: usize = 8;
+/// Questions to relays, about what they hold, without an answer. At the bound the next one waits.
+pub const QUESTIONS_MAX: usize = 128;
+/// Receipts that are remembered, to be compared with later ones. At the bound the oldest goes.
+pub const RECEIPTS_KEPT_MAX: usize = 1_024;
+/// Statements of relays that one checkpoint names; the rest is named by the next.
+pub const STATEMENTS_PER_CHECKPOINT: usize = 4;
+/// Pieces of evidence against relays that are kept. What comes beyond is reported and not kept.
+pub const EVIDENCE_MAX: usize = 64;
+/// A relay that leaves a question, an append or a peer's record unanswered for this long is named, in
+/// milliseconds.
+pub const ANSWER_MS_MAX: u64 = 30_000;
 /// Longest time that a relay can keep a device from sending, in milliseconds: one hour.
 pub const RETRY_AFTER_MS_MAX: u64 = 3_600 * 1000;

@@ -105,6 +105,34 @@ pub enum Act {
     /// The relay's store is the same one with fewer records than it had: restored from a backup.
     #[error("the relay's store was rolled back")]
     RolledBack,
+    /// The relay states or promises something else than it delivered.
+    #[error(
+        "the relay states another history than it delivered: its store was put back, or it lies"
+    )]
+    OtherHistory,
+    /// Two signed words of the relay cannot both be true: there is evidence.
+    #[error("the relay signed two words that contradict each other")]
+    Contradiction,
+    /// The relay's statement is not signed by its key or not about what was asked.
+    #[error("statement is not valid")]
+    BadStatement,
+    /// Records in the middle of a topic did not come: expired, trimmed, or kept back.
+    #[error("records {from} to {to} of a topic were left out")]
+    LeftOut {
+        /// The first.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
+    /// The relay told a peer of records that it does not deliver here.
+    #[error("the relay keeps back records that it told another device of")]
+    Withheld,
+    /// The relay leaves questions about what it holds without an answer.
+    #[error("the relay does not say what it holds")]
+    Unanswered,
+    /// The relay leaves appends without a receipt, or refuses them.
+    #[error("the relay has not confirmed what was sent to it")]
+    Unconfirmed,
     /// This device's own store is older than what it has already sent: restored or copied.
     #[error("this device's own store was rolled back or copied")]
     OwnRollback,

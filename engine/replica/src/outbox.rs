@@ -213,7 +213,7 @@ impl Outbox {
                 };
                 topics.prove(*relay, entry.topic, &capability, stage);
                 let request = topics.request();
-                lane.sent(number);
+                lane.sent(number, now);
                 self.in_flight.insert(request, (*relay, number));
                 let frame = ClientFrame::Append {
                     request,
@@ -404,6 +404,29 @@ impl Outbox {
             Some(lane) => lane.unsent.len().saturating_add(lane.in_flight.len()),
             None => self.unsettled,
         }
+    }
+
+    /// Records that a connected relay has left without a receipt for too long: since when, how many.
+    pub(crate) fn late_at(&self, relay: &RelayId, now: Timestamp) -> Option<(Timestamp, usize)> {
+        self.lanes.get(relay)?.late(now)
+    }
+
+    /// Relays that leave records without a receipt, each once until it has confirmed them.
+    pub(crate) fn late(&mut self, now: Timestamp) -> Vec<RelayId> {
+        let late = self.lanes.iter_mut();
+        let late = late.filter(|(_, lane)| !lane.named && lane.late(now).is_some());
+        late.map(|(relay, lane)| {
+            lane.named = true;
+            *relay
+        })
+        .collect()
+    }
+
+    /// When [`Self::late`] has something to say next.
+    pub(crate) fn next_late(&self) -> Option<Timestamp> {
+        let lanes = self.lanes.values().filter(|lane| !lane.named);
+        let first = lanes.filter_map(|lane| lane.since.values().min()).min()?;
+        Some(first.after_ms(limits::ANSWER_MS_MAX))
     }
 
     /// Records of one conversation without a receipt.

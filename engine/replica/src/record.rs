@@ -25,7 +25,9 @@ pub use away::{Away, Keep};
 pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
 pub use message::MessageRecord;
-pub(crate) use relay::{CursorRecord, OfferedRecord, OutboxRecord, Place, RelayRecord};
+pub(crate) use relay::{
+    CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
+};
 pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
 
 /// Version byte of every value here.
@@ -93,16 +95,18 @@ pub enum Kind {
     Away = 28,
     /// What is kept of one conversation.
     Keep = 29,
+    /// Proof that a relay contradicted itself.
+    Evidence = 30,
     /// A snapshot: what somebody stated that a conversation comes to.
-    Stated = 30,
+    Stated = 31,
     /// This device began at a snapshot.
-    Start = 31,
+    Start = 32,
     /// A device that began at a snapshot has not all of the history yet.
-    Unread = 32,
+    Unread = 33,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 27] = [
+pub const RESTORED: [Kind; 28] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -122,6 +126,7 @@ pub const RESTORED: [Kind; 27] = [
     Kind::Frontier,
     Kind::Relay,
     Kind::Offered,
+    Kind::Evidence,
     Kind::Vault,
     Kind::Peer,
     Kind::Shown,
@@ -266,19 +271,6 @@ impl Drop for AccountRecord {
 pub fn decode_token(bytes: &[u8]) -> Result<(MessageId, Timestamp), RecordError> {
     let record: TokenRecord = decode(Kind::Token, bytes)?;
     Ok((record.message, record.used))
-}
-
-impl Serialize for MessageId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.as_bytes().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for MessageId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = <[u8; 16]>::deserialize(deserializer)?;
-        Self::from_bytes(bytes).map_err(serde::de::Error::custom)
-    }
 }
 
 /// What is known of another user.

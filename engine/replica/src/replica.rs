@@ -22,6 +22,7 @@ mod sync;
 mod upkeep;
 mod vault;
 mod view;
+mod witness;
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,7 @@ pub use report::{DeviceReport, ReportedConversation};
 pub use sync::Mark;
 pub use upkeep::Policy;
 pub use view::{Overview, Settled};
+pub use witness::EvidenceInfo;
 
 /// One device's mind.
 pub struct Replica {
@@ -69,6 +71,7 @@ pub struct Replica {
     agenda: Agenda,
     outbox: Outbox,
     relays: relay::Relays,
+    exhibits: witness::Exhibits,
     inbox: Inbox,
     linking: Option<(TopicId, Linking)>,
     recovering: Option<Box<vault::Recovering>>,
@@ -145,6 +148,8 @@ impl Replica {
             }
             Input::Elapsed => self.elapsed(),
         }
+        self.watch_relays();
+        self.weigh();
         self.pursue_offers();
         self.learn_devices();
         self.note_caught_up();

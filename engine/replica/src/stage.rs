@@ -11,6 +11,7 @@ use crate::io::{BatchId, Event, LoadId, Output};
 use crate::misbehaviour::{Act, Misbehaviour, Offence, Suspect};
 use crate::record::{Key, Kind, Range, Write};
 use crate::time::Timestamp;
+use crate::topic::Finding;
 use crate::user::Devices;
 use sheaf_crypto::{ConversationId, DeviceId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId};
@@ -40,6 +41,8 @@ pub(crate) struct Stage {
     last: BTreeMap<Key, Option<Vec<u8>>>,
     /// What devices did that nobody should.
     offences: Vec<(DeviceId, Offence)>,
+    /// What relays said that cannot all be true, or did not say.
+    findings: Vec<Finding>,
     /// Messages just written that came, by author.
     heard: Vec<(UserId, DeviceId, u64)>,
     /// Devices taken out of a conversation, and the messages that were here then.
@@ -94,9 +97,23 @@ impl Stage {
         }));
     }
 
-    /// The time of the present input.
+    /// An input comes at this time.
     pub(crate) fn at(&mut self, now: Timestamp) {
         self.now = now;
+    }
+
+    /// The time of the present input.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Something about a relay is to be weighed before the input ends.
+    pub(crate) fn find(&mut self, finding: Option<Finding>) {
+        self.findings.extend(finding);
+    }
+
+    pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
     }
 
     pub(crate) fn restore_audit(&mut self, head: AuditHead) {

@@ -1,12 +1,15 @@
 //! Topics that this device follows, and how far it has read each of them at each relay.
 
 mod capability;
+mod crossing;
 mod follow;
 mod heard;
 mod link;
 mod reading;
 mod repair;
 mod start;
+mod told;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +29,7 @@ use reading::{Advance, Reading};
 pub(crate) use capability::{Capability, Owner};
 pub(crate) use heard::Heard;
 pub(crate) use start::Read;
+pub(crate) use witness::Finding;
 
 /// One topic.
 struct Topic {
@@ -45,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) exporter: [u8; 32],
     pub(crate) log: LogId,
     proved: BTreeSet<TopicId>,
+    witnesses: witness::Witnesses,
+    spots: usize,
 }
 
 /// All topics.
@@ -63,6 +69,7 @@ pub(crate) struct Topics {
     heard: Window,
     /// Where topics are begun that are not followed yet.
     beginnings: BTreeMap<TopicId, Vec<(RelayId, Cursor)>>,
+    witnessing: witness::Witnessing,
 }
 
 /// A delivery that does not fit the subscription.
@@ -88,6 +95,10 @@ pub(crate) struct Batch {
     pub(crate) live: bool,
     /// No other relay is read, and this one's store was never replaced.
     pub(crate) alone: bool,
+    /// Places that were left out before or between them.
+    pub(crate) gap: Option<(u64, u64)>,
+    /// The relay promised to have another record at one of the places.
+    pub(crate) otherwise: bool,
 }
 
 impl Connection {
@@ -96,6 +107,8 @@ impl Connection {
             exporter,
             log,
             proved: BTreeSet::new(),
+            witnesses: witness::Witnesses::default(),
+            spots: 0,
         }
     }
 }
@@ -147,6 +160,8 @@ impl Topics {
         reading.caught_up = record.caught_up;
         reading.replaced = record.replaced;
         reading.highest = record.highest.max(record.cursor.sequence);
+        let at = record.history.map(|known| (record.cursor.sequence, known));
+        reading.told.restore(at, record.statement.clone());
     }
 
     /// Number for the next request; no two connections share one.
@@ -202,6 +217,7 @@ impl Topics {
         };
         if back_to.map_or(0, |cursor| cursor.sequence) < reading.at() {
             reading.cursor = back_to;
+            reading.told.rewind(reading.at());
         }
         reading.paused = true;
         // Records of this subscription that are still on their way move the cursor no more.
@@ -337,6 +353,11 @@ impl Topics {
             return Err(BadDelivery);
         }
         if previous > reading.at() {
+            let stalled = &mut self.witnessing.stalled;
+            stalled.entry((relay, *id)).or_insert(stage.now());
+            let Some(reading) = self.reading(&relay, id) else {
+                return Ok(None);
+            };
             if reading.keep_early(previous, records) > limits::EARLY_RECORDS_MAX {
                 reading.drop_early();
                 stage.transmit(relay, ClientFrame::Unsubscribe { topic: *id });
@@ -345,17 +366,29 @@ impl Topics {
             return Ok(None);
         }
         let advance = reading.advance(log, records);
-        Ok(advance.and_then(|advance| self.batch(relay, id, advance)))
+        Ok(advance.and_then(|advance| self.batch(relay, id, advance, stage)))
     }
 
     /// What waited and fits now, after the cursor moved.
-    pub(crate) fn early(&mut self, relay: RelayId, id: &TopicId) -> Option<Batch> {
+    pub(crate) fn early(
+        &mut self,
+        relay: RelayId,
+        id: &TopicId,
+        stage: &mut Stage,
+    ) -> Option<Batch> {
         let log = self.connections.get(&relay)?.log;
         let advance = self.reading(&relay, id)?.take_early(log)?;
-        self.batch(relay, id, advance)
+        self.batch(relay, id, advance, stage)
     }
 
-    fn batch(&self, relay: RelayId, id: &TopicId, advance: Advance) -> Option<Batch> {
+    fn batch(
+        &mut self,
+        relay: RelayId,
+        id: &TopicId,
+        advance: Advance,
+        stage: &mut Stage,
+    ) -> Option<Batch> {
+        let (gap, otherwise) = self.count(relay, id, &advance, stage);
         let topic = self.topics.get(id)?;
         let reading = topic.readings.get(&relay)?;
         Some(Batch {
@@ -365,11 +398,13 @@ impl Topics {
                 topic: *id,
                 subscription: reading.subscription,
             },
-            records: advance.records,
+            records: advance.records.into_iter().map(|d| d.record).collect(),
             before: advance.before,
             cursor: advance.cursor,
             live: reading.live,
             alone: topic.readings.len() == 1 && !reading.replaced,
+            gap,
+            otherwise,
         })
     }
 
@@ -399,11 +434,16 @@ impl Topics {
         if !reading.caught_up || reading.cursor.is_none() {
             reading.caught_up = true;
             let start = Cursor { log, sequence: 0 };
+            if reading.cursor.is_none() {
+                reading.told.begin_empty();
+            }
             reading.cursor = Some(reading.cursor.unwrap_or(start));
             let taken = reading.taken.unwrap_or(start);
             stage.write(cursor_write(*id, relay, reading, taken));
             self.subscribe_ready(stage);
         }
+        self.witnessing.came((relay, *id), 0, stage.now());
+        self.witness(relay, id, stage);
     }
 
     /// The write that makes a cursor durable, to go with what was read. Nothing, if the topic was
@@ -445,6 +485,8 @@ fn cursor_write(topic: TopicId, relay: RelayId, reading: &Reading, cursor: Curso
         relay: Some(relay),
         replaced: reading.replaced,
         highest: reading.highest,
+        history: reading.told.counted(cursor.sequence),
+        statement: reading.told.statement.clone(),
     };
     record.write()
 }

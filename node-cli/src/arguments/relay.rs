@@ -1,5 +1,7 @@
 //! `sheaf relay`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use sheaf_protocol::RelayAddress;
 
@@ -35,5 +37,16 @@ pub(crate) enum RelayVerb {
     Ping {
         /// Only this one [default: all in use]
         url: Option<RelayAddress>,
+    },
+    /// Show proof that a relay contradicted itself, where there is some
+    Evidence {
+        /// Write the pieces to this new file, for others to check
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
+    },
+    /// Check pieces of evidence in a file; needs no store and no connection
+    Verify {
+        /// The file, as `sheaf relay evidence --export` writes it
+        file: PathBuf,
     },
 }

@@ -64,6 +64,7 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
         } else {
             connection(&engine, wait, &mut findings).await?;
         }
+        relays_of(&engine, &mut findings).await?;
         let overview = engine.overview().await?;
         let devices = engine.devices().await?;
         let contacts = engine.contacts().await?;
@@ -129,6 +130,33 @@ async fn connection(
         Err(EngineError::Closed) => Err(EngineError::Closed.into()),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// Relays that contradicted themselves, or take nothing.
+async fn relays_of(engine: &Engine, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    for status in engine.relays().await? {
+        let relay = status.address.to_string();
+        if status.evidence > 0 {
+            findings.push(Finding::new(
+                "relay_contradicts",
+                relay.clone(),
+                "this relay signed two words that cannot both be true: it lied, or its store was put \
+                 back to a backup",
+                "`sheaf relay evidence` shows the proof, which anybody can check; ask its operator, or \
+                 use another one (`sheaf relay add`)",
+            ));
+        }
+        if let Some((count, since)) = status.unconfirmed {
+            let since = rfc3339(since.0);
+            findings.push(Finding::new(
+                "relay_unconfirmed",
+                relay,
+                format!("this relay has not confirmed {count} records since {since}"),
+                "another relay carries them meanwhile, where there is one: `sheaf relay add`",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn own_device(devices: &[DeviceInfo], findings: &mut Vec<Finding>) {

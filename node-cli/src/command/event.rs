@@ -402,6 +402,10 @@ fn describe_rest(event: &Event) -> Option<(Value, String)> {
             json!({ "event": "relay_refused", "relay": id(relay), "message": message, "retry_after_ms": retry_after_ms }),
             format!("the relay refused: {}", harmless(message)),
         ),
+        Event::EvidenceFound { relay } => (
+            json!({ "event": "evidence_found", "relay": id(relay) }),
+            "a relay contradicted itself; `sheaf relay evidence` shows the proof".to_owned(),
+        ),
         Event::EventsLost { count } => (
             json!({ "event": "events_lost", "count": count }),
             format!("{count} events were not shown"),

@@ -1,5 +1,7 @@
 //! `sheaf relay`: several relays at once, and moving from one to another.
 
+mod evidence;
+
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -29,6 +31,12 @@ struct OneRelay {
     pending: u64,
     /// Conversations of which it is not known to have all that this device wrote.
     behind: u64,
+    /// Records that it has left without a receipt for half a minute or longer.
+    unconfirmed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unconfirmed_since: Option<String>,
+    /// Pieces of evidence that it contradicted itself.
+    evidence: u64,
 }
 
 impl OneRelay {
@@ -50,7 +58,25 @@ impl OneRelay {
             last_hello: status.hello.map(|time| rfc3339(time.0)),
             pending: status.pending,
             behind: status.behind,
+            unconfirmed: status.unconfirmed.map_or(0, |(count, _)| count),
+            unconfirmed_since: status.unconfirmed.map(|(_, since)| rfc3339(since.0)),
+            evidence: status.evidence,
         }
+    }
+}
+
+impl OneRelay {
+    /// What there is to say of it beside the figures.
+    fn words(&self) -> String {
+        let mut words: Vec<String> = self.reason.iter().cloned().collect();
+        if let Some(since) = &self.unconfirmed_since {
+            let count = self.unconfirmed;
+            words.push(format!("has not confirmed {count} records since {since}"));
+        }
+        if self.evidence > 0 {
+            words.push("contradicted itself: see `sheaf relay evidence`".to_owned());
+        }
+        words.join("; ")
     }
 }
 
@@ -72,6 +98,9 @@ struct Pinged {
 /// # Errors
 /// Those of the verb.
 pub(super) async fn relay(settings: &Settings, request: RelayRequest) -> Result<(), Failure> {
+    if let RelayRequest::Verify { file } = &request {
+        return evidence::verify(settings, file);
+    }
     settings.home.expect_store()?;
     match request {
         RelayRequest::Add { relay, timeout } => add(settings, relay, timeout).await,
@@ -82,6 +111,8 @@ pub(super) async fn relay(settings: &Settings, request: RelayRequest) -> Result<
         } => remove(settings, &relay, force, timeout).await,
         RelayRequest::List { wait } => list(settings, wait).await,
         RelayRequest::Ping { relay } => ping(settings, relay).await,
+        RelayRequest::Evidence { export } => evidence::evidence(settings, export).await,
+        RelayRequest::Verify { file } => evidence::verify(settings, &file),
     }
 }
 
@@ -204,7 +235,7 @@ async fn list(settings: &Settings, wait: Duration) -> Result<(), Failure> {
                     one.last_hello.clone().unwrap_or_else(|| "never".to_owned()),
                     one.pending.to_string(),
                     one.behind.to_string(),
-                    one.reason.clone().unwrap_or_default(),
+                    one.words(),
                 ]
             })
             .collect();

@@ -1,5 +1,6 @@
 //! `sheaf relay`, worked out.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sheaf_protocol::RelayAddress;
@@ -26,6 +27,12 @@ pub(crate) enum RelayRequest {
     Ping {
         relay: Option<RelayAddress>,
     },
+    Evidence {
+        export: Option<PathBuf>,
+    },
+    Verify {
+        file: PathBuf,
+    },
 }
 
 pub(super) fn relay(verb: RelayVerb) -> Result<RelayRequest, Failure> {
@@ -47,5 +54,7 @@ pub(super) fn relay(verb: RelayVerb) -> Result<RelayRequest, Failure> {
             wait: seconds("--wait", wait)?,
         },
         RelayVerb::Ping { url } => RelayRequest::Ping { relay: url },
+        RelayVerb::Evidence { export } => RelayRequest::Evidence { export },
+        RelayVerb::Verify { file } => RelayRequest::Verify { file },
     })
 }

@@ -14,6 +14,7 @@ mod account;
 mod demo;
 mod device;
 mod disk;
+mod evidence;
 mod exchange;
 mod guard;
 mod history;

@@ -11,7 +11,7 @@ pub struct Relay {
     runtime: Runtime,
     relay: Option<sheaf_relay::Relay>,
     address: String,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 fn config(directory: &Path) -> Config {
@@ -28,7 +28,30 @@ fn config(directory: &Path) -> Config {
 
 impl Relay {
     pub fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    /// Ends it; gives what it leaves behind.
+    pub fn stop(mut self) -> TempDir {
+        self.shut();
+        std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
+    }
+
+    /// Ends it, and starts it again twice: with its store, and with a copy of it under the same key.
+    pub fn fork(self) -> (Self, Self) {
+        let directory = self.stop();
+        let copy = tempfile::tempdir().unwrap();
+        copy_all(directory.path(), copy.path());
+        (Self::start_in(directory), Self::start_in(copy))
+    }
+
+    fn shut(&mut self) {
+        if let Some(relay) = self.relay.take() {
+            self.runtime.block_on(relay.shutdown());
+        }
+    }
+
+    fn start_in(directory: TempDir) -> Self {
         let runtime = Runtime::new().unwrap();
         let relay = sheaf_relay::Relay::start(config(directory.path()));
         let relay = runtime.block_on(Box::pin(relay)).unwrap();
@@ -36,7 +59,7 @@ impl Relay {
             address: relay.address().to_string(),
             relay: Some(relay),
             runtime,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -47,8 +70,19 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if let Some(relay) = self.relay.take() {
-            self.runtime.block_on(relay.shutdown());
+        self.shut();
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy_all(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
         }
     }
 }

@@ -203,6 +203,14 @@ fn answer_frame(shared: &Shared, answer: &Answer) -> ServerFrame {
             digest,
             changed: changed.clone(),
         },
+        Outcome::Witnessed {
+            topic,
+            cursor,
+            history,
+        } => ServerFrame::Statement {
+            request,
+            statement: shared.key.statement(topic, cursor, history),
+        },
         Outcome::Refused {
             topic,
             code,

@@ -19,6 +19,7 @@ use crate::store::NewRecord;
 use crate::tls::DeviceKey;
 use crate::writer::{
     Answer, AppendCommand, Change, Command, Deletion, FollowCommand, ReplyTo, SubscribeCommand,
+    WitnessCommand,
 };
 
 /// Misbehaviours after which a connection is closed.
@@ -109,8 +110,14 @@ impl Session {
                 record,
             } => self.append(request, topic, class, record).await,
             ClientFrame::Trim { topic, upto } => self.trim(topic, upto).await,
+            ClientFrame::Release { topic, upto } => self.release(topic, upto).await,
             ClientFrame::Ping { token } => self.ping(token).await,
             ClientFrame::Follow { request, topics } => self.follow(request, topics).await,
+            ClientFrame::Witness {
+                request,
+                topic,
+                sequence,
+            } => self.witness(request, topic, sequence).await,
         }
     }
 
@@ -274,6 +281,29 @@ impl Session {
         self.send(Command::Change(Change::Follow(command))).await
     }
 
+    /// A signature is paid for like an append.
+    async fn witness(
+        &mut self,
+        request: RequestId,
+        topic: TopicId,
+        sequence: Option<u64>,
+    ) -> Result<(), End> {
+        if !self.topics.contains_key(&topic) {
+            let kind = Misbehaviour::NotProved;
+            return self.blame(kind, Some(request), Some(topic)).await;
+        }
+        if let Err(wait) = self.shared.rates.append(&self.device, 1) {
+            let message = "too many requests";
+            return self.too_fast(Some(request), topic, wait, message).await;
+        }
+        let command = WitnessCommand {
+            topic,
+            sequence,
+            reply: self.reply(request).await?,
+        };
+        self.send(Command::Change(Change::Witness(command))).await
+    }
+
     async fn unsubscribe(&mut self, topic: TopicId) -> Result<(), End> {
         let Some(proved) = self.topics.get_mut(&topic) else {
             return self.blame(Misbehaviour::NotProved, None, Some(topic)).await;
@@ -387,6 +417,26 @@ impl Session {
         let upto = upto.sequence;
         self.send(Command::Delete(Deletion::Trim { topic, upto }))
             .await
+    }
+
+    async fn release(&mut self, topic: TopicId, upto: Option<Cursor>) -> Result<(), End> {
+        if !self.topics.contains_key(&topic) {
+            return self.blame(Misbehaviour::NotProved, None, Some(topic)).await;
+        }
+        if let Err(wait) = self.shared.rates.append(&self.device, 1) {
+            return self.too_fast(None, topic, wait, "too many requests").await;
+        }
+        if upto.is_some_and(|upto| upto.log != self.shared.storage.log()) {
+            return Ok(());
+        }
+        let upto = upto.map(|upto| upto.sequence);
+        let now_ms = now_ms();
+        self.send(Command::Delete(Deletion::Release {
+            topic,
+            upto,
+            now_ms,
+        }))
+        .await
     }
 
     /// Takes a place among the requests under way; until there is one, the device is not read.

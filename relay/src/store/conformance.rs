@@ -6,11 +6,11 @@
     reason = "the numbers of these tests are small"
 )]
 
-use sheaf_protocol::{Class, LogId, TopicId, hash_record};
+use sheaf_protocol::{Class, History, LogId, TopicId, hash_record};
 
 use super::{
-    Appended, DiskOptions, DiskStorage, MemoryStorage, NewRecord, Quota, RangeLimit, Storage,
-    TopicStat, Totals,
+    Appended, DiskOptions, DiskStorage, MemoryStorage, NewRecord, Quota, RELEASES_MAX, RangeLimit,
+    Storage, TopicStat, Totals,
 };
 
 const TOPIC: TopicId = TopicId([1; 32]);
@@ -227,6 +227,93 @@ fn expiry_goes_by_class_and_age() {
 }
 
 #[test]
+fn what_is_released_goes_after_the_grace_period_unless_it_is_taken_back() {
+    on_each(ROOMY, |store| {
+        assert!(!store.release(&TOPIC, 9, 1).unwrap(), "nothing is there");
+        for number in 1..=8_u64 {
+            let class = [Class::Log, Class::Inbox][usize::from(number == 2)];
+            let bytes = number.to_be_bytes();
+            store
+                .append(&[record(TOPIC, class, number, &bytes)])
+                .unwrap();
+            store
+                .append(&[record(NEIGHBOUR, Class::Log, number, &bytes)])
+                .unwrap();
+        }
+        assert!(store.release(&TOPIC, 4, 100).unwrap());
+        assert!(!store.release(&TOPIC, 4, 110).unwrap());
+        assert!(store.release(&TOPIC, 6, 120).unwrap());
+        assert_eq!(store.reap(100, 10).unwrap(), 0);
+        // A piece at a time, and only what was released before that time.
+        assert_eq!(store.reap(101, 2).unwrap(), 2);
+        assert_eq!(sequences(store, TOPIC, 0, u64::MAX), [2, 4, 5, 6, 7, 8]);
+        assert_eq!(store.reap(101, 2).unwrap(), 1);
+        assert_eq!(store.reap(101, 2).unwrap(), 0);
+        assert_eq!(sequences(store, TOPIC, 0, u64::MAX), [2, 5, 6, 7, 8]);
+        store.take_back(&TOPIC).unwrap();
+        assert_eq!(store.reap(u64::MAX, 10).unwrap(), 0);
+        // Beyond what is there nothing can be released.
+        assert!(store.release(&TOPIC, u64::MAX, 130).unwrap());
+        store.append(&[log(b"later")]).unwrap();
+        assert_eq!(store.reap(u64::MAX, 10).unwrap(), 4);
+        assert_eq!(sequences(store, TOPIC, 0, u64::MAX), [2, 9]);
+        assert_eq!(sequences(store, NEIGHBOUR, 0, u64::MAX).len(), 8);
+        assert_eq!(store.stat(&TOPIC).unwrap().head, 9);
+    });
+}
+
+#[test]
+fn releases_of_a_topic_are_bounded() {
+    on_each(ROOMY, |store| {
+        for number in 1..=6_u64 {
+            store
+                .append(&[record(TOPIC, Class::Log, number, &number.to_be_bytes())])
+                .unwrap();
+            let noted = store.release(&TOPIC, number, number).unwrap();
+            assert_eq!(noted, number <= RELEASES_MAX as u64);
+        }
+        assert_eq!(store.reap(u64::MAX, 10).unwrap(), RELEASES_MAX);
+        assert!(store.release(&TOPIC, 6, 7).unwrap());
+    });
+}
+
+#[test]
+fn a_history_goes_over_every_record_and_outlives_those_before_it() {
+    on_each(ROOMY, |store| {
+        assert_eq!(
+            store.history(&TOPIC, None).unwrap(),
+            Some((0, History::default()))
+        );
+        let mut expected = vec![History::default()];
+        for number in 1..=6_u64 {
+            let class = [Class::Log, Class::Inbox][usize::from(number == 3)];
+            let bytes = number.to_be_bytes();
+            let new = record(TOPIC, class, number, &bytes);
+            let before = expected.last().unwrap();
+            expected.push(before.then(&TOPIC, number, &new.hash));
+            store.append(&[new.clone(), new]).unwrap();
+        }
+        let says = |place: usize| store.history(&TOPIC, Some(place as u64)).unwrap();
+        for (place, history) in expected.iter().enumerate() {
+            assert_eq!(says(place), Some((place as u64, *history)));
+        }
+        assert_eq!(says(7), None);
+        // A record in the middle is trimmed, then the first ones expire.
+        assert_eq!(store.trim(&TOPIC, 6, 9).unwrap(), 1);
+        assert_eq!(store.expire(Class::Log, 4, 9).unwrap(), 2);
+        assert_eq!((says(0), says(1), says(2)), (None, None, None));
+        assert_eq!(says(3), Some((3, expected[3])));
+        assert_eq!(store.expire(Class::Log, u64::MAX, 9).unwrap(), 3);
+        assert_eq!(says(5), None);
+        assert_eq!(
+            store.history(&TOPIC, None).unwrap(),
+            Some((6, expected[6])),
+            "the newest stays for what comes"
+        );
+    });
+}
+
+#[test]
 fn what_is_full_refuses_and_keeps_what_it_has() {
     let quota = Quota {
         topic_bytes_max: 10,
@@ -301,6 +388,18 @@ fn the_disk_agrees_with_memory() {
                 }
             }
             2 => {
+                let upto = dice(40);
+                let noted = disk.release(&topic, upto, turn).unwrap();
+                assert_eq!(noted, memory.release(&topic, upto, turn).unwrap());
+                let before = turn.saturating_sub(dice(50));
+                let gone = disk.reap(before, 3).unwrap();
+                assert_eq!(gone, memory.reap(before, 3).unwrap());
+            }
+            3 => {
+                disk.take_back(&topic).unwrap();
+                memory.take_back(&topic).unwrap();
+            }
+            4 => {
                 drop(disk);
                 disk = DiskStorage::open(options.clone(), LogId(2)).unwrap();
                 assert_eq!(disk.moved_aside(), None);
@@ -320,6 +419,10 @@ fn the_disk_agrees_with_memory() {
         }
         assert_eq!(disk.totals(), memory.totals());
         assert_eq!(disk.stat(&topic).unwrap(), memory.stat(&topic).unwrap());
+        for place in [None, Some(0), Some(dice(40)), Some(dice(40))] {
+            let kept = disk.history(&topic, place).unwrap();
+            assert_eq!(kept, memory.history(&topic, place).unwrap(), "turn {turn}");
+        }
         let read = |store: &dyn Storage| store.range(&topic, 0, u64::MAX, ALL).unwrap();
         assert!(read(&disk) == read(&memory), "turn {turn}");
     }

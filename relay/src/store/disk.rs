@@ -14,16 +14,17 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use sheaf_protocol::{Class, LogId, TopicId};
+use sheaf_protocol::{Class, History, LogId, TopicId};
 
 use self::draft::Draft;
 use self::key::{Header, TOTALS_KEY, Watermark};
 pub use self::open::OpenError;
 use self::open::{Opened, engine};
-use self::read::{read_range, read_stat};
+use self::read::{read_history, read_range, read_releases, read_stat};
 use self::witness::Witness;
 use super::{
-    Appended, NewRecord, Quota, RangeLimit, Storage, StorageError, StoredRecord, TopicStat, Totals,
+    Appended, NewRecord, Quota, RangeLimit, Release, Storage, StorageError, StoredRecord,
+    TopicStat, Totals, due_release, note_release,
 };
 
 /// How long a failed store stays closed before it is opened again.
@@ -180,6 +181,23 @@ impl DiskStorage {
         result
     }
 
+    fn keep_releases(
+        &self,
+        writer: &mut Writer,
+        db: &sled::Db,
+        topic: &TopicId,
+        releases: &[Release],
+        durable: bool,
+    ) -> Result<(), StorageError> {
+        let mut batch = sled::Batch::default();
+        match releases {
+            [] => batch.remove(key::release_key(topic)),
+            _ => batch.insert(key::release_key(topic), key::encode_releases(releases)),
+        }
+        let watermark = writer.watermark;
+        self.commit(writer, db, batch, watermark, durable)
+    }
+
     fn delete(
         &self,
         writer: &mut Writer,
@@ -197,6 +215,29 @@ impl DiskStorage {
         }
         Ok(count)
     }
+}
+
+/// At most so many records of a class of a topic, up to and with a sequence.
+fn upto_of_class(
+    db: &sled::Db,
+    class: Class,
+    topic: &TopicId,
+    upto: u64,
+    records_max: usize,
+) -> Result<Vec<(TopicId, u64)>, StorageError> {
+    let mut found = Vec::new();
+    let all = key::record_key(topic, 0, 0)..=key::record_key(topic, upto, u8::MAX);
+    for item in db.range(all) {
+        if found.len() >= records_max {
+            break;
+        }
+        let (name, value) = item.map_err(engine)?;
+        let (_, sequence, part) = key::decode_record_key(&name)?;
+        if part == 0 && Header::decode(&value)?.0.class == class {
+            found.push((*topic, sequence));
+        }
+    }
+    Ok(found)
 }
 
 fn apply(
@@ -257,19 +298,55 @@ impl Storage for DiskStorage {
     fn trim(&self, topic: &TopicId, upto: u64, records_max: usize) -> Result<usize, StorageError> {
         let mut writer = self.writer();
         let db = self.ready(&mut writer)?;
-        let mut doomed = Vec::new();
-        let all = key::record_key(topic, 0, 0)..=key::record_key(topic, upto, u8::MAX);
-        for item in db.range(all) {
+        let doomed = upto_of_class(&db, Class::Inbox, topic, upto, records_max)?;
+        self.delete(&mut writer, &db, &doomed)
+    }
+
+    fn release(&self, topic: &TopicId, upto: u64, now_ms: u64) -> Result<bool, StorageError> {
+        let mut writer = self.writer();
+        let db = self.ready(&mut writer)?;
+        let mut releases = read_releases(&db, topic)?;
+        let release = Release {
+            upto: upto.min(read_stat(&db, topic)?.head),
+            since_ms: now_ms,
+        };
+        let noted = release.upto > 0 && note_release(&mut releases, release);
+        if noted {
+            self.keep_releases(&mut writer, &db, topic, &releases, false)?;
+        }
+        Ok(noted)
+    }
+
+    fn take_back(&self, topic: &TopicId) -> Result<(), StorageError> {
+        let mut writer = self.writer();
+        let db = self.ready(&mut writer)?;
+        if read_releases(&db, topic)?.is_empty() {
+            return Ok(());
+        }
+        self.keep_releases(&mut writer, &db, topic, &[], true)
+    }
+
+    fn reap(&self, before_ms: u64, records_max: usize) -> Result<usize, StorageError> {
+        let mut writer = self.writer();
+        let db = self.ready(&mut writer)?;
+        let mut reaped = 0_usize;
+        for item in db.scan_prefix([key::RELEASE_KIND]) {
             let (name, value) = item.map_err(engine)?;
-            let (_, sequence, part) = key::decode_record_key(&name)?;
-            if part == 0 && Header::decode(&value)?.0.class == Class::Inbox {
-                doomed.push((*topic, sequence));
-            }
-            if doomed.len() >= records_max {
-                break;
+            let topic = key::decode_release_key(&name)?;
+            let mut releases = key::decode_releases(&value)?;
+            let left = records_max.saturating_sub(reaped);
+            let Some(upto) = due_release(&releases, before_ms).filter(|_| left > 0) else {
+                continue;
+            };
+            let doomed = upto_of_class(&db, Class::Log, &topic, upto, left)?;
+            let whole = doomed.len() < left;
+            reaped = reaped.saturating_add(self.delete(&mut writer, &db, &doomed)?);
+            if whole {
+                releases.retain(|release| release.since_ms >= before_ms);
+                self.keep_releases(&mut writer, &db, &topic, &releases, false)?;
             }
         }
-        self.delete(&mut writer, &db, &doomed)
+        Ok(reaped)
     }
 
     fn expire(
@@ -287,6 +364,14 @@ impl Storage for DiskStorage {
             doomed.push(key::decode_expiry_key(&name)?);
         }
         self.delete(&mut writer, &db, &doomed)
+    }
+
+    fn history(
+        &self,
+        topic: &TopicId,
+        sequence: Option<u64>,
+    ) -> Result<Option<(u64, History)>, StorageError> {
+        read_history(&self.db()?, topic, sequence)
     }
 
     fn stat(&self, topic: &TopicId) -> Result<TopicStat, StorageError> {

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+use sheaf_protocol::{Class, History, LogId, RecordHash, TopicId};
 
 use super::{
-    Appended, NewRecord, Quota, RangeLimit, Storage, StorageError, StoredRecord, TopicStat, Totals,
+    Appended, NewRecord, Quota, RangeLimit, Release, Storage, StorageError, StoredRecord,
+    TopicStat, Totals, due_release, note_release,
 };
 
 /// Keeps everything in memory and loses it at the end of the process.
@@ -28,6 +29,9 @@ struct Topic {
     stat: TopicStat,
     records: BTreeMap<u64, (RecordHash, StoredRecord)>,
     places: HashMap<RecordHash, u64>,
+    /// By sequence: the hash over everything up to there.
+    histories: BTreeMap<u64, History>,
+    releases: Vec<Release>,
 }
 
 impl MemoryStorage {
@@ -65,6 +69,9 @@ impl State {
         self.totals.records += 1;
         self.totals.bytes += bytes;
         let sequence = topic.stat.head;
+        let before = topic.histories.entry(sequence - 1).or_default();
+        let history = before.then(&new.topic, sequence, &new.hash);
+        topic.histories.insert(sequence, history);
         topic.places.insert(new.hash, sequence);
         let record = StoredRecord {
             sequence,
@@ -87,6 +94,12 @@ impl State {
                 topic.stat.bytes -= record.bytes.len() as u64;
                 self.totals.records -= 1;
                 self.totals.bytes -= record.bytes.len() as u64;
+                for place in [sequence - 1, *sequence] {
+                    let kept = [place, place + 1].map(|n| topic.records.contains_key(&n));
+                    if kept == [false; 2] && place != topic.stat.head {
+                        topic.histories.remove(&place);
+                    }
+                }
             }
         }
         sequences.len()
@@ -164,6 +177,65 @@ impl Storage for MemoryStorage {
             state.delete(topic, &[*sequence]);
         }
         Ok(doomed.len())
+    }
+
+    fn release(&self, topic: &TopicId, upto: u64, now_ms: u64) -> Result<bool, StorageError> {
+        let mut state = self.state();
+        let Some(topic) = state.topics.get_mut(topic) else {
+            return Ok(false);
+        };
+        let release = Release {
+            upto: upto.min(topic.stat.head),
+            since_ms: now_ms,
+        };
+        Ok(release.upto > 0 && note_release(&mut topic.releases, release))
+    }
+
+    fn take_back(&self, topic: &TopicId) -> Result<(), StorageError> {
+        if let Some(topic) = self.state().topics.get_mut(topic) {
+            topic.releases.clear();
+        }
+        Ok(())
+    }
+
+    fn reap(&self, before_ms: u64, records_max: usize) -> Result<usize, StorageError> {
+        let mut state = self.state();
+        let mut reaped = 0_usize;
+        let mut topics: Vec<TopicId> = state.topics.keys().copied().collect();
+        topics.sort_unstable();
+        for id in topics {
+            let left = records_max.saturating_sub(reaped);
+            let Some(topic) = state.topics.get_mut(&id).filter(|_| left > 0) else {
+                continue;
+            };
+            let Some(upto) = due_release(&topic.releases, before_ms) else {
+                continue;
+            };
+            let records = topic.records.range(..=upto);
+            let doomed = records.filter(|(_, (_, record))| record.class == Class::Log);
+            let doomed: Vec<u64> = doomed.map(|(sequence, _)| *sequence).take(left).collect();
+            if doomed.len() < left {
+                topic
+                    .releases
+                    .retain(|release| release.since_ms >= before_ms);
+            }
+            reaped = reaped.saturating_add(state.delete(&id, &doomed));
+        }
+        Ok(reaped)
+    }
+
+    fn history(
+        &self,
+        topic: &TopicId,
+        sequence: Option<u64>,
+    ) -> Result<Option<(u64, History)>, StorageError> {
+        let state = self.state();
+        let Some(topic) = state.topics.get(topic) else {
+            return Ok((sequence.unwrap_or(0) == 0).then(Default::default));
+        };
+        let sequence = sequence.unwrap_or(topic.stat.head);
+        let history = topic.histories.get(&sequence);
+        Ok(history.map(|history| (sequence, *history)))
     }
 
     fn stat(&self, topic: &TopicId) -> Result<TopicStat, StorageError> {

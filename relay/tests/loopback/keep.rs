@@ -261,3 +261,34 @@ async fn trimming_deletes_inbox_records_only_and_reuses_no_sequence() {
     assert_eq!(left, [2, 4]);
     relay.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_released_stays_for_the_grace_period() {
+    let home = tempfile::tempdir().unwrap();
+    let relay = start(home.path()).await;
+    let (capability, other) = (Capability::new(1), Capability::new(2));
+    let topic = capability.topic();
+    let mut alice = Device::new(1).connect(relay.address()).await.unwrap();
+    alice.prove(&capability).await;
+    alice.keep(topic, Class::Log, b"a").await;
+    let upto = Some(alice.keep(topic, Class::Log, b"b").await);
+    for (topic, upto) in [(topic, upto), (topic, None), (topic, upto)] {
+        let release = sheaf_protocol::ClientFrame::Release { topic, upto };
+        alice.write(&release).await;
+    }
+    alice.keep(topic, Class::Log, b"c").await;
+    assert_eq!(relay.peek(topic).await.unwrap().len(), 3);
+    // Whoever does not hold the capability releases nothing.
+    let release = sheaf_protocol::ClientFrame::Release {
+        topic: other.topic(),
+        upto,
+    };
+    alice.write(&release).await;
+    loop {
+        if let sheaf_protocol::ServerFrame::Refused(refusal) = alice.next().await.1 {
+            assert_eq!(refusal.topic, Some(other.topic()));
+            break;
+        }
+    }
+    relay.shutdown().await;
+}

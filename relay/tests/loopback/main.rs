@@ -21,6 +21,7 @@ mod keep;
 mod process;
 mod refuse;
 mod signals;
+mod witness;
 
 use sheaf_relay::{Config, HttpConfig, LimitConfig, Relay, StoreConfig};
 

@@ -7,8 +7,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::ConversationId;
 use sheaf_protocol::{
-    Changed, ClientFrame, Cursor, Delivery, Followed, LogId, Receipt, RelayId, RequestId,
-    ServerFrame, TopicId, digest_topics, hash_record, receipt_message, topic_of_capability,
+    Changed, ClientFrame, Cursor, Delivery, ErrorCode, Followed, LogId, Receipt, Refusal, RelayId,
+    RequestId, ServerFrame, TopicId, digest_topics, hash_record, receipt_message,
+    topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, RecordError, Row, Write};
 use sheaf_replica::{
@@ -297,9 +298,22 @@ impl Peer {
                 );
             }
             ClientFrame::Follow { request, topics } => self.serve_many(log, request, topics, now),
+            // This relay is of before there was such a question.
+            ClientFrame::Witness { .. } => {
+                let refusal = Refusal {
+                    request: None,
+                    topic: None,
+                    code: ErrorCode::BadFrame,
+                    retry_after_ms: 0,
+                    message: String::new(),
+                };
+                let refused = ServerFrame::Refused(refusal);
+                self.handle(now, Input::Received(Log::id(), refused));
+            }
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
+            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => {}
         }
     }

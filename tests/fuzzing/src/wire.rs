@@ -3,9 +3,10 @@
 use ed25519_dalek::{Signer, SigningKey};
 use sheaf_crypto::CapabilityKey;
 use sheaf_protocol::{
-    Class, ClientFrame, Cursor, Delivery, ErrorCode, FRAME_PREFIX_BYTES, LogId, Receipt, Refusal,
-    RelayAddress, RelayId, RequestId, ServerFrame, TopicId, decode_client_frame,
-    decode_server_frame, encode_client_frame, encode_server_frame, hash_record, receipt_message,
+    Class, ClientFrame, Cursor, Delivery, ErrorCode, FRAME_PREFIX_BYTES, History, LogId, Receipt,
+    Refusal, RelayAddress, RelayId, RequestId, ServerFrame, Statement, TopicId,
+    decode_client_frame, decode_server_frame, encode_client_frame, encode_server_frame,
+    hash_record, receipt_message, statement_message,
 };
 
 use super::Seed;
@@ -112,6 +113,14 @@ pub(super) fn client_frame_seeds() -> Vec<Seed> {
                 upto: cursor,
             },
         ),
+        (
+            "witness",
+            ClientFrame::Witness {
+                request,
+                topic,
+                sequence: Some(300),
+            },
+        ),
     ];
     frames
         .into_iter()
@@ -132,6 +141,14 @@ pub(super) fn server_frame_seeds() -> Vec<Seed> {
         topic,
         cursor,
         record,
+        signature: signature.to_bytes().to_vec(),
+    };
+    let history = History([9; 32]);
+    let signature = relay().sign(&statement_message(&topic, cursor, &history));
+    let statement = Statement {
+        topic,
+        cursor,
+        history,
         signature: signature.to_bytes().to_vec(),
     };
     let frames = [
@@ -184,6 +201,7 @@ pub(super) fn server_frame_seeds() -> Vec<Seed> {
             }),
         ),
         ("go_away", ServerFrame::GoAway { reconnect_ms: 100 }),
+        ("statement", ServerFrame::Statement { request, statement }),
     ];
     frames
         .into_iter()

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::{Signer, SigningKey};
 use sheaf_protocol::{
-    AccessProof, Changed, Class, ClientFrame, Cursor, Delivery, ErrorCode, Followed, LogId,
-    Receipt, RecordHash, Refusal, RelayId, RequestId, ServerFrame, TopicId, digest_topics,
-    hash_record, receipt_message, topic_of_capability,
+    AccessProof, Changed, Class, ClientFrame, Cursor, Delivery, ErrorCode, Followed, History,
+    LogId, Receipt, RecordHash, Refusal, RelayId, RequestId, ServerFrame, Statement, TopicId,
+    digest_topics, hash_record, receipt_message, statement_message, topic_of_capability,
 };
 
 /// One stored record.
@@ -30,6 +30,8 @@ pub struct ModelRelay {
     topics: BTreeMap<TopicId, Vec<Stored>>,
     hashes: BTreeMap<(TopicId, RecordHash), u64>,
     heads: BTreeMap<TopicId, u64>,
+    /// What everything up to each place comes to, from the place before the first record on.
+    histories: BTreeMap<TopicId, Vec<History>>,
     pub(crate) sessions: BTreeMap<u64, Session>,
     /// It does not answer.
     pub(crate) dead: bool,
@@ -57,6 +59,7 @@ impl ModelRelay {
             topics: BTreeMap::new(),
             hashes: BTreeMap::new(),
             heads: BTreeMap::new(),
+            histories: BTreeMap::new(),
             sessions: BTreeMap::new(),
             dead: false,
         }
@@ -72,6 +75,7 @@ impl ModelRelay {
         self.topics.clear();
         self.hashes.clear();
         self.heads.clear();
+        self.histories.clear();
     }
 
     /// Its store is put back to a backup of some time ago: half of every topic is there.
@@ -80,6 +84,9 @@ impl ModelRelay {
             let head = self.heads.get(topic).copied().unwrap_or(0) / 2;
             stored.retain(|stored| stored.sequence <= head);
             self.heads.insert(*topic, head);
+            if let Some(histories) = self.histories.get_mut(topic) {
+                histories.truncate(head as usize + 1);
+            }
         }
         let heads = &self.heads;
         let kept =
@@ -179,7 +186,20 @@ impl ModelRelay {
                 answers
             }
             ClientFrame::Ping { .. } => Vec::new(),
+            ClientFrame::Witness {
+                request,
+                topic,
+                sequence,
+            } => {
+                assert!(session.proved.contains(&topic), "asked without proof");
+                vec![answer(0, self.witness(request, topic, sequence))]
+            }
             ClientFrame::Follow { request, topics } => self.follow(connection, request, topics),
+            // Without a grace period: what is released is gone.
+            ClientFrame::Release { topic, upto } => {
+                self.release(topic, upto);
+                Vec::new()
+            }
             ClientFrame::Trim { topic, upto } => {
                 if let Some(stored) = self.topics.get_mut(&topic) {
                     stored.retain(|stored| stored.sequence > upto.sequence);
@@ -187,6 +207,46 @@ impl ModelRelay {
                 Vec::new()
             }
         }
+    }
+
+    fn release(&mut self, topic: TopicId, upto: Option<Cursor>) {
+        let (Some(upto), Some(stored)) = (upto, self.topics.get_mut(&topic)) else {
+            return;
+        };
+        if upto.log == self.log {
+            stored.retain(|stored| stored.sequence > upto.sequence);
+            let hashes = &mut self.hashes;
+            hashes.retain(|(of, _), sequence| *of != topic || *sequence > upto.sequence);
+        }
+    }
+
+    fn witness(&self, request: RequestId, topic: TopicId, sequence: Option<u64>) -> ServerFrame {
+        let head = self.heads.get(&topic).copied().unwrap_or(0);
+        let sequence = sequence.unwrap_or(head);
+        let known = self.histories.get(&topic);
+        let known = known.and_then(|known| known.get(sequence as usize).copied());
+        let known = known.or((sequence == 0 && head == 0).then(History::default));
+        let Some(history) = known else {
+            return ServerFrame::Refused(Refusal {
+                request: Some(request),
+                topic: Some(topic),
+                code: ErrorCode::Gone,
+                retry_after_ms: 0,
+                message: String::new(),
+            });
+        };
+        let cursor = Cursor {
+            log: self.log,
+            sequence,
+        };
+        let message = statement_message(&topic, cursor, &history);
+        let statement = Statement {
+            topic,
+            cursor,
+            history,
+            signature: self.key.sign(&message).to_bytes().to_vec(),
+        };
+        ServerFrame::Statement { request, statement }
     }
 
     fn follow(
@@ -274,6 +334,10 @@ impl ModelRelay {
         *head += 1;
         let sequence = *head;
         self.hashes.insert((topic, hash), sequence);
+        let histories = self.histories.entry(topic);
+        let histories = histories.or_insert_with(|| vec![History::default()]);
+        let last = histories.last().copied().unwrap_or_default();
+        histories.push(last.then(&topic, sequence, &hash));
         let stored = Stored { sequence, record };
         let mut answers = Vec::new();
         for (connection, session) in &mut self.sessions {

@@ -30,6 +30,7 @@ fn no_signature_label_starts_another() {
         s::VAULT,
         b"sheaf1/access",
         b"sheaf1/receipt",
+        b"sheaf1/statement",
     ]);
 }
 
@@ -52,6 +53,7 @@ fn no_hash_label_starts_another() {
         h::VAULT_BODY,
         h::VAULT_WHOLE,
         b"sheaf1/topic",
+        b"sheaf1/history",
         // The headers of committing boxes are hashed too.
         sealed::ENVELOPE,
         sealed::CHAIN,

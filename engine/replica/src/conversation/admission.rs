@@ -99,8 +99,10 @@ impl Conversation {
             context,
         )?;
         if since_join {
+            // The new epoch reaches the newcomer by an invite.
             self.write_cut(context)?;
             self.rekey(context)?;
+            return Ok(());
         }
         for device in recipients {
             self.invite(&device, context)?;

@@ -16,7 +16,7 @@ use sheaf_protocol::{Class, TopicId, hash_record};
 use super::{Conversation, Work};
 use crate::command::CommandError;
 use crate::context::Context;
-use crate::control::OperationError;
+use crate::control::{OperationError, View};
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::outbox::Outgoing;
@@ -262,16 +262,7 @@ impl Conversation {
             dependencies,
             body: signed.to_bytes().map_err(|error| fault(&error))?,
         };
-        let mut epochs = view.newest.clone();
-        let all = view.since_join || !view.cuts.is_empty();
-        let everybody = view.live().map(|(device, _)| *device).filter(|_| all);
-        for device in concerned(&operation.body).into_iter().chain(everybody) {
-            // Who lacks the newest reads where he can.
-            let reads = |epoch: &EpochId| view.holders(epoch).contains(&device);
-            if !view.newest.iter().any(reads) {
-                epochs.extend(self.epochs.newest_held_by(&view, &device));
-            }
-        }
+        let (mut epochs, untold) = self.published_under(&view, &operation.body);
         self.accept_operation(&signed, context)
             .map_err(|error| CommandError::Refused(error.to_string()))?;
         epochs.extend(self.control.current().newest.iter().copied());
@@ -283,10 +274,43 @@ impl Conversation {
         for epoch in epochs {
             self.publish(&inner, epoch, context)?;
         }
+        for device in untold {
+            let recipients = self.control.current().recipients();
+            if let Some(to) = recipients.iter().find(|to| to.device == device) {
+                self.invite(to, context)?;
+            }
+        }
         context
             .outbox
             .pump(context.topics, context.now, context.stage);
         Ok(())
+    }
+
+    /// The epochs under which an operation that is written here can be read by those who do not
+    /// know it, and the member devices that read under none of them: they get it in their inboxes.
+    /// Such a device was added by somebody whose first epoch for it has not come here.
+    fn published_under(&self, view: &View, body: &Body) -> (BTreeSet<EpochId>, Vec<DeviceId>) {
+        let mut epochs = view.newest.clone();
+        let mut untold = Vec::new();
+        let all = view.since_join || !view.cuts.is_empty();
+        let everybody = view.live().map(|(device, _)| *device).filter(|_| all);
+        for device in concerned(body).into_iter().chain(everybody) {
+            // Who lacks the newest reads where he can.
+            let reads = |epoch: &EpochId| view.holders(epoch).contains(&device);
+            if view.newest.iter().any(reads) {
+                continue;
+            }
+            match self.epochs.newest_held_by(view, &device) {
+                Some(epoch) => _ = epochs.insert(epoch),
+                None if all && !untold.contains(&device) => untold.push(device),
+                None => {}
+            }
+        }
+        // Both are followed by an epoch of their author's.
+        if matches!(body, Body::Add { .. } | Body::Cut { .. }) {
+            untold.clear();
+        }
+        (epochs, untold)
     }
 
     /// Seals a control item under one epoch and queues it.

@@ -1,8 +1,6 @@
 //! Where newcomers begin: cuts made here, and what a newcomer does without (docs/decisions/0009).
 
-use std::collections::BTreeSet;
-
-use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId, item_of_record};
+use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId, RunId, item_of_record};
 
 use super::inbound::{Source, Verdict};
 use super::merge::decode_body;
@@ -54,13 +52,11 @@ impl Conversation {
         Ok(())
     }
 
-    /// The cuts that this device learned of since its last content, as items that it has seen. Who
-    /// begins at one of them begins this device's chain at the item that names it.
-    pub(super) fn new_cuts(&self, device: &DeviceId) -> Vec<Dependency> {
-        let own = self.chains.of_device(device);
-        let known: BTreeSet<OperationId> = own
-            .flat_map(|(_, chain)| chain.cuts.iter().copied())
-            .collect();
+    /// The cuts that this device learned of since its last content in a chain, as items that it has
+    /// seen. Who begins at one of them begins that chain at the item that names it. An earlier run
+    /// may go on beside a later one: what one of them names the other names as well.
+    pub(super) fn new_cuts(&self, (device, run): (&DeviceId, &RunId)) -> Vec<Dependency> {
+        let known = self.chains.cuts(device, run);
         let new = self.control.cuts_after(&known).into_iter().rev();
         let named = new
             .take(limits::CUTS_NAMED_MAX)
@@ -208,8 +204,9 @@ impl Conversation {
         self.epochs.count(&source.epoch);
         self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
         self.take_announcement(&inner, context);
+        self.heed_statements(&inner, context);
         if !self.is_withheld(&inner) {
-            self.note_tail(&inner, source.epoch, wire, context);
+            self.note_told(&inner, source.epoch, wire, context);
             self.vouched(&inner, context);
         }
         self.work.push_back(Work::Retry);

@@ -10,12 +10,12 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use sheaf_crypto::{
-    Dependency, DeviceId, Inner, KemRecord, Kind as Purpose, OperationId, document_digest,
+    Dependency, DeviceId, Inner, Kind as Purpose, OperationId, UserId, document_digest,
 };
 
 use super::Conversation;
+use super::checkpoint::CheckpointBody;
 use crate::chain::Chains;
 use crate::command::{CommandError, PeerInfo};
 use crate::context::Context;
@@ -25,20 +25,6 @@ use crate::limits;
 use crate::record::{FrontierRecord, Kind, Write};
 use crate::time::Timestamp;
 use begun::Begun;
-pub(super) use told::{CheckpointTail, read as read_checkpoint};
-
-/// Version of a checkpoint's body.
-const BODY_VERSION: u8 = 1;
-
-/// What a checkpoint says besides what it names as seen.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct CheckpointBody {
-    version: u8,
-    /// Digest of the document heads of the newest segments, where nothing of its author waits.
-    documents: Vec<(u32, [u8; 32])>,
-    /// Its author's newest sealing key, the first time that the conversation is told of it.
-    pub(super) kem: Option<KemRecord>,
-}
 
 /// How far the devices of a conversation have come.
 #[derive(Default)]
@@ -265,6 +251,8 @@ impl Conversation {
         }
         match self.frontiers.due {
             None => {
+                // By the time of the checkpoint the relays have said what it will name.
+                context.topics.witness_conversation(&self.id, context.stage);
                 let devices = u64::try_from(self.control.current().live().count()).unwrap_or(0);
                 let delay = devices
                     .saturating_mul(limits::ACKNOWLEDGE_MS_PER_DEVICE)
@@ -312,17 +300,18 @@ impl Conversation {
     }
 
     /// What a checkpoint of this device says.
-    pub(super) fn checkpoint_body(&self) -> CheckpointBody {
+    pub(super) fn checkpoint_body(&self, context: &Context<'_>) -> CheckpointBody {
         let whole = self.pending.is_empty() && self.parked.len() == 0 && self.withheld.is_empty();
+        let own = context.account.user();
         let segments = self.segments.heads();
         let newest = segments.iter().rev().filter(|_| whole);
+        let newest = newest.filter(|(segment, _)| self.reads_window(&own, *segment));
         let newest = newest.take(limits::DIGESTS_PER_CHECKPOINT);
         CheckpointBody {
-            version: BODY_VERSION,
             documents: newest
                 .map(|(segment, heads)| (*segment, document_digest(&self.id, *segment, heads)))
                 .collect(),
-            kem: None,
+            ..CheckpointBody::default()
         }
     }
 
@@ -341,22 +330,28 @@ impl Conversation {
             seq: *seq,
             item: *item,
         });
-        let mut named = self.new_cuts(&own);
+        let mut named = self.new_cuts((&own, &self.own_run(context)));
         named.extend(seen);
         named.truncate(limits::DEPENDENCIES_MAX);
         named
     }
 
+    /// Whether a user holds a segment as far as it goes. Of a window that he does not read he may
+    /// hold the part that an earlier membership left him.
+    fn reads_window(&self, user: &UserId, segment: u32) -> bool {
+        let view = self.control.current();
+        self.control.is_visible(view, user, segment)
+    }
+
     /// Compares what another device's documents come to with what they come to here, where both
-    /// hold the same items. A window of segments is held from its first change on or not at all.
+    /// hold the same items.
     pub(super) fn compare(&mut self, inner: &Inner, context: &mut Context<'_>) {
-        let Some((body, _)) = read_checkpoint(&inner.body) else {
+        let Some(body) = CheckpointBody::decode(&inner.body) else {
             return;
         };
-        let here = self.checkpoint_body();
+        let here = self.checkpoint_body(context);
         // Who does not read from the first item on cannot tell what he lacks; others compare with him.
-        let comparable = body.version == BODY_VERSION
-            && !self.is_newcomer(context)
+        let comparable = !self.is_newcomer(context)
             && !here.documents.is_empty()
             && self.lacks(inner.device) == 0;
         if !comparable {
@@ -366,6 +361,7 @@ impl Conversation {
         let differs: BTreeSet<u32> = body
             .documents
             .iter()
+            .filter(|(segment, _)| self.reads_window(&inner.user, *segment))
             .filter(|(segment, digest)| here.get(segment).is_some_and(|own| own != digest))
             .map(|(segment, _)| *segment)
             .collect();

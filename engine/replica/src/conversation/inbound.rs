@@ -9,11 +9,11 @@
     reason = "what is not named here is not for this place, kinds to come included"
 )]
 
+mod operation;
+
 use std::collections::VecDeque;
 
-use sheaf_crypto::{
-    DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Role, SignedOperation, item_of_record,
-};
+use sheaf_crypto::{DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Role, item_of_record};
 use sheaf_protocol::{TopicId, hash_record};
 
 use super::merge::{decode_body, decode_content};
@@ -155,19 +155,20 @@ impl Conversation {
         let mut news = News::default();
         let mut staged = Vec::new();
         let mut again = VecDeque::new();
-        while let Some((epoch, wire)) = self.parked.take_ready(
+        while let Some(record) = self.parked.take_ready(
             self.id,
             &self.control,
             &self.chains,
             &self.epochs,
             context.stage,
         ) {
+            let epoch = record.epoch;
             let Some(topic) = self.epochs.get(&epoch).map(|held| held.keys.topic()) else {
                 if let Some(facts) = self.control.current().epochs.get(&epoch) {
                     let operation = facts.operation;
                     self.work.push_back(Work::Complain(epoch, operation));
                 }
-                again.push_back((epoch, wire, Need::Epoch(epoch)));
+                again.push_back((record, Need::Epoch(epoch)));
                 continue;
             };
             // What waited has been delivered before: it is not new.
@@ -176,28 +177,27 @@ impl Conversation {
                 topic,
                 live: false,
             };
-            let verdict = self.examine(source, &wire, context);
+            let verdict = self.examine(source, &record.wire, context);
             match self.settle(verdict, &mut staged, &mut news, context) {
                 None => {}
-                Some(Blocked::Park(need)) => again.push_back((epoch, wire, need)),
+                Some(Blocked::Park(need)) => again.push_back((record, need)),
                 Some(Blocked::Release) => {
-                    again.push_back((epoch, wire, Need::Unknown));
+                    again.push_back((record, Need::Unknown));
                     self.work.push_front(Work::Retry);
                     self.release();
                     break;
                 }
                 Some(Blocked::Read(read)) => {
                     self.merge(std::mem::take(&mut staged), &mut news, context);
-                    again.push_back((epoch, wire, Need::Unknown));
+                    again.push_back((record, Need::Unknown));
                     self.read(read, context);
                     break;
                 }
             }
         }
-        for (epoch, wire, need) in again {
-            let author = self.author_of(&epoch, &wire);
-            self.parked
-                .park(self.id, epoch, wire, author, need, context.stage);
+        for (record, need) in again {
+            let author = self.author_of(&record.epoch, &record.wire);
+            self.parked.put_back(record, author, need, context.stage);
         }
         self.merge(staged, &mut news, context);
         // What was put back may wait for something that came after it.
@@ -358,69 +358,6 @@ impl Conversation {
                 refuse(Act::RefusedContent(reason), context)
             }
         }
-    }
-
-    fn examine_control(
-        &mut self,
-        source: Source,
-        wire: &[u8],
-        inner: &Inner,
-        view: &View,
-        context: &mut Context<'_>,
-    ) -> Verdict {
-        let (conversation, device) = (self.id, inner.device);
-        let refused = |reason: String, context: &mut Context<'_>| {
-            let act = Act::RefusedOperation(reason);
-            context
-                .stage
-                .report(Suspect::Device(device), act, Some(conversation));
-            Verdict::Done
-        };
-        let Ok(signed) = SignedOperation::from_bytes(&inner.body) else {
-            return refused("it does not decode".to_owned(), context);
-        };
-        let Ok(claimed) = signed.decode() else {
-            return refused("it does not decode".to_owned(), context);
-        };
-        let same = claimed.author == inner.device
-            && claimed.user == inner.user
-            && claimed.run == inner.run
-            && claimed.seq == inner.seq
-            && claimed.previous == inner.previous
-            && claimed.parents == inner.control_heads;
-        if !same {
-            return refused(
-                "it is not the operation that its envelope names".to_owned(),
-                context,
-            );
-        }
-        let item = ItemId::from(signed.id());
-        let known = self.control.contains(&signed.id());
-        if let Err(verdict) = self.placed(inner, item, wire, source, (None, view), context) {
-            // An operation is judged by its parents alone, and it may hold the very secret that
-            // opens the items before it: it does not wait for its place, nor for the side of a fork
-            // that stands. A newcomer's part of a chain may begin after it.
-            let judged = matches!(verdict, Verdict::Park(_) | Verdict::Aside);
-            if (judged || self.is_newcomer(context)) && !known {
-                match self.accept_operation(&signed, context) {
-                    Ok(_) => self.work.push_back(Work::Retry),
-                    Err(error) => return refused(error.to_string(), context),
-                }
-            }
-            return verdict;
-        }
-        self.accept_item(inner, item, context);
-        self.epochs.count(&source.epoch);
-        self.keep_aside(inner, source.epoch, wire.to_vec(), context);
-        if !self.is_withheld(inner) {
-            self.vouched(inner, context);
-        }
-        if let Err(error) = self.accept_operation(&signed, context) {
-            return refused(error.to_string(), context);
-        }
-        // A document is not needed for it, but what waited for it may go on.
-        self.work.push_back(Work::Retry);
-        Verdict::Done
     }
 
     fn examine_content(

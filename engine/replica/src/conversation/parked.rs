@@ -111,21 +111,28 @@ impl Parked {
         if self.waiting.values().any(|waiting| waiting.wire == wire) {
             return false;
         }
-        let number = self.next;
         let record = ParkedRecord {
             conversation,
             epoch,
-            number,
+            number: self.next,
             wire,
         };
-        stage.write(Write::put(
-            Kind::Parked,
-            &conversation.0,
-            &number.to_be_bytes(),
-            &record,
-        ));
-        self.insert(record, author, need);
+        self.put_back(record, author, need, stage);
         true
+    }
+
+    /// Keeps a record that was taken out, at its place: what was read from the store for it is there
+    /// when it is looked at again, which another one would have read something else for.
+    pub(super) fn put_back(
+        &mut self,
+        record: ParkedRecord,
+        author: Option<DeviceId>,
+        need: Need,
+        stage: &mut Stage,
+    ) {
+        let (scope, order) = (record.conversation.0, record.number.to_be_bytes());
+        stage.write(Write::put(Kind::Parked, &scope, &order, &record));
+        self.insert(record, author, need);
     }
 
     pub(super) fn restore(&mut self, record: ParkedRecord) {
@@ -158,7 +165,7 @@ impl Parked {
         chains: &Chains,
         epochs: &Epochs,
         stage: &mut Stage,
-    ) -> Option<(EpochId, Vec<u8>)> {
+    ) -> Option<ParkedRecord> {
         let met = |(_, waiting): &(&u64, &Waiting)| waiting.need.is_met(control, chains, epochs);
         let number = self.waiting.iter().find(met).map(|(number, _)| *number)?;
         let waiting = self.waiting.remove(&number)?;
@@ -168,6 +175,11 @@ impl Parked {
             &conversation.0,
             &number.to_be_bytes(),
         ));
-        Some((waiting.epoch, waiting.wire))
+        Some(ParkedRecord {
+            conversation,
+            epoch: waiting.epoch,
+            number,
+            wire: waiting.wire,
+        })
     }
 }

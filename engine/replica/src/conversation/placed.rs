@@ -112,7 +112,7 @@ impl Conversation {
     /// its own other runs.
     pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         self.vouch_due = false;
-        let mut named = self.new_cuts(&own.0);
+        let mut named = self.new_cuts((&own.0, &own.1));
         let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
         let seen = seen.map(|((device, run), (seq, item))| Dependency {
             device: *device,
@@ -159,8 +159,11 @@ impl Conversation {
         self.arrivals = self.arrivals.saturating_add(1);
         let chain = (inner.device, inner.run);
         let grant = inner.incarnation;
+        // A run knows what the one knew that it goes on from.
+        let cuts = self.chains.cuts(&chain.0, &chain.1);
         self.chains
             .accept(chain.0, chain.1, inner.seq, item, grant, context.now);
+        self.chains.knew(&chain.0, &chain.1, cuts);
         self.seen.insert(chain, (inner.seq, item));
         self.note_own_votes(inner);
         self.write_chain(chain.0, chain.1, context);

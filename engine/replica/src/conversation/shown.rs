@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sheaf_crypto::{DeviceId, EpochId, Inner, KemRecord, Kind as Purpose, OperationId};
 
 use super::Conversation;
-use super::frontier::{CheckpointTail, read_checkpoint};
+use super::checkpoint::CheckpointBody;
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::record::{Kind, Sealed, ShownRecord, Write};
@@ -72,30 +72,31 @@ impl Conversation {
         epoch: EpochId,
         context: &mut Context<'_>,
     ) -> Result<(), CommandError> {
-        let mut body = self.checkpoint_body();
+        let mut body = self.checkpoint_body(context);
         body.kem = self.announcement(context).cloned();
-        let mut bytes =
-            postcard::to_allocvec(&body).map_err(|error| CommandError::Fault(error.to_string()))?;
-        let verified = self.stated.to_tell();
+        if body.kem.is_none() {
+            body.statements = context.topics.statements(&self.id);
+        }
         let own = context.account.device();
-        let unread = self.says_unread(&own);
-        bytes.extend(CheckpointTail { verified, unread }.encode());
+        body.verified = self.stated.to_tell();
+        body.unread = self.says_unread(&own);
+        let bytes = body.encode();
+        let bytes = bytes.map_err(|error| CommandError::Fault(error.to_string()))?;
         let wire = self.send_item(Purpose::Checkpoint, bytes, epoch, context)?;
-        if let Some(unread) = unread {
+        context.topics.named(&body.statements);
+        if let Some(unread) = body.unread {
             self.note_unread(own, unread, context);
         }
-        if let Some(item) = verified {
-            let device = own;
+        if let Some(item) = body.verified {
             self.edit_stated(&item, |known| known.told = true, context);
             let by = Sealed {
-                device,
+                device: own,
                 epoch,
                 wire,
             };
             self.verified_by(&item, by, context);
         }
         if let Some(counter) = body.kem.map(|kem| kem.counter) {
-            let own = context.account.device();
             self.edit_shown(&own, |shown| shown.kem = counter, context);
         }
         Ok(())
@@ -104,8 +105,8 @@ impl Conversation {
     /// Takes what a checkpoint announces. What does not decode or verify is left alone: a later
     /// version may announce more.
     pub(super) fn take_announcement(&mut self, inner: &Inner, context: &mut Context<'_>) {
-        let body = read_checkpoint(&inner.body);
-        let Some(record) = body.and_then(|(body, _)| body.kem) else {
+        let body = CheckpointBody::decode(&inner.body);
+        let Some(record) = body.and_then(|body| body.kem) else {
             return;
         };
         let signing = self.control.signing_key(&inner.device);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sheaf_crypto::{DeviceId, Inner, Kind as Purpose, item_of_record};
 
 use super::Conversation;
-use super::frontier::CheckpointTail;
+use super::checkpoint::CheckpointBody;
 use super::segments::Gone;
 use super::stated::Statement;
 use crate::context::Context;
@@ -164,7 +164,7 @@ impl Conversation {
         let inner = self.signed(&beginning.made, Purpose::Snapshot)?;
         let checkpoint = self.signed(&beginning.verified, Purpose::Checkpoint)?;
         let item = item_of_record(&beginning.made.wire);
-        let verified = CheckpointTail::of(&checkpoint.body)?.verified == Some(item);
+        let verified = CheckpointBody::decode(&checkpoint.body)?.verified == Some(item);
         let statement = Statement::decode(&inner.body)?;
         let own = context.account.device();
         let view = self.control.current();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{DeviceId, EpochId, Inner, ItemId, Kind as Purpose, RunId, item_of_record};
 
-use super::frontier::CheckpointTail;
+use super::checkpoint::CheckpointBody;
 use super::inbound::{Source, Verdict};
 use super::{Conversation, Work};
 use crate::command::CommandError;
@@ -362,21 +362,21 @@ impl Conversation {
         }))
     }
 
-    /// Takes note of what a checkpoint says after its body.
-    pub(super) fn note_tail(
+    /// Takes note of what a checkpoint says of snapshots.
+    pub(super) fn note_told(
         &mut self,
         inner: &Inner,
         epoch: EpochId,
         wire: &[u8],
         context: &mut Context<'_>,
     ) {
-        let Some(tail) = CheckpointTail::of(&inner.body) else {
+        let Some(body) = CheckpointBody::decode(&inner.body) else {
             return;
         };
-        if let Some(unread) = tail.unread {
+        if let Some(unread) = body.unread {
             self.note_unread(inner.device, unread, context);
         }
-        let Some(item) = tail.verified else {
+        let Some(item) = body.verified else {
             return;
         };
         let by = Sealed {

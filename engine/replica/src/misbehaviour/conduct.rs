@@ -71,6 +71,13 @@ impl Offence {
             | Act::BadDelivery
             | Act::StoreReplaced
             | Act::RolledBack
+            | Act::OtherHistory
+            | Act::Contradiction
+            | Act::BadStatement
+            | Act::LeftOut { .. }
+            | Act::Withheld
+            | Act::Unanswered
+            | Act::Unconfirmed
             | Act::OwnRollback => None,
         }
     }

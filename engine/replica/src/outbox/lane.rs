@@ -11,6 +11,10 @@ pub(super) struct Lane {
     /// Unsent ones, in order.
     pub(super) unsent: BTreeSet<u64>,
     pub(super) in_flight: BTreeSet<u64>,
+    /// Since when each record that was sent waits for its receipt, refused or not.
+    pub(super) since: BTreeMap<u64, Timestamp>,
+    /// That some wait for too long was said.
+    pub(super) named: bool,
     /// Refusals of a record, and when it is tried again.
     pub(super) retries: BTreeMap<u64, (usize, Timestamp)>,
     /// The relay takes nothing before then, as it said itself.
@@ -27,7 +31,8 @@ impl Lane {
         self.unsent.iter().filter(due).take(room).copied().collect()
     }
 
-    pub(super) fn sent(&mut self, number: u64) {
+    pub(super) fn sent(&mut self, number: u64, now: Timestamp) {
+        self.since.entry(number).or_insert(now);
         self.unsent.remove(&number);
         self.in_flight.insert(number);
     }
@@ -40,6 +45,18 @@ impl Lane {
         self.unsent.remove(&number);
         self.in_flight.remove(&number);
         self.retries.remove(&number);
+        self.since.remove(&number);
+        if self.late(Timestamp(u64::MAX)).is_none() {
+            self.named = false;
+        }
+    }
+
+    /// Records that wait for a receipt for too long: since when, and how many.
+    pub(super) fn late(&self, now: Timestamp) -> Option<(Timestamp, usize)> {
+        let over = |since: &&Timestamp| since.after_ms(limits::ANSWER_MS_MAX) <= now;
+        let late = self.since.values().filter(over);
+        let first = late.clone().min()?;
+        Some((*first, late.count()))
     }
 
     pub(super) fn refused(&mut self, number: u64, retry_after_ms: u32, now: Timestamp) {

@@ -6,14 +6,14 @@ use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord,
-    EnvelopeRecord, EpochRecord, FrontierRecord, KeepRecord, Kind, LostRecord, MessageRecord,
-    OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord, RecordError,
-    RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord,
-    StartRecord, StatedRecord, TokenRecord, UnreadRecord, WithheldRecord, decode,
+    EnvelopeRecord, EpochRecord, EvidenceRecord, FrontierRecord, KeepRecord, Kind, LostRecord,
+    MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
+    RecordError, RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord,
+    SnapshotRecord, StartRecord, StatedRecord, TokenRecord, UnreadRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 32] = [
+pub const KINDS: [Kind; 33] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -43,6 +43,7 @@ pub const KINDS: [Kind; 32] = [
     Kind::Offered,
     Kind::Away,
     Kind::Keep,
+    Kind::Evidence,
     Kind::Stated,
     Kind::Start,
     Kind::Unread,
@@ -83,6 +84,7 @@ impl Kind {
             Self::Frontier => "frontier",
             Self::Relay => "relay",
             Self::Offered => "offered",
+            Self::Evidence => "evidence",
             Self::Vault => "vault",
             Self::Peer => "peer",
             Self::Shown => "shown",
@@ -119,6 +121,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Cursor => CursorRecord::decode(value).map(drop),
         Kind::Relay => decode::<RelayRecord>(kind, value).map(drop),
         Kind::Offered => decode::<OfferedRecord>(kind, value).map(drop),
+        Kind::Evidence => decode::<EvidenceRecord>(kind, value).map(drop),
         Kind::Parked => decode::<ParkedRecord>(kind, value).map(drop),
         Kind::Run => decode::<RunRecord>(kind, value).map(drop),
         Kind::Withheld => decode::<WithheldRecord>(kind, value).map(drop),

@@ -1,10 +1,11 @@
 //! What is kept about relays. Cursors and outbox entries have a second version, since a device
-//! reads from several relays: the first version names none, and is still read.
+//! reads from several relays: the first version names none. Cursors have a third, which says what
+//! was delivered. The older ones are still read.
 
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::ConversationId;
-use sheaf_protocol::{Class, Cursor, LogId, RelayId, TopicId};
+use sheaf_protocol::{Class, Cursor, Evidence, History, LogId, RelayId, Statement, TopicId};
 
 use super::{Key, Kind, RecordError, Write, decode_version, encode_version};
 use crate::document::MessageId;
@@ -12,6 +13,7 @@ use crate::time::Timestamp;
 
 const FIRST: u8 = 1;
 const SECOND: u8 = 2;
+const THIRD: u8 = 3;
 
 /// An item's place: chain index and sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,20 @@ pub(crate) struct CursorRecord {
     pub(crate) replaced: bool,
     /// Highest sequence that the relay is known to have had.
     pub(crate) highest: u64,
+    /// Hash over everything up to the cursor, as delivered; from the third version on.
+    pub(crate) history: Option<History>,
+    /// The newest that the relay signed about it.
+    pub(crate) statement: Option<Statement>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SecondCursorRecord {
+    topic: TopicId,
+    cursor: Cursor,
+    caught_up: bool,
+    relay: Option<RelayId>,
+    replaced: bool,
+    highest: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,6 +102,15 @@ pub(crate) struct RelayRecord {
     pub(crate) hello: Timestamp,
 }
 
+/// Proof that a relay contradicted itself.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct EvidenceRecord {
+    pub(crate) number: u64,
+    /// When it was found.
+    pub(crate) found: Timestamp,
+    pub(crate) piece: Evidence,
+}
+
 /// What a relay is known to hold of the chains of a conversation.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OfferedRecord {
@@ -100,12 +125,27 @@ pub(crate) struct OfferedRecord {
 impl CursorRecord {
     pub(crate) fn write(&self) -> Write {
         let order = self.relay.map(|relay| relay.0.to_vec());
-        put(Kind::Cursor, &self.topic.0, order.unwrap_or_default(), self)
+        let order = order.unwrap_or_default();
+        put(Kind::Cursor, THIRD, (&self.topic.0, order), self)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        if bytes.first() != Some(&FIRST) {
-            return decode_version(Kind::Cursor, SECOND, bytes);
+        match bytes.first() {
+            Some(&FIRST) => {}
+            Some(&SECOND) => {
+                let second: SecondCursorRecord = decode_version(Kind::Cursor, SECOND, bytes)?;
+                return Ok(Self {
+                    topic: second.topic,
+                    cursor: second.cursor,
+                    caught_up: second.caught_up,
+                    relay: second.relay,
+                    replaced: second.replaced,
+                    highest: second.highest,
+                    history: None,
+                    statement: None,
+                });
+            }
+            _ => return decode_version(Kind::Cursor, THIRD, bytes),
         }
         let first: FirstCursorRecord = decode_version(Kind::Cursor, FIRST, bytes)?;
         Ok(Self {
@@ -115,13 +155,16 @@ impl CursorRecord {
             relay: None,
             replaced: false,
             highest: 0,
+            history: None,
+            statement: None,
         })
     }
 }
 
 impl OutboxRecord {
     pub(crate) fn write(&self) -> Write {
-        put(Kind::Outbox, &[], self.number.to_be_bytes().to_vec(), self)
+        let order = self.number.to_be_bytes().to_vec();
+        put(Kind::Outbox, SECOND, (&[], order), self)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
@@ -144,14 +187,19 @@ impl OutboxRecord {
     }
 }
 
-fn put<T: Serialize>(kind: Kind, scope: &[u8], order: Vec<u8>, value: &T) -> Write {
+fn put<T: Serialize>(
+    kind: Kind,
+    version: u8,
+    (scope, order): (&[u8], Vec<u8>),
+    value: &T,
+) -> Write {
     Write {
         key: Key {
             kind,
             scope: scope.to_vec(),
             order,
         },
-        value: Some(encode_version(SECOND, value)),
+        value: Some(encode_version(version, value)),
     }
 }
 

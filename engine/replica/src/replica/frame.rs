@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::conversation::{Conversation, Records};
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
-use crate::topic::{BadDelivery, Batch, Heard, Owner};
+use crate::topic::{BadDelivery, Batch, Finding, Heard, Origin, Owner};
 
 impl Replica {
     pub(super) fn receive(&mut self, relay: RelayId, frame: ServerFrame) {
@@ -49,7 +49,17 @@ impl Replica {
                 self.vault_caught_up(&topic);
             }
             ServerFrame::Receipt { request, receipt } => self.settle(relay, request, &receipt),
+            ServerFrame::Statement { request, statement } => {
+                self.stated(relay, request, &statement);
+            }
             ServerFrame::Refused(refusal) => {
+                if self.refused_statement(relay, &refusal) {
+                    return;
+                }
+                if let Some(request) = refusal.request {
+                    let asked = (request, u64::from(refusal.retry_after_ms));
+                    self.topics.refused(relay, asked, self.now, &mut self.stage);
+                }
                 self.outbox.refused(&relay, &refusal, self.now);
                 self.stage.notify(Event::RelayRefused {
                     relay,
@@ -95,6 +105,7 @@ impl Replica {
                     self.rolled_back(relay, owner);
                 }
                 for topic in answered.unchanged {
+                    self.topics.spot_check(relay, &topic);
                     self.topics.caught_up(relay, &topic, &mut self.stage);
                     self.take_early(relay, &topic);
                 }
@@ -103,13 +114,21 @@ impl Replica {
         }
     }
 
-    fn take_early(&mut self, relay: RelayId, topic: &TopicId) {
-        while let Some(batch) = self.topics.early(relay, topic) {
+    pub(super) fn take_early(&mut self, relay: RelayId, topic: &TopicId) {
+        while let Some(batch) = self.topics.early(relay, topic, &mut self.stage) {
             self.take(batch);
         }
     }
 
     fn take(&mut self, mut batch: Batch) {
+        let Origin { relay, topic, .. } = batch.origin;
+        if let Some(gap) = batch.gap {
+            self.left_out(relay, &topic, gap);
+        }
+        if batch.otherwise {
+            let finding = Finding::OtherHistory(relay, topic);
+            self.stage.find(Some(finding));
+        }
         match batch.owner {
             Owner::Epoch(conversation, epoch) => {
                 let records = Records {
@@ -153,7 +172,7 @@ impl Replica {
             self.report_relay(relay, Act::BadReceipt);
             return;
         }
-        self.topics.promised(&relay, &topic, receipt.cursor);
+        self.promised(relay, receipt);
         let Some(settled) = self.outbox.settle(request, &mut self.stage) else {
             return;
         };

@@ -12,6 +12,7 @@ use rand_core::CryptoRng;
 use sheaf_crypto::{ConversationId, RunId};
 
 use super::relay::Relays;
+use super::witness::Exhibits;
 use super::{Policy, Replica, context};
 use crate::account::{Account, Contacts};
 use crate::agenda::Agenda;
@@ -40,6 +41,7 @@ struct Sorted {
     outbox: BTreeMap<u64, OutboxRecord>,
     cursors: Vec<CursorRecord>,
     relays: Relays,
+    exhibits: Exhibits,
     audit: AuditHead,
     peers: Peers,
     run: Option<RunRecord>,
@@ -59,6 +61,7 @@ impl Sorted {
                 .contacts
                 .restore(decode::<ContactRecord>(kind, value)?)?,
             Kind::Relay => self.relays.restore(decode(kind, value)?),
+            Kind::Evidence => self.exhibits.restore(decode(kind, value)?),
             Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Peer => self.peers.restore(decode(kind, value)?),
             Kind::Away => {
@@ -190,6 +193,7 @@ impl Replica {
             agenda: Agenda::default(),
             outbox: Outbox::default(),
             relays: sorted.relays,
+            exhibits: sorted.exhibits,
             inbox: Inbox::default(),
             linking: None,
             recovering: None,

@@ -28,6 +28,10 @@ pub struct RelayInfo {
     pub pending: u64,
     /// Conversations of which it lacks something that this device offers.
     pub behind: u64,
+    /// Records that it has left without a receipt for half a minute or longer, and since when.
+    pub unconfirmed: Option<(u64, Timestamp)>,
+    /// Pieces of evidence against it.
+    pub evidence: u64,
 }
 
 /// Relays that this device has been connected to, and whom something is offered to.
@@ -181,6 +185,11 @@ impl Replica {
             hello: Some(known.hello),
             pending: u64::try_from(self.outbox.waiting_at(&known.relay)).unwrap_or(u64::MAX),
             behind: u64::try_from(self.behind_at(&known.relay)).unwrap_or(u64::MAX),
+            unconfirmed: self
+                .outbox
+                .late_at(&known.relay, self.now)
+                .map(|(since, count)| (u64::try_from(count).unwrap_or(u64::MAX), since)),
+            evidence: u64::try_from(self.exhibits.against(&known.relay)).unwrap_or(u64::MAX),
         });
         infos.collect()
     }

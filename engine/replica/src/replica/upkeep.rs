@@ -83,6 +83,8 @@ impl Replica {
         let due = [
             self.outbox.next_try(),
             self.topics.next_repair(),
+            self.topics.next_watch(),
+            self.outbox.next_late(),
             self.peers.next_release(),
         ];
         let now = self.now;

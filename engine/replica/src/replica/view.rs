@@ -133,7 +133,7 @@ impl Replica {
         let parked = parked.saturating_add(fetching);
         Settled {
             connected: self.topics.is_connected(),
-            caught_up: self.was_caught_up,
+            caught_up: self.was_caught_up && !self.topics.is_asking(),
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
             unacknowledged: u64::try_from(owing.count()).unwrap_or(u64::MAX),

@@ -50,6 +50,7 @@ impl Topics {
 
     pub(crate) fn link_down(&mut self, relay: &RelayId) {
         self.connections.remove(relay);
+        self.witnessing.forget(relay);
         self.following.retain(|_, (asked, _)| asked != relay);
         for topic in self.topics.values_mut() {
             if let Some(reading) = topic.readings.get_mut(relay) {

@@ -6,6 +6,7 @@ use sheaf_protocol::{Cursor, Delivery, LogId, RequestId};
 
 use super::Origin;
 use super::repair::Faults;
+use super::told::Told;
 
 /// One topic at one relay.
 #[derive(Default)]
@@ -34,11 +35,14 @@ pub(super) struct Reading {
     pub(super) early: VecDeque<(u64, Vec<Delivery>)>,
     early_records: usize,
     pub(super) faults: Faults,
+    /// A record came by this subscription.
+    pub(super) delivered: bool,
+    pub(super) told: Told,
 }
 
 /// Records that fit behind the cursor.
 pub(super) struct Advance {
-    pub(super) records: Vec<Vec<u8>>,
+    pub(super) records: Vec<Delivery>,
     pub(super) before: Option<Cursor>,
     pub(super) cursor: Cursor,
 }
@@ -64,6 +68,7 @@ impl Reading {
         let known = self.cursor.map(|cursor| cursor.log).or(self.log);
         if known.is_some_and(|known| known != log) {
             self.begin_anew();
+            self.told.forget();
         }
         self.log = Some(log);
     }
@@ -74,6 +79,7 @@ impl Reading {
         self.taken = None;
         self.highest = 0;
         self.replaced = true;
+        self.told.begin_anew();
         self.drop_early();
     }
 
@@ -84,6 +90,7 @@ impl Reading {
         self.subscription = request.0;
         self.live = false;
         self.expected = self.highest;
+        self.delivered = false;
     }
 
     /// The connection is gone, or the subscription ends.
@@ -132,7 +139,7 @@ impl Reading {
         self.highest = self.highest.max(sequence);
         let fresh = records.into_iter().filter(|d| d.sequence > at);
         Some(Advance {
-            records: fresh.map(|delivery| delivery.record).collect(),
+            records: fresh.collect(),
             before,
             cursor,
         })

@@ -3,7 +3,7 @@
 //! Records of such a delivery are not taken in, so that something is missing from there on. The
 //! device subscribes again from its cursor: at once the first time, then later and later.
 
-use sheaf_protocol::{ClientFrame, RelayId, TopicId};
+use sheaf_protocol::{ClientFrame, RelayId, RequestId, TopicId};
 
 use super::Topics;
 use crate::limits;
@@ -25,6 +25,11 @@ impl Faults {
     }
 
     /// The next connection subscribes at once; how long a fault is remembered does not change.
+    /// The relay asked for time.
+    pub(super) fn not_before(&mut self, time: Timestamp) {
+        self.again = self.again.map(|again| again.max(time));
+    }
+
     pub(super) fn connection_ended(&mut self) {
         self.again = None;
     }
@@ -58,6 +63,32 @@ impl Topics {
         reading.faults.add(now);
         stage.transmit(relay, ClientFrame::Unsubscribe { topic: *id });
         self.subscribe_due(now, stage);
+    }
+
+    /// A relay refused subscriptions: they are asked for again later. `false` if it refused none.
+    pub(crate) fn refused(
+        &mut self,
+        relay: RelayId,
+        (request, retry_after_ms): (RequestId, u64),
+        now: Timestamp,
+        stage: &mut Stage,
+    ) -> bool {
+        self.following.remove(&request);
+        let asked = self.topics.iter().filter(|(_, topic)| {
+            let reading = topic.readings.get(&relay);
+            reading.is_some_and(|r| r.subscribed && !r.live && r.subscription == request.0)
+        });
+        let asked: Vec<TopicId> = asked.map(|(id, _)| *id).collect();
+        let retry = now.after_ms(retry_after_ms.min(limits::RETRY_AFTER_MS_MAX));
+        for id in &asked {
+            if let Some(reading) = self.reading(&relay, id) {
+                reading.stop();
+                reading.faults.add(now);
+                reading.faults.not_before(retry);
+            }
+        }
+        self.subscribe_due(now, stage);
+        !asked.is_empty()
     }
 
     /// Subscribes to the topics whose time has come.

@@ -63,7 +63,7 @@ impl Topics {
     }
 
     /// Reads the topics of a conversation from their beginnings, whatever came of them before.
-    pub(crate) fn read_again(&mut self, conversation: &ConversationId, stage: &mut Stage) {
+    pub(crate) fn read_all_again(&mut self, conversation: &ConversationId, stage: &mut Stage) {
         let of = self.topics.iter().filter(|(_, t)| t.is_of(conversation));
         let ids: Vec<TopicId> = of.map(|(id, _)| *id).collect();
         for id in &ids {

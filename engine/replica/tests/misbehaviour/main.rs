@@ -14,6 +14,7 @@ mod cut;
 mod forge;
 mod fork;
 mod guard;
+mod newcomer;
 mod relay;
 mod roles;
 mod world;

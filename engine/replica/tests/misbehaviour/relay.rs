@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::{Signer, SigningKey};
 use sheaf_protocol::{
-    Cursor, Delivery, LogId, Receipt, RelayId, ServerFrame, TopicId, hash_record, receipt_message,
+    Cursor, Delivery, ErrorCode, LogId, Receipt, Refusal, RelayId, ServerFrame, TopicId,
+    hash_record, receipt_message,
 };
 
 pub(super) const LOG: LogId = LogId(7);
@@ -57,6 +58,17 @@ impl Log {
             signature: signature.to_bytes().to_vec(),
         }
     }
+}
+
+/// What an older relay answers to a question that it cannot read.
+pub(super) fn refused() -> ServerFrame {
+    ServerFrame::Refused(Refusal {
+        request: None,
+        topic: None,
+        code: ErrorCode::BadFrame,
+        retry_after_ms: 0,
+        message: String::new(),
+    })
 }
 
 /// What the relay shows to one device.

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, DeviceId, EpochId};
 use sheaf_protocol::{
-    Changed, ClientFrame, ServerFrame, TopicId, digest_topics, topic_of_capability,
+    Changed, ClientFrame, Followed, ServerFrame, TopicId, digest_topics, topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
@@ -14,7 +14,7 @@ use sheaf_replica::{
     Misbehaviour, Output, Replica, Reply, Timestamp,
 };
 
-use crate::relay::{Feed, LOG, Log};
+use crate::relay::{Feed, LOG, Log, refused};
 
 pub(super) type Disk = BTreeMap<Key, Vec<u8>>;
 
@@ -174,11 +174,8 @@ impl Peer {
                     head,
                     restarted: false,
                 });
-                self.receive(
-                    self.feed
-                        .log
-                        .after(topic, after.map_or(0, |cursor| cursor.sequence)),
-                );
+                let at = after.map_or(0, |cursor| cursor.sequence);
+                self.receive(self.feed.log.after(topic, at));
                 let sequence = head;
                 self.receive(ServerFrame::CaughtUp { topic, sequence });
                 self.subscribed.insert(topic, head);
@@ -196,12 +193,10 @@ impl Peer {
                 self.receive(ServerFrame::Receipt { request, receipt });
             }
             ClientFrame::Follow { request, topics } => {
+                let head = |f: &Followed| self.feed.log.head(&topic_of_capability(&f.capability));
                 let changed = (0..).zip(&topics).map(|(place, followed)| Changed {
                     place,
-                    head: self
-                        .feed
-                        .log
-                        .head(&topic_of_capability(&followed.capability)),
+                    head: head(followed),
                     restarted: false,
                 });
                 self.receive(ServerFrame::Followed {
@@ -219,9 +214,11 @@ impl Peer {
                     self.subscribed.insert(topic, head);
                 }
             }
+            ClientFrame::Witness { .. } => self.receive(refused()),
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }
+            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => {}
         }
     }

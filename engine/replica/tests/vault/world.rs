@@ -7,8 +7,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ConversationId, RecoveryPhrase, UserId};
 use sheaf_protocol::{
-    Changed, ClientFrame, Cursor, Delivery, Followed, LogId, Receipt, RelayId, RequestId,
-    ServerFrame, TopicId, digest_topics, hash_record, receipt_message, topic_of_capability,
+    Changed, ClientFrame, Cursor, Delivery, ErrorCode, Followed, LogId, Receipt, Refusal, RelayId,
+    RequestId, ServerFrame, TopicId, digest_topics, hash_record, receipt_message,
+    topic_of_capability,
 };
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
@@ -326,6 +327,18 @@ impl World {
                 self.handle(at, Input::Received(relay_id(), settled));
             }
             ClientFrame::Follow { request, topics } => self.follow(at, request, topics),
+            // This relay is of before there was such a question.
+            ClientFrame::Witness { .. } | ClientFrame::Release { .. } => {
+                let refusal = Refusal {
+                    request: None,
+                    topic: None,
+                    code: ErrorCode::BadFrame,
+                    retry_after_ms: 0,
+                    message: String::new(),
+                };
+                let refused = ServerFrame::Refused(refusal);
+                self.handle(at, Input::Received(relay_id(), refused));
+            }
             ClientFrame::Hello { .. }
             | ClientFrame::Prove(_)
             | ClientFrame::Trim { .. }

@@ -1,12 +1,12 @@
 //! One batch of changes, before it is applied.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use sheaf_protocol::{RecordHash, TopicId};
+use sheaf_protocol::{History, RecordHash, TopicId};
 
 use super::key::{self, Header, PART_BYTES, Watermark};
 use super::open::engine;
-use super::read::read_stat;
+use super::read::{read_history, read_stat};
 use crate::store::{Appended, NewRecord, Quota, StorageError, TopicStat};
 
 /// Changes of one batch, seen by the records that follow in it.
@@ -16,6 +16,9 @@ pub(super) struct Draft<'a> {
     watermark: Watermark,
     stats: HashMap<TopicId, TopicStat>,
     places: HashMap<(TopicId, RecordHash), u64>,
+    /// Of topics that were written: the hash over everything up to their newest record.
+    histories: HashMap<TopicId, History>,
+    deleted: HashSet<(TopicId, u64)>,
 }
 
 impl<'a> Draft<'a> {
@@ -26,6 +29,8 @@ impl<'a> Draft<'a> {
             watermark,
             stats: HashMap::new(),
             places: HashMap::new(),
+            histories: HashMap::new(),
+            deleted: HashSet::new(),
         }
     }
 
@@ -66,6 +71,7 @@ impl<'a> Draft<'a> {
         stat.bytes += bytes;
         let sequence = stat.head;
         self.insert_parts(record, sequence);
+        self.insert_history(record, sequence)?;
         self.batch
             .insert(key::hash_key(topic, &record.hash), &sequence.to_be_bytes());
         let expiry = key::expiry_key(record.class, record.received_ms, topic, sequence);
@@ -74,6 +80,47 @@ impl<'a> Draft<'a> {
         self.places.insert((*topic, record.hash), sequence);
         self.keep_stat(topic, stat);
         Ok(Appended::New(sequence))
+    }
+
+    fn insert_history(&mut self, record: &NewRecord, sequence: u64) -> Result<(), StorageError> {
+        let topic = &record.topic;
+        let before = match self.histories.get(topic) {
+            Some(history) => *history,
+            None => {
+                let head = sequence.saturating_sub(1);
+                let found = read_history(self.db, topic, Some(head))?;
+                let (_, history) = found.unwrap_or_default();
+                // Where nothing was kept yet, this is what the hash begins with.
+                let key = key::history_key(topic, head);
+                self.batch.insert(key, key::encode_history(&history));
+                history
+            }
+        };
+        let history = before.then(topic, sequence, &record.hash);
+        self.histories.insert(*topic, history);
+        let key = key::history_key(topic, sequence);
+        self.batch.insert(key, key::encode_history(&history));
+        Ok(())
+    }
+
+    fn is_kept(&self, topic: &TopicId, sequence: u64) -> Result<bool, StorageError> {
+        let key = key::record_key(topic, sequence, 0);
+        let gone = self.deleted.contains(&(*topic, sequence));
+        Ok(!gone && self.db.contains_key(key).map_err(engine)?)
+    }
+
+    /// Lets go of hashes that are beside no record any more; the newest stays.
+    fn delete_history(&mut self, topic: &TopicId, sequence: u64) -> Result<(), StorageError> {
+        self.deleted.insert((*topic, sequence));
+        let head = self.stat(topic)?.head;
+        for place in [sequence.saturating_sub(1), sequence] {
+            let after = place.saturating_add(1);
+            let kept = self.is_kept(topic, place)? || self.is_kept(topic, after)?;
+            if !kept && place != head {
+                self.batch.remove(key::history_key(topic, place));
+            }
+        }
+        Ok(())
     }
 
     fn insert_parts(&mut self, record: &NewRecord, sequence: u64) {
@@ -106,6 +153,7 @@ impl<'a> Draft<'a> {
         self.batch.remove(key::hash_key(topic, &header.hash));
         let expiry = key::expiry_key(header.class, header.received_ms, topic, sequence);
         self.batch.remove(expiry);
+        self.delete_history(topic, sequence)?;
         let bytes = u64::from(header.length);
         let mut stat = self.stat(topic)?;
         stat.records = stat.records.saturating_sub(1);

@@ -8,6 +8,8 @@
 //! r topic 32 | sequence 8 | part 1          part 0: header 46, then the first part of the record
 //!                                           parts 1..: the parts that follow
 //! h topic 32 | record hash 32               sequence 8
+//! s topic 32 | sequence 8                   version 1 | history 32: over the records up to there
+//! g topic 32                                version 1 | (upto 8 | since ms 8)...: releases that wait
 //! e class 1 | received ms 8 | topic 32 | sequence 8     empty
 //!
 //! header   version 1 | class 1 | received ms 8 | record hash 32 | record length 4
@@ -18,9 +20,9 @@
 //! (a page holds at most about twenty values), and a sync of one file covers everything.
 
 use sha2::{Digest, Sha256};
-use sheaf_protocol::{Class, LogId, RecordHash, TopicId};
+use sheaf_protocol::{Class, History, LogId, RecordHash, TopicId};
 
-use crate::store::{StorageError, TopicStat};
+use crate::store::{Release, StorageError, TopicStat};
 
 /// Bytes of one part of a record.
 pub(super) const PART_BYTES: usize = 4096;
@@ -31,6 +33,8 @@ const VERSION: u8 = 1;
 
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
 pub(super) const TOTALS_KEY: &[u8] = b"mtotals";
+/// Every release key starts with it.
+pub(super) const RELEASE_KIND: u8 = b'g';
 /// Every record key starts with it.
 pub(super) const RECORD_KIND: u8 = b'r';
 
@@ -226,6 +230,50 @@ pub(super) fn decode_record_key(key: &[u8]) -> Result<(TopicId, u64, u8), Storag
 
 pub(super) fn hash_key(topic: &TopicId, hash: &RecordHash) -> Vec<u8> {
     [&b"h"[..], &topic.0[..], &hash.0[..]].concat()
+}
+
+pub(super) fn release_key(topic: &TopicId) -> Vec<u8> {
+    [&[RELEASE_KIND], &topic.0[..]].concat()
+}
+
+/// The topic that a release key names.
+pub(super) fn decode_release_key(key: &[u8]) -> Result<TopicId, StorageError> {
+    let mut reader = Reader(key);
+    let [_kind] = reader.take::<1>()?;
+    Ok(TopicId(reader.take()?))
+}
+
+pub(super) fn encode_releases(releases: &[Release]) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    for release in releases {
+        bytes.extend_from_slice(&release.upto.to_be_bytes());
+        bytes.extend_from_slice(&release.since_ms.to_be_bytes());
+    }
+    bytes
+}
+
+pub(super) fn decode_releases(bytes: &[u8]) -> Result<Vec<Release>, StorageError> {
+    let mut reader = Reader::versioned(bytes)?;
+    let mut releases = Vec::new();
+    while !reader.0.is_empty() {
+        releases.push(Release {
+            upto: reader.number()?,
+            since_ms: reader.number()?,
+        });
+    }
+    Ok(releases)
+}
+
+pub(super) fn history_key(topic: &TopicId, sequence: u64) -> Vec<u8> {
+    [&b"s"[..], &topic.0[..], &sequence.to_be_bytes()].concat()
+}
+
+pub(super) fn encode_history(history: &History) -> Vec<u8> {
+    [&[VERSION], &history.0[..]].concat()
+}
+
+pub(super) fn decode_history(bytes: &[u8]) -> Result<History, StorageError> {
+    Ok(History(Reader::versioned(bytes)?.take()?))
 }
 
 pub(super) fn expiry_key(

@@ -1,14 +1,30 @@
 //! Reading records and topics.
 
-use sheaf_protocol::TopicId;
+use sheaf_protocol::{History, TopicId};
 
 use super::key::{self, Header};
 use super::open::engine;
-use crate::store::{RangeLimit, StorageError, StoredRecord, TopicStat};
+use crate::store::{RangeLimit, Release, StorageError, StoredRecord, TopicStat};
 
 pub(super) fn read_stat(db: &sled::Db, topic: &TopicId) -> Result<TopicStat, StorageError> {
     let found = db.get(key::topic_key(topic)).map_err(engine)?;
     found.map_or(Ok(TopicStat::default()), |bytes| key::decode_stat(&bytes))
+}
+
+/// Hash over the records up to a place. At the head of a topic of which an older program wrote the
+/// newest records it begins with zeros.
+pub(super) fn read_history(
+    db: &sled::Db,
+    topic: &TopicId,
+    sequence: Option<u64>,
+) -> Result<Option<(u64, History)>, StorageError> {
+    let head = read_stat(db, topic)?.head;
+    let sequence = sequence.unwrap_or(head);
+    let found = db.get(key::history_key(topic, sequence)).map_err(engine)?;
+    match found {
+        Some(bytes) => Ok(Some((sequence, key::decode_history(&bytes)?))),
+        None => Ok((sequence == head).then_some((sequence, History::default()))),
+    }
 }
 
 /// Reads the records of a key range, putting their parts together.
@@ -59,4 +75,10 @@ pub(super) fn read_range(
         return Err(StorageError::Damaged("a record has lost its end"));
     }
     Ok(records)
+}
+
+/// Releases of a topic that wait.
+pub(super) fn read_releases(db: &sled::Db, topic: &TopicId) -> Result<Vec<Release>, StorageError> {
+    let found = db.get(key::release_key(topic)).map_err(engine)?;
+    found.map_or(Ok(Vec::new()), |bytes| key::decode_releases(&bytes))
 }

@@ -180,3 +180,34 @@ fn a_snapshot_that_was_not_finished_does_no_harm() {
     assert!(store.moved_aside().is_none());
     assert!(!unfinished.exists());
 }
+
+/// The histories of a store that an older program wrote begin where this one goes on.
+#[test]
+fn a_store_without_histories_begins_at_its_head() {
+    let home = tempfile::tempdir().unwrap();
+    fill(home.path(), 1);
+    {
+        let db = sled::open(home.path().join("store")).unwrap();
+        for item in db.scan_prefix(b"s") {
+            db.remove(item.unwrap().0).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    let store = DiskStorage::open(options(home.path()), LogId(1)).unwrap();
+    assert_eq!(store.moved_aside(), None);
+    let zero = History::default();
+    assert_eq!(store.history(&TOPIC, None).unwrap(), Some((20, zero)));
+    assert_eq!(store.history(&TOPIC, Some(19)).unwrap(), None);
+    let new = NewRecord {
+        topic: TOPIC,
+        class: Class::Log,
+        hash: hash_record(b"new"),
+        received_ms: 1,
+        bytes: b"new".to_vec(),
+    };
+    let expected = zero.then(&TOPIC, 21, &new.hash);
+    store.append(&[new]).unwrap();
+    assert_eq!(store.history(&TOPIC, Some(20)).unwrap(), Some((20, zero)));
+    assert_eq!(store.history(&TOPIC, None).unwrap(), Some((21, expected)));
+    assert_eq!(store.history(&TOPIC, Some(19)).unwrap(), None);
+}

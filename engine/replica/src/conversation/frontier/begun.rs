@@ -64,10 +64,8 @@ impl Conversation {
             let times = times.entry(cut).or_default();
             *times = times.saturating_add(1);
         }
-        let known = |cut: &OperationId| {
-            let mut own = self.chains.of_device(&inner.device);
-            own.any(|(_, chain)| self.knew(chain, cut))
-        };
+        let chain = self.chains.get(&inner.device, &inner.run);
+        let known = |cut: &OperationId| chain.is_some_and(|chain| self.knew(chain, cut));
         let named = times.keys().copied().collect();
         let once = times.into_iter().filter(|(_, times)| *times < 2);
         let new = once.map(|(cut, _)| cut).filter(|cut| !known(cut));

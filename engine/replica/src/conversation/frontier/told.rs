@@ -1,52 +1,13 @@
-//! What is known of others' progress without their having said it to this device, and what a
-//! checkpoint says after its body.
+//! What is known of others' progress without their having said it to this device.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use sheaf_crypto::{DeviceId, ItemId};
+use sheaf_crypto::DeviceId;
 
 use super::super::Conversation;
-use super::{CheckpointBody, Frontiers};
+use super::Frontiers;
 use crate::context::Context;
 use crate::record::{Kind, UnreadRecord, Write};
-
-/// What follows a checkpoint's body, where there is anything to say. A version that does not know it
-/// leaves the whole checkpoint's body alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::conversation) struct CheckpointTail {
-    /// A snapshot that is right by all that its author has.
-    pub(in crate::conversation) verified: Option<ItemId>,
-    /// Whether its author is still without history that it names as seen, where it ever was.
-    pub(in crate::conversation) unread: Option<bool>,
-}
-
-impl CheckpointTail {
-    /// The tail of a checkpoint's body; an empty one where there is none.
-    pub(in crate::conversation) fn of(body: &[u8]) -> Option<Self> {
-        read(body).map(|(_, tail)| tail)
-    }
-
-    pub(in crate::conversation) fn encode(&self) -> Vec<u8> {
-        match *self == Self::default() {
-            true => Vec::new(),
-            // Serialising plain data into memory has no way to fail.
-            false => postcard::to_allocvec(self).unwrap_or_default(),
-        }
-    }
-}
-
-/// A checkpoint's body with what follows it.
-pub(in crate::conversation) fn read(bytes: &[u8]) -> Option<(CheckpointBody, CheckpointTail)> {
-    let (body, rest) = postcard::take_from_bytes::<CheckpointBody>(bytes).ok()?;
-    if rest.is_empty() {
-        return Some((body, CheckpointTail::default()));
-    }
-    match postcard::take_from_bytes::<CheckpointTail>(rest) {
-        Ok((tail, [])) => Some((body, tail)),
-        Ok(_) | Err(_) => None,
-    }
-}
 
 impl Frontiers {
     pub(in crate::conversation) fn restore_unread(&mut self, devices: Vec<DeviceId>) {

@@ -62,7 +62,7 @@ impl Conversation {
         }
         let record = start.record.clone();
         self.write_start(&record, context);
-        context.topics.read_again(&self.id, context.stage);
+        context.topics.read_all_again(&self.id, context.stage);
     }
 
     /// An item that a snapshot covers comes from a relay that is read from the beginning: content of
@@ -184,7 +184,7 @@ impl Conversation {
             "the snapshot that this device began at is not used; all is read from the beginning";
         let who = "this device".to_owned();
         context.stage.audit(what.to_owned(), who, Some(self.id));
-        context.topics.read_again(&self.id, context.stage);
+        context.topics.read_all_again(&self.id, context.stage);
         self.work.push_back(Work::Retry);
     }
 }

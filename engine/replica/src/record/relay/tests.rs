@@ -1,4 +1,4 @@
-use sheaf_protocol::{Class, Cursor, LogId, RelayId, TopicId};
+use sheaf_protocol::{Class, Cursor, History, LogId, RelayId, TopicId};
 
 use super::{CursorRecord, FIRST, FirstCursorRecord, FirstOutboxRecord, OutboxRecord, Place};
 use crate::record::{Kind, Row, check, encode_version};
@@ -38,11 +38,13 @@ fn a_cursor_names_its_relay() {
         relay: Some(RelayId([2; 32])),
         replaced: true,
         highest: 5,
+        history: Some(History([6; 32])),
+        statement: None,
     };
     let write = record.write();
     assert_eq!(write.key.order, [2; 32]);
     assert_eq!(CursorRecord::decode(&write.value.unwrap()).unwrap(), record);
-    assert!(CursorRecord::decode(&[3, 0, 0]).is_err());
+    assert!(CursorRecord::decode(&[4, 0, 0]).is_err());
 }
 
 #[test]
