@@ -19,6 +19,28 @@ use crate::user::Devices;
 /// Reasons for refused records of a file that are told.
 const REFUSALS_TOLD: usize = 8;
 
+const UNPLACED: &str = "sender is not a device of the conversation";
+
+/// Why a message is not taken.
+enum Refused {
+    /// Its sender is not known in the conversation that it is about. A question may overtake the
+    /// invite, or the operation that adds who asks: nobody did wrong, and it is asked again.
+    Unplaced,
+    Because(String),
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Because(reason)
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(reason: &str) -> Self {
+        Self::Because(reason.to_owned())
+    }
+}
+
 impl Replica {
     /// Follows this device's inbox.
     pub(super) fn follow_inbox(&mut self) {
@@ -41,7 +63,7 @@ impl Replica {
             match self.inbox.take(record, account) {
                 Ok(None) => {}
                 Ok(Some(joined)) => {
-                    if let Err(reason) = self.take_message(joined) {
+                    if let Err(Refused::Because(reason)) = self.take_message(joined) {
                         let act = Act::RefusedInbox(reason);
                         self.stage
                             .report(Suspect::Topic(batch.origin.topic), act, None);
@@ -75,7 +97,11 @@ impl Replica {
         for record in records {
             let Some(account) = &self.account else { break };
             let outcome = match self.inbox.take(record, account) {
-                Ok(Some(joined)) => self.take_message(joined).map(|()| 1),
+                Ok(Some(joined)) => match self.take_message(joined) {
+                    Ok(()) => Ok(1),
+                    Err(Refused::Unplaced) => Err(UNPLACED.to_owned()),
+                    Err(Refused::Because(reason)) => Err(reason),
+                },
                 Ok(None) => Ok(0),
                 Err(reason) => Err(reason),
             };
@@ -88,7 +114,7 @@ impl Replica {
         Ok(Reply::Imported { taken, refused })
     }
 
-    fn take_message(&mut self, joined: JoinedInbox) -> Result<(), String> {
+    fn take_message(&mut self, joined: JoinedInbox) -> Result<(), Refused> {
         let body =
             InboxBody::decode(joined.unverified_body()).map_err(|error| error.to_string())?;
         let (user, device) = (joined.sender_user(), joined.sender_device());
@@ -98,7 +124,7 @@ impl Replica {
                 .conversations
                 .get(&conversation)
                 .and_then(|known| known.signing_key(&device))
-                .ok_or("sender is not a device of the conversation")?;
+                .ok_or(Refused::Unplaced)?;
             joined.verify(&signing).map_err(|error| error.to_string())?;
             self.on_conversation(&conversation, |known, context| match body {
                 InboxBody::Ask(ask) => known.asked(device, ask, context),
@@ -133,7 +159,7 @@ impl Replica {
                 } else {
                     self.grow_account(&senders);
                 }
-                self.take_invite(&invite, beginning.as_ref(), user)
+                Ok(self.take_invite(&invite, beginning.as_ref(), user)?)
             }
             InboxBody::Own {
                 operations,
