@@ -20,7 +20,7 @@ mod relay;
 #[allow(dead_code, reason = "shared with other tests")]
 mod world;
 
-use sheaf_crypto::{History, Role};
+use sheaf_crypto::{History, Role, inbox_capability};
 use sheaf_replica::record::Kind;
 use sheaf_replica::{Away, Command, Event, Keep, Policy, Reply};
 
@@ -157,6 +157,41 @@ fn she_writes_and_reads_at_once_while_nobody_answers() {
     nobody_is_blamed(&mut world);
 }
 
+#[test]
+fn a_question_that_overtakes_the_invite_is_nobodys_fault() {
+    let mut world = world_of(15);
+    pass(&mut world, 30);
+    world.peers[CAROL].offline();
+    invite(&mut world);
+    let own = forge::secrets(&world.peers[CAROL].disk);
+    let inbox = inbox_capability(own.inbox_seed()).topic();
+    let invites = world.log.0[&inbox].clone();
+    world.peers[CAROL].feed.hidden = invites;
+    world.peers[CAROL].link_up();
+    let ask = Command::Resync {
+        conversations: vec![world.conversation],
+        devices: vec![own.device()],
+        full: false,
+    };
+    let Reply::Resyncing(asked) = world.ask(BOB, ask) else {
+        panic!("devices were to be asked");
+    };
+    assert_eq!(asked.len(), 1);
+    let joined = |world: &World| {
+        let shown = world.peers[CAROL].replica.conversation(&world.conversation);
+        shown.is_some()
+    };
+    assert!(!joined(&world));
+    nobody_is_blamed(&mut world);
+    world.peers[CAROL].offline();
+    world.peers[CAROL].feed.reveal();
+    world.peers[CAROL].link_up();
+    world.settle();
+    assert!(joined(&world));
+    is_as_everywhere(&mut world);
+    nobody_is_blamed(&mut world);
+}
+
 /// Carol is invited, and has her invite while all the others are away.
 fn invite_alone(world: &mut World) {
     world.peers[CAROL].offline();
@@ -182,14 +217,6 @@ fn without_anybody_there_the_relay_gives_everything() {
             }
             world.peers[CAROL].wake();
             world.settle();
-            eprintln!(
-                "DBG {restarts} {:?} {:?}",
-                world.peers[CAROL]
-                    .replica
-                    .conversation(&world.conversation)
-                    .map(|c| (c.away, c.parked)),
-                world.peers[CAROL].events
-            );
         }
         assert_eq!(unread(&world), []);
         assert_eq!(world.messages(CAROL), world.messages(ALICE));
