@@ -60,6 +60,18 @@ fn newcomers_begin_at_snapshots() {
 }
 
 #[test]
+fn relays_let_go_of_what_everybody_has() {
+    all_seeds(
+        50,
+        simulation::Faults {
+            members: true,
+            release: true,
+            ..simulation::Faults::default()
+        },
+    );
+}
+
+#[test]
 #[ignore = "an open defect: at seed 46 a relay that was put back lacks an item in the end; docs/decisions/0016"]
 fn relays_are_put_back_to_backups_and_are_found_out() {
     all_seeds(

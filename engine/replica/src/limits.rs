@@ -199,6 +199,11 @@ pub const EXCHANGE_ITEMS_MAX: usize = 1_024;
 pub const EXCHANGE_BYTES_MAX: usize = 1024 * 1024;
 /// Segments compared by one question; the rest is left out.
 pub const EXCHANGE_SEGMENTS_MAX: usize = 256;
+/// Records of a topic, at least, that relays are told to let go of at once, unless the app says
+/// otherwise.
+pub const RELEASED_RECORDS: u64 = 256;
+/// Time between two words to a relay that nothing is to be let go of, in milliseconds.
+pub const TAKE_BACK_MS: u64 = 24 * 60 * MINUTE_MS;
 /// How long a device is waited for that was asked for a segment, in milliseconds; doubled with every
 /// round in which no device gave it.
 pub const FETCH_PATIENCE_MS: u64 = 10_000;

@@ -6,6 +6,7 @@ mod follow;
 mod heard;
 mod link;
 mod reading;
+mod release;
 mod repair;
 mod start;
 mod told;

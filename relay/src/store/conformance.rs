@@ -346,6 +346,32 @@ fn what_is_full_refuses_and_keeps_what_it_has() {
     });
 }
 
+fn release(
+    store: &dyn Storage,
+    topic: &TopicId,
+    (upto, now, before): (u64, u64, u64),
+) -> (bool, usize) {
+    let noted = store.release(topic, upto, now).unwrap();
+    (noted, store.reap(before, 3).unwrap())
+}
+
+fn same(
+    disk: &dyn Storage,
+    memory: &dyn Storage,
+    topic: &TopicId,
+    places: [Option<u64>; 4],
+    turn: u64,
+) {
+    assert_eq!(disk.totals(), memory.totals());
+    assert_eq!(disk.stat(topic).unwrap(), memory.stat(topic).unwrap());
+    for place in places {
+        let kept = disk.history(topic, place).unwrap();
+        assert_eq!(kept, memory.history(topic, place).unwrap(), "turn {turn}");
+    }
+    let read = |store: &dyn Storage| store.range(topic, 0, u64::MAX, ALL).unwrap();
+    assert!(read(disk) == read(memory), "turn {turn}");
+}
+
 /// Random work on both stores side by side.
 #[test]
 fn the_disk_agrees_with_memory() {
@@ -388,17 +414,16 @@ fn the_disk_agrees_with_memory() {
                 }
             }
             2 => {
-                let upto = dice(40);
-                let noted = disk.release(&topic, upto, turn).unwrap();
-                assert_eq!(noted, memory.release(&topic, upto, turn).unwrap());
-                let before = turn.saturating_sub(dice(50));
-                let gone = disk.reap(before, 3).unwrap();
-                assert_eq!(gone, memory.reap(before, 3).unwrap());
+                let released = (dice(40), turn, turn.saturating_sub(dice(50)));
+                assert_eq!(
+                    release(&disk, &topic, released),
+                    release(&memory, &topic, released)
+                );
             }
-            3 => {
-                disk.take_back(&topic).unwrap();
-                memory.take_back(&topic).unwrap();
-            }
+            3 => [&disk as &dyn Storage, &memory]
+                .map(|store| store.take_back(&topic))
+                .into_iter()
+                .for_each(Result::unwrap),
             4 => {
                 drop(disk);
                 disk = DiskStorage::open(options.clone(), LogId(2)).unwrap();
@@ -417,13 +442,7 @@ fn the_disk_agrees_with_memory() {
                 assert_eq!(disk.append(&batch).unwrap(), memory.append(&batch).unwrap());
             }
         }
-        assert_eq!(disk.totals(), memory.totals());
-        assert_eq!(disk.stat(&topic).unwrap(), memory.stat(&topic).unwrap());
-        for place in [None, Some(0), Some(dice(40)), Some(dice(40))] {
-            let kept = disk.history(&topic, place).unwrap();
-            assert_eq!(kept, memory.history(&topic, place).unwrap(), "turn {turn}");
-        }
-        let read = |store: &dyn Storage| store.range(&topic, 0, u64::MAX, ALL).unwrap();
-        assert!(read(&disk) == read(&memory), "turn {turn}");
+        let places = [None, Some(0), Some(dice(40)), Some(dice(40))];
+        same(&disk, &memory, &topic, places, turn);
     }
 }

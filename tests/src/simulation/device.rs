@@ -10,7 +10,7 @@ use sheaf_replica::limits;
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
     BatchId, Command, CommandError, CommandId, Event, Input, LoadId, MessageId, MessageRecord,
-    Output, Replica, Reply, Timestamp,
+    Output, Policy, Replica, Reply, Timestamp,
 };
 
 /// A device of the simulation.
@@ -214,5 +214,10 @@ fn open(number: u64, starts: u64, now: Timestamp, image: &BTreeMap<Key, Vec<u8>>
     seed[8..16].copy_from_slice(&starts.to_be_bytes());
     let rng = Box::new(ChaCha20Rng::from_seed(seed));
     let fingerprint = [number as u8; 32];
-    Replica::open(rng, now, fingerprint, rows).expect("own store opens")
+    let mut replica = Replica::open(rng, now, fingerprint, rows).expect("own store opens");
+    replica.set_policy(Policy {
+        release: Some(4),
+        ..Policy::default()
+    });
+    replica
 }

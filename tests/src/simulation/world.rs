@@ -34,6 +34,8 @@ pub struct Faults {
     pub since_join: bool,
     /// Somebody joins in the middle, where a snapshot was made.
     pub newcomer: bool,
+    /// Hours pass in which nothing happens, and relays let go of what everybody has.
+    pub release: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -49,6 +51,7 @@ impl Default for Faults {
             members: false,
             since_join: false,
             newcomer: false,
+            release: false,
             steps: 120,
         }
     }
@@ -91,7 +94,7 @@ impl Happening {
 pub struct World {
     pub(super) rng: ChaCha8Rng,
     pub(super) faults: Faults,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// Devices of the world.
     pub devices: Vec<Device>,
     /// The relays.
@@ -434,6 +437,7 @@ impl World {
                 }
                 15 if self.faults.relays => self.strike(),
                 13 | 14 if self.faults.members => self.govern(device),
+                16 if self.faults.release => self.let_hours_pass(),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
                         self.step();
@@ -475,6 +479,7 @@ impl World {
             members: false,
             since_join: false,
             newcomer: false,
+            release: false,
             steps: 0,
         };
         self.settle();

@@ -1,6 +1,10 @@
 //! What is due by the clock.
 
+use sheaf_crypto::ConversationId;
+
 use super::Replica;
+use crate::account::Account;
+use crate::command::PeerInfo;
 use crate::conversation::Conversation;
 use crate::limits;
 use crate::record::Keep;
@@ -19,6 +23,9 @@ pub struct Policy {
     /// How much of a conversation's history this device keeps, unless the conversation says
     /// otherwise.
     pub keep: Keep,
+    /// How many records of a topic, at least, relays are told to let go of at once when every device
+    /// has them; `None`: they keep them as long as they like.
+    pub release: Option<u64>,
 }
 
 impl Default for Policy {
@@ -28,6 +35,7 @@ impl Default for Policy {
             kem_age_ms: limits::KEM_AGE_MS_MAX,
             primary_absent_ms: Some(limits::PRIMARY_ABSENT_MS),
             keep: Keep::All,
+            release: Some(limits::RELEASED_RECORDS),
         }
     }
 }
@@ -72,6 +80,28 @@ impl Replica {
             self.erase_kem();
             self.claim_primary();
             self.tidy();
+            self.tell_relays();
+        }
+    }
+
+    /// Relays need not keep what everybody has; they are to keep what somebody lacks.
+    fn tell_relays(&mut self) {
+        let Some(own) = self.account.as_ref().map(Account::user) else {
+            return;
+        };
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        for id in ids {
+            let Some(info) = self.conversation(&id) else {
+                continue;
+            };
+            let with_others = info.peers.iter().any(|peer| peer.user != own);
+            let undisputed = info.frozen.is_empty() && info.forks.is_empty();
+            let settled = info.synced && with_others && undisputed;
+            if let Some(least) = self.policy.release.filter(|_| settled) {
+                self.topics.release(&id, least, &mut self.stage);
+            } else if info.caught_up && !info.peers.iter().all(PeerInfo::has_everything) {
+                self.topics.take_back(&id, &mut self.stage);
+            }
         }
     }
 

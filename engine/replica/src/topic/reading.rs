@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use sheaf_protocol::{Cursor, Delivery, LogId, RequestId};
 
 use super::Origin;
+use super::release::Released;
 use super::repair::Faults;
 use super::told::Told;
 
@@ -38,6 +39,7 @@ pub(super) struct Reading {
     /// A record came by this subscription.
     pub(super) delivered: bool,
     pub(super) told: Told,
+    pub(super) released: Released,
 }
 
 /// Records that fit behind the cursor.
@@ -80,6 +82,7 @@ impl Reading {
         self.highest = 0;
         self.replaced = true;
         self.told.begin_anew();
+        self.released = Released::default();
         self.drop_early();
     }
 

@@ -354,3 +354,40 @@ fn a_refused_subscription_is_asked_for_again() {
     has(&world, BOB, &["while he is away"]);
     world.agree();
 }
+
+#[test]
+fn relays_are_told_to_let_go_of_what_everybody_has_and_of_nothing_else() {
+    let mut world = World::new(1);
+    for round in 0..5 {
+        world.send(ALICE, &format!("round {round}"));
+        world.pass(60);
+    }
+    world.pass(2 * 3_600);
+    let all = world.relays[0].stores[0].head(&world.topic());
+    let released = std::mem::take(&mut world.relays[0].released);
+    for place in [ALICE, BOB] {
+        assert!(released.contains(&(place, Some(all))), "{released:?}");
+    }
+    world.pass(6 * 3_600);
+    assert_eq!(world.relays[0].released, [], "it is said once");
+
+    // Bob is away: what he lacks has to stay, whoever said something else.
+    world.disconnect(BOB);
+    for round in 0..8 {
+        world.send(ALICE, &format!("alone {round}"));
+        world.pass(60);
+    }
+    for _ in 0..30 {
+        world.pass(3_600);
+    }
+    let taken_back = std::mem::take(&mut world.relays[0].released);
+    assert_eq!(taken_back, [(ALICE, None), (ALICE, None)], "daily");
+    world.connect(BOB);
+    world.pass(2 * 3_600);
+    world.agree();
+    let upto = world.relays[0]
+        .released
+        .iter()
+        .filter_map(|(_, upto)| *upto);
+    assert!(upto.max() > Some(all));
+}

@@ -60,6 +60,8 @@ pub(super) struct Relay {
     /// Subscriptions are refused so many times.
     pub(super) refuses: usize,
     subscribed: BTreeMap<(usize, TopicId), u64>,
+    /// Which device released what, or took that back.
+    pub(super) released: Vec<(usize, Option<u64>)>,
 }
 
 impl Relay {
@@ -75,6 +77,7 @@ impl Relay {
             mute: false,
             refuses: 0,
             subscribed: BTreeMap::new(),
+            released: Vec::new(),
         }
     }
 
@@ -273,10 +276,13 @@ impl Relay {
                     None => vec![refused(request, Some(topic), ErrorCode::Gone, 0)],
                 }
             }
+            ClientFrame::Release { upto, .. } => {
+                self.released.push((device, upto.map(|upto| upto.sequence)));
+                Vec::new()
+            }
             ClientFrame::Prove(AccessProof { .. })
             | ClientFrame::Hello { .. }
             | ClientFrame::Trim { .. }
-            | ClientFrame::Release { .. }
             | ClientFrame::Ping { .. } => Vec::new(),
         }
     }

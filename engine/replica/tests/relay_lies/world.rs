@@ -9,7 +9,7 @@ use sheaf_protocol::{ClientFrame, RelayId, TopicId};
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row};
 use sheaf_replica::{
     Act, Command, CommandError, CommandId, Draft, Event, Input, LoadId, MessageRecord, Output,
-    Replica, Reply, Suspect, Timestamp,
+    Policy, Replica, Reply, Suspect, Timestamp,
 };
 
 use crate::relay::Relay;
@@ -54,7 +54,11 @@ impl Device {
         let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
         let restored = disk.iter().filter(|(key, _)| RESTORED.contains(&key.kind));
         let rows = restored.map(|(key, value)| row(key, value)).collect();
-        let replica = Replica::open(rng, now, [number; 32], rows).unwrap();
+        let mut replica = Replica::open(rng, now, [number; 32], rows).unwrap();
+        replica.set_policy(Policy {
+            release: Some(4),
+            ..Policy::default()
+        });
         Self {
             replica,
             disk,
