@@ -197,7 +197,7 @@ fn two_who_collude_cost_a_newcomer_time_and_nothing_else() {
     let item = lie(&mut world, MALLORY, other_heads);
     let by = [device(&world, ALICE), device(&world, MALLORY)];
     say(&mut world, ALICE, Purpose::Checkpoint, |_| {
-        let body = postcard::to_allocvec(&(1_u8, 0_u8, 0_u8, Some(item), None::<bool>));
+        let body = postcard::to_allocvec(&(3_u8, 0_u8, 0_u8, 0_u8, Some(item), None::<bool>));
         body.unwrap()
     });
     let keys = epoch_of(&world);

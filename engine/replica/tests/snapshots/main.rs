@@ -162,11 +162,12 @@ fn a_question_that_overtakes_the_invite_is_nobodys_fault() {
     let mut world = world_of(15);
     pass(&mut world, 30);
     world.peers[CAROL].offline();
-    invite(&mut world);
     let own = forge::secrets(&world.peers[CAROL].disk);
     let inbox = inbox_capability(own.inbox_seed()).topic();
-    let invites = world.log.0[&inbox].clone();
-    world.peers[CAROL].feed.hidden = invites;
+    let before = world.peers[CAROL].feed.log.head(&inbox);
+    invite(&mut world);
+    let shown = world.peers[CAROL].feed.log.0.get_mut(&inbox).unwrap();
+    let invites = shown.split_off(usize::try_from(before).unwrap());
     world.peers[CAROL].link_up();
     let ask = Command::Resync {
         conversations: vec![world.conversation],
@@ -183,9 +184,9 @@ fn a_question_that_overtakes_the_invite_is_nobodys_fault() {
     };
     assert!(!joined(&world));
     nobody_is_blamed(&mut world);
-    world.peers[CAROL].offline();
-    world.peers[CAROL].feed.reveal();
-    world.peers[CAROL].link_up();
+    for record in invites {
+        world.peers[CAROL].feed.log.push(inbox, record);
+    }
     world.settle();
     assert!(joined(&world));
     is_as_everywhere(&mut world);
