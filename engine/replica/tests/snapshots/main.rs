@@ -216,8 +216,10 @@ fn without_anybody_there_the_relay_gives_everything() {
                 world.restart(CAROL);
                 world.peers[CAROL].wake();
             }
-            world.peers[CAROL].wake();
-            world.settle();
+            for _ in 0..6 {
+                world.peers[CAROL].wake();
+                world.settle();
+            }
         }
         assert_eq!(unread(&world), []);
         assert_eq!(world.messages(CAROL), world.messages(ALICE));
