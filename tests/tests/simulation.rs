@@ -49,6 +49,17 @@ fn relays_die_lose_their_stores_and_come_back() {
 }
 
 #[test]
+fn newcomers_begin_at_snapshots() {
+    all_seeds(
+        50,
+        simulation::Faults {
+            newcomer: true,
+            ..simulation::Faults::default()
+        },
+    );
+}
+
+#[test]
 fn relays_let_go_of_what_everybody_has() {
     all_seeds(
         50,

@@ -31,7 +31,7 @@ pub enum Kind {
     Control = 2,
     /// Original records, published again for who lacks them.
     Bundle = 3,
-    /// A part of a document's save and the frontier it covers.
+    /// A statement of what the conversation comes to: its chains and the heads of its documents.
     Snapshot = 4,
     /// Messages of two devices that compare and repair their documents.
     Sync = 5,

@@ -119,7 +119,7 @@ impl Chains {
         if self.is_aside(device, item) {
             return Place::Known;
         }
-        match self.get(device, run) {
+        match self.get(device, run).filter(|chain| chain.head > 0) {
             Some(chain) if seq <= chain.head => match chain.item_at(seq) {
                 Some(known) if known == *item => Place::Known,
                 Some(_) => Place::Conflict,
@@ -207,6 +207,40 @@ impl Chains {
             chain.recent.pop_front();
         }
         chain
+    }
+
+    /// A chain is known to go from one item to another, which others say that they have.
+    pub(crate) fn take_over(
+        &mut self,
+        (device, run): (DeviceId, RunId),
+        (first, seq): (u64, u64),
+        item: ItemId,
+        now: Timestamp,
+    ) -> u32 {
+        let chain = self.accept(device, run, seq, item, OperationId::default(), now);
+        chain.first = first;
+        chain.vouched = chain.vouched.max(seq);
+        chain.recent = VecDeque::from([item]);
+        chain.index
+    }
+
+    /// Forgets how far the chains of all devices but one go; their indices stay theirs. Gives them.
+    pub(crate) fn empty_all_but(&mut self, own: &DeviceId) -> Vec<(DeviceId, RunId)> {
+        let mut emptied = Vec::new();
+        for ((device, run), chain) in &mut self.chains {
+            if device != own {
+                (chain.first, chain.head) = (1, 0);
+                (chain.item, chain.vouched) = (ItemId([0; 32]), 0);
+                chain.recent.clear();
+                emptied.push((*device, *run));
+            }
+        }
+        emptied
+    }
+
+    /// The id of an item of a chain, if it is remembered.
+    pub(crate) fn item(&self, device: &DeviceId, run: &RunId, seq: u64) -> Option<ItemId> {
+        self.get(device, run).and_then(|chain| chain.item_at(seq))
     }
 
     /// Another member has seen a chain up to this item; `false` if that was known.

@@ -28,6 +28,8 @@ mod report;
 mod restore;
 mod segments;
 mod shown;
+mod start;
+mod stated;
 mod vault;
 mod withheld;
 
@@ -56,6 +58,7 @@ pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};
 pub(crate) use members::recipients_of;
 pub(crate) use restore::Restored;
+pub(crate) use start::Beginning;
 
 use parked::Parked;
 use segments::Segments;
@@ -111,6 +114,8 @@ enum Work {
     Drop,
     /// What is left of a segment in the store is to be read.
     Rest(u32),
+    /// What somebody stated is to be compared with what is here.
+    Compare(Box<stated::Comparing>),
 }
 
 /// Records of one topic to take in; the cursor moves once all are.
@@ -151,6 +156,13 @@ pub(crate) struct Conversation {
     export: export::Export,
     keeping: away::Keeping,
     fetching: fetch::Fetching,
+    stated: stated::Stated,
+    /// This device began at a snapshot of which not all is proved.
+    start: Option<Box<start::Start>>,
+    /// By chain index: up to where items were taken over when this device began.
+    began: BTreeMap<u32, u64>,
+    /// Topics are followed once it is known where to begin.
+    beginning: bool,
     forks: fork::Forks,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
@@ -188,6 +200,10 @@ impl Conversation {
             export: export::Export::default(),
             keeping: away::Keeping::default(),
             fetching: fetch::Fetching::default(),
+            stated: stated::Stated::default(),
+            start: None,
+            began: BTreeMap::new(),
+            beginning: false,
             forks: fork::Forks::default(),
             asked: BTreeSet::new(),
             void: BTreeMap::new(),
@@ -247,6 +263,7 @@ impl Conversation {
                 Work::Again => self.again(context),
                 Work::Drop => self.drop_oldest(context),
                 Work::Rest(segment) => self.read_rest(segment, context),
+                Work::Compare(comparing) => self.compare_documents(comparing, context),
             };
             if let Some(work) = unfinished {
                 self.work.push_front(work);
@@ -254,7 +271,9 @@ impl Conversation {
         }
         self.flush(context);
         self.acknowledge(context);
+        self.state(context);
         self.seek(context);
+        self.follow_start(context);
         self.pursue(context);
         self.evict(context);
     }

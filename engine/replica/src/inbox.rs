@@ -10,7 +10,7 @@ use sheaf_crypto::{
 };
 
 use crate::account::Account;
-use crate::conversation::{Answer, Ask, Invite};
+use crate::conversation::{Answer, Ask, Beginning, Invite};
 use crate::limits;
 use crate::time::Timestamp;
 use crate::vault::{VaultKey, VaultSetting};
@@ -48,6 +48,15 @@ pub(crate) enum InboxBody {
         /// When that was decided.
         decided: Timestamp,
     },
+    /// An invite, with a snapshot to begin at.
+    InviteAt {
+        /// Who the sender is.
+        card: Card,
+        /// The conversation.
+        invite: Invite,
+        /// Where to begin.
+        beginning: Beginning,
+    },
 }
 
 /// Bytes that are no inbox body.
@@ -70,19 +79,37 @@ impl InboxBody {
         }
     }
 
+    /// An invite, and beside it where to begin; anything else as it is.
+    pub(crate) fn split(self) -> (Self, Option<Beginning>) {
+        match self {
+            Self::InviteAt {
+                card,
+                invite,
+                beginning,
+            } => (Self::Invite { card, invite }, Some(beginning)),
+            Self::Invite { .. }
+            | Self::Own { .. }
+            | Self::Ask(_)
+            | Self::Answer(_)
+            | Self::Vault { .. } => (self, None),
+        }
+    }
+
     /// The conversation whose member devices may say this.
     pub(crate) fn conversation(&self) -> Option<&ConversationId> {
         match self {
             Self::Ask(ask) => Some(&ask.conversation),
             Self::Answer(answer) => Some(&answer.conversation),
-            Self::Invite { .. } | Self::Own { .. } | Self::Vault { .. } => None,
+            Self::Invite { .. } | Self::InviteAt { .. } | Self::Own { .. } | Self::Vault { .. } => {
+                None
+            }
         }
     }
 
     /// The sender's user log, by which its signature is verified.
     pub(crate) fn card(&self) -> Option<&Card> {
         match self {
-            Self::Invite { card, .. } => Some(card),
+            Self::Invite { card, .. } | Self::InviteAt { card, .. } => Some(card),
             Self::Own { .. } | Self::Ask(_) | Self::Answer(_) | Self::Vault { .. } => None,
         }
     }

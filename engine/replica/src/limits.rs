@@ -209,6 +209,23 @@ pub const TAKE_BACK_MS: u64 = 24 * 60 * MINUTE_MS;
 pub const FETCH_PATIENCE_MS: u64 = 10_000;
 /// Bytes of envelopes that a segment may have which is fetched. What comes beyond is not taken in.
 pub const FETCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Items beyond the last snapshot that are worth the next one.
+pub const SNAPSHOT_ITEMS: u64 = 2_048;
+/// Segments beyond the last snapshot that are worth the next one: one filled, and the one written to.
+pub const SNAPSHOT_SEGMENTS: u32 = 2;
+/// Bytes of what a snapshot states. A conversation that does not fit has none: newcomers read it from
+/// its beginning.
+pub const SNAPSHOT_STATEMENT_BYTES_MAX: usize = 40 * 1024;
+/// Topics of one relay of which a snapshot says how far they were read; others are read from their
+/// beginning.
+pub const SNAPSHOT_TOPICS_MAX: usize = 128;
+/// Snapshots of a conversation that are remembered. Beyond it the oldest is forgotten.
+pub const SNAPSHOTS_KEPT_MAX: usize = 4;
+/// How long a device leaves a snapshot to the one before it in the order of ids, in milliseconds.
+pub const SNAPSHOT_TURN_MS: u64 = 30_000;
+/// After this long, in milliseconds, without anything new of what a snapshot states, a newcomer reads
+/// the relays from the beginning.
+pub const START_PATIENCE_MS: u64 = 30_000;
 /// A segment that somebody asked for stays this long before it is dropped again, in milliseconds.
 pub const FETCHED_KEPT_MS: u64 = 24 * 60 * MINUTE_MS;
 /// A month of the policy that drops old segments, in milliseconds: thirty days.

@@ -80,6 +80,9 @@ pub enum Act {
     /// The content does not pass the gate.
     #[error("content was refused: {0}")]
     RefusedContent(String),
+    /// What it stated that the conversation comes to is not so.
+    #[error("snapshot is false: {0}")]
+    FalseSnapshot(String),
     /// The operation is not valid where it stands.
     #[error("operation was refused: {0}")]
     RefusedOperation(String),

@@ -7,7 +7,9 @@
 
 mod away;
 mod check;
+mod message;
 mod relay;
+mod stated;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -22,9 +24,11 @@ use crate::time::Timestamp;
 pub use away::{Away, Keep};
 pub(crate) use away::{AwayRecord, KeepRecord};
 pub use check::{KINDS, check};
+pub use message::MessageRecord;
 pub(crate) use relay::{
     CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
 };
+pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -93,10 +97,16 @@ pub enum Kind {
     Keep = 29,
     /// Proof that a relay contradicted itself.
     Evidence = 30,
+    /// A snapshot: what somebody stated that a conversation comes to.
+    Stated = 31,
+    /// This device began at a snapshot.
+    Start = 32,
+    /// A device that began at a snapshot has not all of the history yet.
+    Unread = 33,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 25] = [
+pub const RESTORED: [Kind; 28] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -122,6 +132,9 @@ pub const RESTORED: [Kind; 25] = [
     Kind::Shown,
     Kind::Away,
     Kind::Keep,
+    Kind::Stated,
+    Kind::Start,
+    Kind::Unread,
 ];
 
 /// Name of a record.
@@ -435,37 +448,6 @@ pub(crate) struct SegmentRecord {
     /// Bytes of envelopes after the last snapshot.
     pub(crate) tail_bytes: u64,
     pub(crate) snapshot_bytes: u64,
-}
-
-/// One message as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageRecord {
-    /// Id; its first half is the time that orders messages.
-    pub message: MessageId,
-    /// Who wrote it.
-    pub author: UserId,
-    /// On which device.
-    pub device: DeviceId,
-    /// Which segment holds it.
-    pub segment: u32,
-    /// The text.
-    pub text: String,
-    /// The message it answers.
-    pub reply_to: Option<MessageId>,
-    /// It is a notice, not something said.
-    pub system: bool,
-    /// Where it was imported from: author and time in milliseconds.
-    pub origin: Option<(String, i64)>,
-}
-
-impl MessageRecord {
-    /// Decodes the value of a [`Kind::Message`] record.
-    ///
-    /// # Errors
-    /// [`RecordError`] if the bytes are not such a value.
-    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        decode(Kind::Message, bytes)
-    }
 }
 
 /// A client token.

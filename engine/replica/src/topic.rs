@@ -8,6 +8,7 @@ mod link;
 mod reading;
 mod release;
 mod repair;
+mod start;
 mod told;
 mod witness;
 
@@ -28,6 +29,7 @@ use reading::{Advance, Reading};
 
 pub(crate) use capability::{Capability, Owner};
 pub(crate) use heard::Heard;
+pub(crate) use start::Read;
 pub(crate) use witness::Finding;
 
 /// One topic.
@@ -66,6 +68,8 @@ pub(crate) struct Topics {
     next_repair: Option<Timestamp>,
     requests: u64,
     heard: Window,
+    /// Where topics are begun that are not followed yet.
+    beginnings: BTreeMap<TopicId, Vec<(RelayId, Cursor)>>,
     witnessing: witness::Witnessing,
 }
 
@@ -120,13 +124,16 @@ impl Topics {
         after: BTreeSet<TopicId>,
         stage: &mut Stage,
     ) {
-        self.topics.entry(topic).or_insert_with(|| Topic {
-            owner,
-            capability,
-            after,
-            readings: BTreeMap::new(),
-            unclaimed: None,
-        });
+        if !self.topics.contains_key(&topic) {
+            let known = Topic {
+                owner,
+                capability,
+                after,
+                readings: self.begun(&topic, stage),
+                unclaimed: None,
+            };
+            self.topics.insert(topic, known);
+        }
         self.subscribe_ready(stage);
     }
 

@@ -91,7 +91,10 @@ fn nothing_is_lost_or_doubled(world: &World) -> Result<(), Failure> {
                     let here =
                         |m: &&sheaf_replica::MessageRecord| m.message == *id && m.text == *text;
                     if place == conversation && !listed.iter().any(|m| here(&m)) {
-                        return Err(Failure(format!("device {number} lost {text:?}")));
+                        let away = device.replica.conversation(conversation);
+                        let away = away.map(|info| info.away);
+                        let failure = format!("device {number} lost {text:?}; away: {away:?}");
+                        return Err(Failure(failure));
                     }
                 }
             }

@@ -51,6 +51,31 @@ impl World {
         });
     }
 
+    /// Everybody comes to have everything, somebody joins, and the faults go on.
+    pub(super) fn welcome(&mut self) {
+        let Some(user) = self.latecomer else { return };
+        self.settle();
+        for conversation in self.conversations.clone() {
+            let add = Command::AddMember {
+                conversation,
+                user,
+                role: Role::Writer,
+            };
+            self.ask(0, add);
+        }
+    }
+
+    /// Everybody says what he has seen, and does what is done once an hour.
+    pub(super) fn let_hours_pass(&mut self) {
+        for _ in 0..2_000 {
+            self.step();
+        }
+        self.now = self.now.after_ms(sheaf_replica::limits::UPKEEP_MS + 1);
+        for device in 0..self.devices.len() {
+            self.command(device, Command::Acknowledge, Asked::Other);
+        }
+    }
+
     /// One act on a conversation's membership. Whether it is allowed is for the replica to say.
     pub(super) fn govern(&mut self, device: usize) {
         let Some(conversation) = self.pick() else {

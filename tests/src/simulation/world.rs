@@ -32,6 +32,8 @@ pub struct Faults {
     pub members: bool,
     /// Some conversations let newcomers read only from their own beginning on.
     pub since_join: bool,
+    /// Somebody joins in the middle, where a snapshot was made.
+    pub newcomer: bool,
     /// Hours pass in which nothing happens, and relays let go of what everybody has.
     pub release: bool,
     /// Steps of life.
@@ -48,6 +50,7 @@ impl Default for Faults {
             roll_back: false,
             members: false,
             since_join: false,
+            newcomer: false,
             release: false,
             steps: 120,
         }
@@ -91,7 +94,7 @@ impl Happening {
 pub struct World {
     pub(super) rng: ChaCha8Rng,
     pub(super) faults: Faults,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// Devices of the world.
     pub devices: Vec<Device>,
     /// The relays.
@@ -114,6 +117,8 @@ pub struct World {
     pub(super) before: Vec<Before>,
     /// How much each device had said before the last words.
     pub(super) words: Vec<usize>,
+    /// Who joins in the middle.
+    pub(super) latecomer: Option<UserId>,
     /// People whom somebody tried to remove or demote: what they wrote may be cut off.
     pub touched: BTreeSet<(ConversationId, UserId)>,
 }
@@ -150,6 +155,7 @@ impl World {
             generation: Vec::new(),
             texts: 0,
             conversations: Vec::new(),
+            latecomer: None,
             touched: BTreeSet::new(),
             before: Vec::new(),
             words: Vec::new(),
@@ -206,7 +212,9 @@ impl World {
         }
         self.settle();
         // Where newcomers matter, the last person comes later.
-        let first = people - usize::from(self.faults.since_join);
+        let late = self.faults.newcomer && people > 1;
+        let first = people - usize::from(self.faults.since_join || late);
+        self.latecomer = self.devices[people - 1].user().filter(|_| late);
         let members: Vec<UserId> = (1..first)
             .map(|person| self.devices[person].user().unwrap())
             .collect();
@@ -415,6 +423,9 @@ impl World {
             if !self.faults.members && step.is_multiple_of(4) {
                 check::nobody_shows_too_much(self)?;
             }
+            if step == self.faults.steps / 2 {
+                self.welcome();
+            }
             let device = below(&mut self.rng, self.devices.len() as u64) as usize;
             match below(&mut self.rng, 20) {
                 0..=8 => self.write(device),
@@ -437,17 +448,6 @@ impl World {
             self.now = self.now.after_ms(pause);
         }
         Ok(())
-    }
-
-    /// Everybody says what he has seen, and does what is done once an hour.
-    fn let_hours_pass(&mut self) {
-        for _ in 0..2_000 {
-            self.step();
-        }
-        self.now = self.now.after_ms(sheaf_replica::limits::UPKEEP_MS + 1);
-        for device in 0..self.devices.len() {
-            self.command(device, Command::Acknowledge, Asked::Other);
-        }
     }
 
     fn restart(&mut self, device: usize, kept: usize) {
@@ -478,6 +478,7 @@ impl World {
             roll_back: false,
             members: false,
             since_join: false,
+            newcomer: false,
             release: false,
             steps: 0,
         };

@@ -35,7 +35,7 @@ impl Keeping {
         self.own
     }
 
-    fn keep(&self) -> Keep {
+    pub(super) fn kept(&self) -> Keep {
         self.own.unwrap_or(self.default)
     }
 }
@@ -51,7 +51,7 @@ impl Conversation {
                 why: record.why,
                 upto: record.upto.into_iter().collect(),
             };
-            if record.why == Away::Damaged {
+            if record.why != Away::Dropped {
                 self.fetching.want(record.segment);
             }
             self.segments.send_away(record.segment, gone);
@@ -92,6 +92,11 @@ impl Conversation {
         if self.keeping.fetched.len() != before {
             self.write_keep(context);
         }
+        if self.is_starting() {
+            // Devices that were asked in vain may be there now.
+            self.fetching.begin_anew();
+            self.run(context);
+        }
         if self.droppable(now).is_some() {
             self.work.push_back(Work::Drop);
             self.run(context);
@@ -100,7 +105,7 @@ impl Conversation {
 
     /// The oldest segment here, if the policy lets it go.
     fn droppable(&mut self, now: Timestamp) -> Option<u32> {
-        let keep = self.keeping.keep();
+        let keep = self.keeping.kept();
         if keep == Keep::All || self.chains.forked().next().is_some() {
             return None;
         }
@@ -213,6 +218,9 @@ impl Conversation {
         let view = self.control.current();
         let mut holders = 0_usize;
         for (device, _) in view.live().filter(|(device, _)| **device != own) {
+            if self.is_unread(device) {
+                return false;
+            }
             let concerns = self.concerns(device);
             let mut whole = true;
             for (chain, (first, last)) in spans {

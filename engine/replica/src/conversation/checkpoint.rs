@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use sheaf_crypto::{Inner, KemRecord};
+use sheaf_crypto::{Inner, ItemId, KemRecord};
 use sheaf_protocol::{RelayId, Statement};
 
 use super::Conversation;
@@ -12,6 +12,8 @@ use crate::limits;
 const FIRST: u8 = 1;
 /// The second version adds statements of relays.
 const SECOND: u8 = 2;
+/// The third version says everything.
+const THIRD: u8 = 3;
 
 /// The body of a checkpoint.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,10 @@ pub(super) struct CheckpointBody {
     pub(super) kem: Option<KemRecord>,
     /// What relays have stated to its author.
     pub(super) statements: Vec<(RelayId, Statement)>,
+    /// A snapshot that is right by all that its author has.
+    pub(super) verified: Option<ItemId>,
+    /// Whether its author is still without history that it names as seen, where it ever was.
+    pub(super) unread: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,10 +44,31 @@ struct SecondBody {
     statements: Vec<(RelayId, Statement)>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct ThirdBody {
+    version: u8,
+    documents: Vec<(u32, [u8; 32])>,
+    kem: Option<KemRecord>,
+    statements: Vec<(RelayId, Statement)>,
+    verified: Option<ItemId>,
+    unread: Option<bool>,
+}
+
 impl CheckpointBody {
     /// Who knows the first version only reads nothing of the second: a sealing key is announced in
-    /// the first, and the statements are left to the next checkpoint.
+    /// the first where nothing is said of snapshots, and the statements are left to the next
+    /// checkpoint.
     pub(super) fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        if self.verified.is_some() || self.unread.is_some() {
+            return postcard::to_allocvec(&ThirdBody {
+                version: THIRD,
+                documents: self.documents.clone(),
+                kem: self.kem.clone(),
+                statements: self.statements.clone(),
+                verified: self.verified,
+                unread: self.unread,
+            });
+        }
         if self.kem.is_some() || self.statements.is_empty() {
             return postcard::to_allocvec(&FirstBody {
                 version: FIRST,
@@ -63,15 +90,25 @@ impl CheckpointBody {
                 Ok((body, [])) => Some(Self {
                     documents: body.documents,
                     kem: body.kem,
-                    statements: Vec::new(),
+                    ..Self::default()
                 }),
                 Ok(_) | Err(_) => None,
             },
             SECOND => match postcard::take_from_bytes::<SecondBody>(bytes) {
                 Ok((body, [])) => Some(Self {
                     documents: body.documents,
-                    kem: None,
                     statements: body.statements,
+                    ..Self::default()
+                }),
+                Ok(_) | Err(_) => None,
+            },
+            THIRD => match postcard::take_from_bytes::<ThirdBody>(bytes) {
+                Ok((body, [])) => Some(Self {
+                    documents: body.documents,
+                    kem: body.kem,
+                    statements: body.statements,
+                    verified: body.verified,
+                    unread: body.unread,
                 }),
                 Ok(_) | Err(_) => None,
             },

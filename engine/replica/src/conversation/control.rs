@@ -176,6 +176,9 @@ impl Conversation {
     /// Follows the topic of every epoch whose secret is held; each is read after those that it is
     /// chained to.
     pub(super) fn follow_all(&mut self, context: &mut Context<'_>) {
+        if self.beginning {
+            return;
+        }
         let view = self.control.current();
         for (epoch, held) in self.epochs.iter() {
             let parents = view.epochs.get(epoch).map(|facts| facts.parents.as_slice());

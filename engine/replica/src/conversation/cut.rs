@@ -206,6 +206,7 @@ impl Conversation {
         self.take_announcement(&inner, context);
         self.heed_statements(&inner, context);
         if !self.is_withheld(&inner) {
+            self.note_told(&inner, source.epoch, wire, context);
             self.vouched(&inner, context);
         }
         self.work.push_back(Work::Retry);

@@ -4,12 +4,14 @@
 //! document of its own. Only when that has exactly the heads that were written down here is it whole
 //! and unaltered, whoever sent it; then envelopes, figures and messages are written in one batch.
 
+mod listed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::{DeviceId, EpochId, Inner, Kind as Purpose, Role, UserId, actor_bytes};
 
 use super::exchange::giving::place_of;
-use super::merge::{decode_body, decode_content, message_record};
+use super::merge::{decode_body, decode_content};
 use super::segments::Loading;
 use super::vault::attaching;
 use super::{Conversation, Work, author_tag};
@@ -64,6 +66,24 @@ impl Fetching {
         self.wanted.insert(segment);
         self.attempts = 0;
     }
+
+    /// A segment is not to come back.
+    pub(super) fn leave(&mut self, segment: u32) {
+        self.wanted.remove(&segment);
+        self.current = self.current.take().filter(|fetch| fetch.segment != segment);
+    }
+
+    /// What came is thrown away, and everything tried again.
+    pub(super) fn begin_anew(&mut self) {
+        (self.current, self.due, self.attempts) = (None, None, 0);
+    }
+
+    /// What is here of the newest one was put together, and lacks something.
+    pub(super) fn tried_newest(&self) -> bool {
+        let newest = self.wanted.last();
+        let current = self.current.as_ref().map(|fetch| &fetch.segment);
+        newest.is_some() && (current == newest || self.attempts > 0)
+    }
 }
 
 impl Conversation {
@@ -86,7 +106,7 @@ impl Conversation {
     pub(crate) fn is_fetching(&self) -> bool {
         let asked = usize::try_from(self.fetching.attempts).unwrap_or(usize::MAX);
         let others = self.control.current().live().count().saturating_sub(1);
-        !self.fetching.wanted.is_empty() && asked <= others && others > 0
+        !self.fetching.wanted.is_empty() && asked <= others && others > 0 || self.is_beginning()
     }
 
     /// Goes on with what is to come back, the newest first.
@@ -304,6 +324,7 @@ impl Conversation {
         let whole = fetch.document.heads() == self.segments.recorded(segment);
         let gained = fetch.got.len() > before;
         if gained {
+            self.start_advanced(context.now);
             fetch.giver = Some(from);
             self.fetching.current = Some(fetch);
         } else if !fetch.got.is_empty() {
@@ -422,6 +443,7 @@ impl Conversation {
         context.stage.write(write);
         self.fetching.wanted.remove(&segment);
         (self.fetching.due, self.fetching.attempts) = (None, 0);
+        self.start_advanced(context.now);
         if why == Some(Away::Dropped) {
             self.keep_fetched(segment, context);
         }
@@ -451,42 +473,6 @@ impl Conversation {
                 older,
             };
             context.stage.complete(command, Ok(fetched));
-        }
-    }
-
-    /// Who wrote what of a segment is stored, and what waits to be sealed.
-    fn authors_of(&self, segment: u32, rows: &[Row], context: &Context<'_>) -> Authors {
-        let mut authors = Authors::new();
-        for row in rows {
-            let envelope = record::decode::<EnvelopeRecord>(row.kind, &row.value);
-            let inner = envelope.ok().and_then(|known| self.reopened(&known));
-            if let Some(inner) = inner {
-                let actor = actor_bytes(&inner.device, &self.id, segment, &inner.run);
-                authors.insert(actor, (inner.user, inner.device));
-            }
-        }
-        let own = (context.account.user(), context.account.device());
-        for pending in self.pending.iter().filter(|own| own.segment == segment) {
-            let actor = actor_bytes(&own.1, &self.id, segment, &pending.run);
-            authors.insert(actor, own);
-        }
-        authors
-    }
-
-    /// Lists the messages of a document.
-    fn list_again(&mut self, segment: u32, authors: &Authors, context: &mut Context<'_>) {
-        let Some(document) = self.segments.loaded_document(segment) else {
-            return;
-        };
-        let records: Vec<_> = document
-            .messages()
-            .filter_map(|stored| {
-                let (user, device) = authors.get(&stored.actor)?;
-                Some(message_record(*user, *device, segment, stored.message))
-            })
-            .collect();
-        for record in records {
-            self.list(&record, context);
         }
     }
 }

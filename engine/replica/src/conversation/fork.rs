@@ -49,7 +49,7 @@ pub(super) struct Forks {
     /// The run that this device writes under here, after its own content was set aside.
     run: Option<RunId>,
     /// An answer of the store: whether an item is the one that is known at its place.
-    compared: Option<(ItemId, bool)>,
+    compared: BTreeMap<ItemId, bool>,
 }
 
 /// A place of a device's chain that holds several items (research/keys.md 2.7).
@@ -243,10 +243,7 @@ impl Conversation {
         if inner.kind == Purpose::Control && self.control.contains(&OperationId(item.0)) {
             return Some(true);
         }
-        match self.forks.compared.take() {
-            Some((asked, same)) if asked == *item => Some(same),
-            Some(_) | None => None,
-        }
+        self.forks.compared.remove(item)
     }
 
     /// Asks the store for what is known at an item's place.
@@ -256,7 +253,8 @@ impl Conversation {
         let segment = decode_content(inner, &self.id).map(|(segment, _)| segment);
         // What is away cannot be compared; then nothing that is here may speak against the item.
         let held = |gone: &Gone| gone.upto.get(&index) >= Some(&inner.seq);
-        let unseen = match self.segments.away().any(|(_, gone)| held(gone)) {
+        let away = self.segments.away().any(|(_, gone)| held(gone));
+        let unseen = match away || self.began_after(index, inner.seq) {
             true => Unseen::Possible,
             false => Unseen::Impossible,
         };
@@ -290,7 +288,8 @@ impl Conversation {
             let known = self.open_kept(row.order.clone(), envelope);
             same |= known.is_some_and(|known| known.item == item);
         }
-        self.forks.compared = Some((item, same));
+        // Each is asked for again at once; no more wait here than records do.
+        self.forks.compared.insert(item, same);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use sheaf_crypto::{
 };
 use sheaf_protocol::{Class, hash_record};
 
-use super::Conversation;
+use super::{Beginning, Conversation};
 use crate::account::Contact;
 use crate::command::CommandError;
 use crate::context::Context;
@@ -132,6 +132,7 @@ impl Conversation {
     /// Joins by an invite. Every operation is verified; what does not verify ends the joining.
     pub(crate) fn join(
         invite: &Invite,
+        beginning: Option<&Beginning>,
         by: UserId,
         context: &mut Context<'_>,
     ) -> Result<Self, OperationError> {
@@ -140,6 +141,7 @@ impl Conversation {
             .split_first()
             .ok_or(OperationError::NotGenesis)?;
         let mut conversation = Self::found(founding, context)?;
+        conversation.beginning = true;
         for operation in rest {
             conversation.accept_operation(operation, context)?;
         }
@@ -147,6 +149,20 @@ impl Conversation {
         let own = context.account.device();
         if conversation.control.current().device(&own).is_none() {
             return Err(OperationError::NotAMember);
+        }
+        if let Some(beginning) = beginning
+            && !conversation.begin_at(beginning, context)
+        {
+            tracing::warn!("a snapshot does not verify; everything is read");
+        }
+        conversation.beginning = false;
+        conversation.follow_all(context);
+        context.topics.begin_at(&[]);
+        // Before anything else of this device is taken for a sign that it has the history.
+        if conversation.is_starting()
+            && let Err(error) = conversation.send_checkpoint(context)
+        {
+            tracing::warn!(%error, "it is not said that history is on its way");
         }
         context.stage.notify(Event::ConversationAdded {
             conversation: conversation.id,
@@ -241,9 +257,14 @@ impl Conversation {
                 .map(|(_, entry)| entry.signed.clone())
                 .collect(),
         };
-        InboxBody::Invite {
-            card: context.account.card(),
-            invite,
+        let card = context.account.card();
+        match self.beginning() {
+            Some(beginning) => InboxBody::InviteAt {
+                card,
+                invite,
+                beginning,
+            },
+            None => InboxBody::Invite { card, invite },
         }
     }
 }

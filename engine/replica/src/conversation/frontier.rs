@@ -6,6 +6,7 @@
 //! acknowledged, so this comes to an end.
 
 mod begun;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,8 @@ pub(super) struct Frontiers {
     begun: Begun,
     /// Segments in which a device that has everything states other heads than there are here.
     differs: BTreeMap<DeviceId, BTreeSet<u32>>,
+    /// Devices that have not all of the history that they name as seen, this one among them.
+    unread: BTreeSet<DeviceId>,
     /// When this device acknowledges what it has seen.
     due: Option<Timestamp>,
     /// No epoch was usable at that time: others were given time to draw one.
@@ -140,7 +143,8 @@ impl Conversation {
             let seen = self.frontiers.seen(&device, chain);
             last.saturating_sub(seen.max(from.saturating_sub(1)))
         };
-        self.required(device).map(missing).sum()
+        let missing: u64 = self.required(device).map(missing).sum();
+        missing.max(u64::from(self.is_unread(&device)))
     }
 
     /// How far a device has said to have read a chain.
@@ -205,6 +209,9 @@ impl Conversation {
     /// Whether this device has seen something that none of its items names yet.
     fn owes(&self, context: &Context<'_>) -> bool {
         let own = context.account.device();
+        if self.stated.to_tell().is_some() || self.is_whole_unsaid(&own) {
+            return true;
+        }
         self.seen.iter().any(|((device, run), (seq, _))| {
             let chain = self.chains.get(device, run).filter(|_| *device != own);
             chain.is_some_and(|chain| {
@@ -284,7 +291,10 @@ impl Conversation {
         }
     }
 
-    fn send_checkpoint(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+    pub(super) fn send_checkpoint(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
         let epoch = self.writing_epoch(context)?;
         self.send_checkpoint_under(epoch, context)
     }

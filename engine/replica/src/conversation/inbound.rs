@@ -9,15 +9,16 @@
     reason = "what is not named here is not for this place, kinds to come included"
 )]
 
+mod operation;
+
 use std::collections::VecDeque;
 
-use sheaf_crypto::{
-    DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Role, SignedOperation, item_of_record,
-};
+use sheaf_crypto::{DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Role, item_of_record};
 use sheaf_protocol::{TopicId, hash_record};
 
 use super::merge::{decode_body, decode_content};
 use super::parked::Need;
+use super::stated::NewStatement;
 use super::vault::attaching;
 use super::{Conversation, Records, Work};
 use crate::context::Context;
@@ -60,6 +61,8 @@ pub(super) enum Verdict {
     Content(Box<Staged>),
     /// It says what its author's documents come to, once what came before it is merged.
     Compare(Box<Inner>),
+    /// It states what the conversation comes to, once what came before it is merged.
+    Stated(Box<NewStatement>),
     /// It waits.
     Park(Need),
     /// A document has to be read first.
@@ -250,6 +253,11 @@ impl Conversation {
                 self.compare(&inner, context);
                 None
             }
+            Verdict::Stated(new) => {
+                self.merge(std::mem::take(staged), news, context);
+                self.stated(*new, context);
+                None
+            }
             Verdict::Park(need) => Some(Blocked::Park(need)),
             Verdict::Load(segment) => Some(Blocked::Read(Read::Segment(segment))),
             Verdict::Place(inner, item) => Some(Blocked::Read(Read::Place(inner, item))),
@@ -302,91 +310,56 @@ impl Conversation {
             );
             return Verdict::Done;
         };
+        let conversation = self.id;
         let refuse = |act: Act, context: &mut Context<'_>| {
             context
                 .stage
-                .report(Suspect::Device(device), act, Some(self.id));
+                .report(Suspect::Device(device), act, Some(conversation));
             Verdict::Done
         };
         if !member.incarnations.contains_key(&inner.incarnation) {
             return refuse(Act::NotAMember, context);
         }
         let role = member.role;
-        let is_safe = is_safe(&self.control, &view, &source.epoch);
-        match inner.kind {
-            Purpose::Control => self.examine_control(source, wire, &inner, &view, context),
-            Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
-            Purpose::Content | Purpose::Checkpoint if !is_safe => refuse(Act::WrongEpoch, context),
-            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, &view, context),
-            Purpose::Content => self.examine_content(source, wire, inner, &view, context),
-            other => {
-                let reason = format!("this version takes no envelope of kind {other:?}");
-                refuse(Act::RefusedContent(reason), context)
-            }
-        }
+        self.examine_kind(source, wire, inner, (&view, role), context)
     }
 
-    fn examine_control(
+    fn examine_kind(
         &mut self,
         source: Source,
         wire: &[u8],
-        inner: &Inner,
-        view: &View,
+        inner: Inner,
+        (view, role): (&View, Role),
         context: &mut Context<'_>,
     ) -> Verdict {
         let (conversation, device) = (self.id, inner.device);
-        let refused = |reason: String, context: &mut Context<'_>| {
-            let act = Act::RefusedOperation(reason);
+        let refuse = |act: Act, context: &mut Context<'_>| {
             context
                 .stage
                 .report(Suspect::Device(device), act, Some(conversation));
             Verdict::Done
         };
-        let Ok(signed) = SignedOperation::from_bytes(&inner.body) else {
-            return refused("it does not decode".to_owned(), context);
-        };
-        let Ok(claimed) = signed.decode() else {
-            return refused("it does not decode".to_owned(), context);
-        };
-        let same = claimed.author == inner.device
-            && claimed.user == inner.user
-            && claimed.run == inner.run
-            && claimed.seq == inner.seq
-            && claimed.previous == inner.previous
-            && claimed.parents == inner.control_heads;
-        if !same {
-            return refused(
-                "it is not the operation that its envelope names".to_owned(),
-                context,
-            );
-        }
-        let item = ItemId::from(signed.id());
-        let known = self.control.contains(&signed.id());
-        if let Err(verdict) = self.placed(inner, item, wire, source, (None, view), context) {
-            // An operation is judged by its parents alone, and it may hold the very secret that
-            // opens the items before it: it does not wait for its place, nor for the side of a fork
-            // that stands. A newcomer's part of a chain may begin after it.
-            let judged = matches!(verdict, Verdict::Park(_) | Verdict::Aside);
-            if (judged || self.is_newcomer(context)) && !known {
-                match self.accept_operation(&signed, context) {
-                    Ok(_) => self.work.push_back(Work::Retry),
-                    Err(error) => return refused(error.to_string(), context),
-                }
-            }
+        let is_safe = is_safe(&self.control, view, &source.epoch);
+        let content = inner.kind == Purpose::Content;
+        if (is_safe && role >= Role::Writer || !content)
+            && let Some(verdict) = self.reread(&inner, (source.epoch, wire), view, context)
+        {
             return verdict;
         }
-        self.accept_item(inner, item, context);
-        self.epochs.count(&source.epoch);
-        self.keep_aside(inner, source.epoch, wire.to_vec(), context);
-        if !self.is_withheld(inner) {
-            self.vouched(inner, context);
+        match inner.kind {
+            Purpose::Control => self.examine_control(source, wire, &inner, view, context),
+            Purpose::Content if role < Role::Writer => refuse(Act::NotAllowed, context),
+            Purpose::Content | Purpose::Checkpoint | Purpose::Snapshot if !is_safe => {
+                refuse(Act::WrongEpoch, context)
+            }
+            Purpose::Checkpoint => self.examine_checkpoint(source, wire, inner, view, context),
+            Purpose::Snapshot => self.examine_statement(source, wire, inner, view, context),
+            Purpose::Content => self.examine_content(source, wire, inner, view, context),
+            other => {
+                let reason = format!("this version takes no envelope of kind {other:?}");
+                refuse(Act::RefusedContent(reason), context)
+            }
         }
-        if let Err(error) = self.accept_operation(&signed, context) {
-            return refused(error.to_string(), context);
-        }
-        // A document is not needed for it, but what waited for it may go on.
-        self.work.push_back(Work::Retry);
-        Verdict::Done
     }
 
     fn examine_content(

@@ -63,10 +63,9 @@ impl Conversation {
 
     /// The last item of each chain of a user's devices that is applied here.
     fn frontier_of(&self, devices: &[DeviceId]) -> Vec<FrontierEntry> {
-        let chains = self
-            .chains
-            .iter()
-            .filter(|((device, run), _)| devices.contains(device) && !self.keeps_any(device, run));
+        let chains = self.chains.iter().filter(|((device, run), chain)| {
+            chain.head > 0 && devices.contains(device) && !self.keeps_any(device, run)
+        });
         let mut chains: Vec<_> = chains.collect();
         chains.sort_by_key(|(_, chain)| std::cmp::Reverse(chain.last_seen));
         chains.truncate(limits::FRONTIER_ENTRIES_MAX);

@@ -120,7 +120,7 @@ impl There {
 impl Conversation {
     /// The last item of a chain that no relay ever gets: what was before it, and the founding
     /// operation, which travels in invites only.
-    fn before_first(&self, (device, run): &(DeviceId, RunId), chain: &Chain) -> u64 {
+    pub(super) fn before_first(&self, (device, run): &(DeviceId, RunId), chain: &Chain) -> u64 {
         let founding = self.control.entries().next();
         let founds = founding.is_some_and(|(_, entry)| {
             let operation = &entry.operation;

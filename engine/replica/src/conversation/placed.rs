@@ -41,6 +41,11 @@ impl Conversation {
             };
         }
         if matches!(place, Place::Conflict | Place::Broken) {
+            let index = self.chains.get(chain.0, chain.1).map(|chain| chain.index);
+            if index.is_some_and(|index| self.contradicts_start(index, inner.seq)) {
+                self.drop_start(None, context);
+                return Err(Verdict::Done);
+            }
             self.keep_sibling((inner, item), source.epoch, wire, context);
         }
         let sequence = inner.seq;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sheaf_crypto::{ConversationId, EpochSecret};
+use sheaf_crypto::{ConversationId, DeviceId, EpochSecret};
 
 use super::merge::{decode_content, envelope_order};
 use super::segments::Loading;
@@ -17,7 +17,7 @@ use crate::record::{
     self, AwayRecord, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord,
     KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, ParkedRecord, PendingRecord,
     Range, RecordError, Row, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord,
-    WithheldRecord,
+    StartRecord, StatedRecord, WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -38,6 +38,9 @@ pub(crate) struct Restored {
     pub(crate) lost: Vec<LostRecord>,
     pub(crate) away: Vec<AwayRecord>,
     pub(crate) keep: Option<KeepRecord>,
+    pub(crate) stated: Vec<StatedRecord>,
+    pub(crate) start: Option<StartRecord>,
+    pub(crate) unread: Vec<DeviceId>,
 }
 
 impl Conversation {
@@ -98,6 +101,9 @@ impl Conversation {
             conversation.segments.restore(segment);
         }
         conversation.restore_away(restored.away, restored.keep);
+        conversation.stated.restore(restored.stated);
+        conversation.restore_start(restored.start);
+        conversation.frontiers.restore_unread(restored.unread);
         for pending in restored.pending.into_values() {
             conversation.restore_pending(pending);
         }
@@ -111,8 +117,10 @@ impl Conversation {
         self.chains.restore(record);
         // What was seen since the last own item is not stored: naming all heads again is true,
         // and costs some bytes in the first envelope after a start.
-        self.seen
-            .insert((record.device, record.run), (record.head, record.item));
+        if record.head > 0 {
+            self.seen
+                .insert((record.device, record.run), (record.head, record.item));
+        }
         self.arrivals = self.arrivals.saturating_add(record.head);
     }
 
@@ -135,6 +143,7 @@ impl Conversation {
             self.work.push_back(super::Work::Retry);
         }
         self.release();
+        self.compare_again();
         self.start_forked(context);
     }
 
@@ -191,6 +200,11 @@ impl Conversation {
                 self.run(context);
                 Ok(true)
             }
+            Some(Loading::Compare(id, comparing)) if id == load => {
+                self.compared_with(*comparing, rows, context)?;
+                self.run(context);
+                Ok(true)
+            }
             Some(Loading::Place(id, item, unseen)) if id == load => {
                 self.compared(item, unseen, rows)?;
                 self.run(context);
@@ -228,20 +242,22 @@ impl Conversation {
         let covered: BTreeMap<u32, u64> = snapshot
             .map(|snapshot| snapshot.covered.iter().copied().collect())
             .unwrap_or_default();
-        let aside = self.forks.of_segment(segment).map(|(index, _)| index);
+        let aside = self.forks.of_segment(segment);
+        let aside = aside.map(|(index, _)| (index, u64::MAX));
+        // What lies behind a chain's head is of one that is read anew.
         self.chains
             .iter()
-            .map(|(_, chain)| chain.index)
+            .map(|(_, chain)| (chain.index, chain.head))
             .chain(aside)
-            .map(|index| {
+            .filter_map(|(index, head)| {
                 let after = covered.get(&index).copied();
                 let from = after.map_or(0, |covered| covered.saturating_add(1));
-                Range {
+                (from <= head).then(|| Range {
                     kind: Kind::Envelope,
                     scope: self.id.0.to_vec(),
                     from: envelope_order(segment, index, from).to_vec(),
-                    to: envelope_order(segment, index, u64::MAX).to_vec(),
-                }
+                    to: envelope_order(segment, index, head).to_vec(),
+                })
             })
             .collect()
     }

@@ -7,6 +7,7 @@ use sheaf_crypto::{ConversationId, ItemId};
 
 use super::exchange::Answering;
 use super::offered::Offering;
+use super::stated::Comparing;
 use crate::control::Window;
 use crate::document::{DocumentError, Incoming, Outcome, Segment};
 use crate::io::LoadId;
@@ -63,6 +64,8 @@ pub(super) enum Loading {
     Drop(LoadId, u32),
     /// What is left here of a segment that is away is asked for, to fetch the rest.
     Rest(LoadId, u32),
+    /// Envelopes are asked for, to compare a document with what somebody stated.
+    Compare(LoadId, Box<Comparing>),
 }
 
 impl Loading {
@@ -77,7 +80,8 @@ impl Loading {
             | Self::Place(id, ..)
             | Self::Forks(id)
             | Self::Drop(id, _)
-            | Self::Rest(id, _) => *id,
+            | Self::Rest(id, _)
+            | Self::Compare(id, _) => *id,
         }
     }
 }
@@ -312,6 +316,18 @@ impl Segments {
         ));
     }
 
+    /// Nothing is known of a segment any more.
+    pub(super) fn forget(&mut self, segment: u32) {
+        self.states.remove(&segment);
+        self.writing.1 = self.writing.0;
+    }
+
+    /// Every segment with its messages and its heads as they were written down last.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, u32, &[[u8; 32]])> {
+        let states = self.states.iter();
+        states.map(|(segment, state)| (*segment, state.messages, state.heads.as_slice()))
+    }
+
     /// There is such a segment here.
     pub(super) fn knows(&self, segment: u32) -> bool {
         self.states.contains_key(&segment)
@@ -333,7 +349,7 @@ impl Segments {
     pub(super) fn messages(&self) -> u64 {
         let listed = |state: &&State| {
             let gone = state.away.as_ref();
-            gone.is_none_or(|gone| gone.why != Away::Dropped)
+            gone.is_none_or(|gone| gone.why == Away::Damaged)
         };
         self.states
             .values()

@@ -9,7 +9,7 @@ use super::Conversation;
 use super::checkpoint::CheckpointBody;
 use crate::command::CommandError;
 use crate::context::Context;
-use crate::record::{Kind, ShownRecord, Write};
+use crate::record::{Kind, Sealed, ShownRecord, Write};
 
 /// What each device has shown to know.
 pub(super) type Shown = BTreeMap<DeviceId, ShownRecord>;
@@ -77,12 +77,26 @@ impl Conversation {
         if body.kem.is_none() {
             body.statements = context.topics.statements(&self.id);
         }
+        let own = context.account.device();
+        body.verified = self.stated.to_tell();
+        body.unread = self.says_unread(&own);
         let bytes = body.encode();
         let bytes = bytes.map_err(|error| CommandError::Fault(error.to_string()))?;
-        self.send_item(Purpose::Checkpoint, bytes, epoch, context)?;
+        let wire = self.send_item(Purpose::Checkpoint, bytes, epoch, context)?;
         context.topics.named(&body.statements);
+        if let Some(unread) = body.unread {
+            self.note_unread(own, unread, context);
+        }
+        if let Some(item) = body.verified {
+            self.edit_stated(&item, |known| known.told = true, context);
+            let by = Sealed {
+                device: own,
+                epoch,
+                wire,
+            };
+            self.verified_by(&item, by, context);
+        }
         if let Some(counter) = body.kem.map(|kem| kem.counter) {
-            let own = context.account.device();
             self.edit_shown(&own, |shown| shown.kem = counter, context);
         }
         Ok(())

@@ -303,7 +303,7 @@ impl Conversation {
         body: Vec<u8>,
         epoch: sheaf_crypto::EpochId,
         context: &mut Context<'_>,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Vec<u8>, CommandError> {
         let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
         let (user, device) = (context.account.user(), context.account.device());
         let run = self.own_run(context);
@@ -343,13 +343,13 @@ impl Conversation {
             class: Class::Log,
             conversation: Some(self.id),
             messages: Vec::new(),
-            record,
+            record: record.clone(),
         };
         context.outbox.push(outgoing, context.stage);
         context
             .outbox
             .pump(context.topics, context.now, context.stage);
-        Ok(())
+        Ok(record)
     }
 
     /// Sends an item that only names what was seen, or announces this device's newest sealing key,

@@ -30,6 +30,8 @@ pub enum Offence {
     RefusedOperation,
     /// Its user sent more than the limit of messages just written.
     Flood,
+    /// It stated, or verified, what a conversation does not come to.
+    FalseSnapshot,
 }
 
 impl std::fmt::Display for Offence {
@@ -43,6 +45,7 @@ impl std::fmt::Display for Offence {
             Self::RefusedContent => "sent content that was refused",
             Self::RefusedOperation => "sent operations that were refused",
             Self::Flood => "sent too many messages at once",
+            Self::FalseSnapshot => "made a false snapshot",
         })
     }
 }
@@ -58,6 +61,7 @@ impl Offence {
             Act::BrokenChain { .. } => Some(Self::BrokenChain),
             Act::RefusedContent(_) => Some(Self::RefusedContent),
             Act::RefusedOperation(_) => Some(Self::RefusedOperation),
+            Act::FalseSnapshot(_) => Some(Self::FalseSnapshot),
             Act::Unopenable(_)
             | Act::BadSignature
             | Act::Replayed
@@ -87,7 +91,8 @@ impl Offence {
             | Self::WrongEpoch
             | Self::Fork
             | Self::BrokenChain
-            | Self::RefusedOperation => limits::OFFENCES_TOLERATED,
+            | Self::RefusedOperation
+            | Self::FalseSnapshot => limits::OFFENCES_TOLERATED,
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Away {
     Dropped,
     /// The store lost part of it. It is fetched by itself.
     Damaged,
+    /// This device began at a snapshot that states it, and never had it. It is fetched by itself.
+    Unread,
 }
 
 /// A segment whose document is not here. Its heads and figures stay in its own record.

@@ -9,11 +9,11 @@ use super::{
     EnvelopeRecord, EpochRecord, EvidenceRecord, FrontierRecord, KeepRecord, Kind, LostRecord,
     MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
     RecordError, RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord,
-    SnapshotRecord, TokenRecord, WithheldRecord, decode,
+    SnapshotRecord, StartRecord, StatedRecord, TokenRecord, UnreadRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 30] = [
+pub const KINDS: [Kind; 33] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -44,6 +44,9 @@ pub const KINDS: [Kind; 30] = [
     Kind::Away,
     Kind::Keep,
     Kind::Evidence,
+    Kind::Stated,
+    Kind::Start,
+    Kind::Unread,
 ];
 
 impl Kind {
@@ -87,6 +90,9 @@ impl Kind {
             Self::Shown => "shown",
             Self::Away => "away",
             Self::Keep => "keep",
+            Self::Stated => "snapshot statement",
+            Self::Start => "start",
+            Self::Unread => "unread",
         }
     }
 }
@@ -128,5 +134,8 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
         Kind::Away => decode::<AwayRecord>(kind, value).map(drop),
         Kind::Keep => decode::<KeepRecord>(kind, value).map(drop),
+        Kind::Stated => decode::<StatedRecord>(kind, value).map(drop),
+        Kind::Start => decode::<StartRecord>(kind, value).map(drop),
+        Kind::Unread => decode::<UnreadRecord>(kind, value).map(drop),
     }
 }

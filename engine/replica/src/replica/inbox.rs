@@ -9,7 +9,7 @@ use sheaf_protocol::ClientFrame;
 use super::{Replica, context, devices};
 use crate::account::Account;
 use crate::command::{CommandError, Reply};
-use crate::conversation::{Conversation, Invite};
+use crate::conversation::{Beginning, Conversation, Invite};
 use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::misbehaviour::{Act, Suspect};
@@ -18,6 +18,28 @@ use crate::user::Devices;
 
 /// Reasons for refused records of a file that are told.
 const REFUSALS_TOLD: usize = 8;
+
+const UNPLACED: &str = "sender is not a device of the conversation";
+
+/// Why a message is not taken.
+enum Refused {
+    /// Its sender is not known in the conversation that it is about. A question may overtake the
+    /// invite, or the operation that adds who asks: nobody did wrong, and it is asked again.
+    Unplaced,
+    Because(String),
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Because(reason)
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(reason: &str) -> Self {
+        Self::Because(reason.to_owned())
+    }
+}
 
 impl Replica {
     /// Follows this device's inbox.
@@ -41,7 +63,7 @@ impl Replica {
             match self.inbox.take(record, account) {
                 Ok(None) => {}
                 Ok(Some(joined)) => {
-                    if let Err(reason) = self.take_message(joined) {
+                    if let Err(Refused::Because(reason)) = self.take_message(joined) {
                         let act = Act::RefusedInbox(reason);
                         self.stage
                             .report(Suspect::Topic(batch.origin.topic), act, None);
@@ -75,7 +97,11 @@ impl Replica {
         for record in records {
             let Some(account) = &self.account else { break };
             let outcome = match self.inbox.take(record, account) {
-                Ok(Some(joined)) => self.take_message(joined).map(|()| 1),
+                Ok(Some(joined)) => match self.take_message(joined) {
+                    Ok(()) => Ok(1),
+                    Err(Refused::Unplaced) => Err(UNPLACED.to_owned()),
+                    Err(Refused::Because(reason)) => Err(reason),
+                },
                 Ok(None) => Ok(0),
                 Err(reason) => Err(reason),
             };
@@ -88,7 +114,7 @@ impl Replica {
         Ok(Reply::Imported { taken, refused })
     }
 
-    fn take_message(&mut self, joined: JoinedInbox) -> Result<(), String> {
+    fn take_message(&mut self, joined: JoinedInbox) -> Result<(), Refused> {
         let body =
             InboxBody::decode(joined.unverified_body()).map_err(|error| error.to_string())?;
         let (user, device) = (joined.sender_user(), joined.sender_device());
@@ -98,12 +124,12 @@ impl Replica {
                 .conversations
                 .get(&conversation)
                 .and_then(|known| known.signing_key(&device))
-                .ok_or("sender is not a device of the conversation")?;
+                .ok_or(Refused::Unplaced)?;
             joined.verify(&signing).map_err(|error| error.to_string())?;
             self.on_conversation(&conversation, |known, context| match body {
                 InboxBody::Ask(ask) => known.asked(device, ask, context),
                 InboxBody::Answer(answer) => known.answered(device, answer, context),
-                InboxBody::Invite { .. } | InboxBody::Own { .. } | InboxBody::Vault { .. } => {}
+                other => drop(other),
             });
             return Ok(());
         }
@@ -120,6 +146,7 @@ impl Replica {
             .certificate
             .signing;
         joined.verify(&signing).map_err(|error| error.to_string())?;
+        let (body, beginning) = body.split();
         match body {
             InboxBody::Invite { card, invite } => {
                 if self
@@ -132,7 +159,7 @@ impl Replica {
                 } else {
                     self.grow_account(&senders);
                 }
-                self.take_invite(&invite, user)
+                Ok(self.take_invite(&invite, beginning.as_ref(), user)?)
             }
             InboxBody::Own {
                 operations,
@@ -146,7 +173,7 @@ impl Replica {
                 }
                 Ok(())
             }
-            InboxBody::Ask(_) | InboxBody::Answer(_) => Ok(()),
+            InboxBody::Ask(_) | InboxBody::Answer(_) | InboxBody::InviteAt { .. } => Ok(()),
             InboxBody::Vault {
                 keys,
                 setting,
@@ -158,7 +185,12 @@ impl Replica {
         }
     }
 
-    fn take_invite(&mut self, invite: &Invite, by: sheaf_crypto::UserId) -> Result<(), String> {
+    fn take_invite(
+        &mut self,
+        invite: &Invite,
+        beginning: Option<&Beginning>,
+        by: sheaf_crypto::UserId,
+    ) -> Result<(), String> {
         if self
             .contacts
             .get(&by)
@@ -178,7 +210,8 @@ impl Replica {
         let account = self.account.as_ref().ok_or("there is no account")?;
         // An invite that does not verify changes nothing.
         let mark = self.stage.mark();
-        let conversation = match Conversation::join(invite, by, &mut context!(self, account)) {
+        let joined = Conversation::join(invite, beginning, by, &mut context!(self, account));
+        let conversation = match joined {
             Ok(conversation) => conversation,
             Err(error) => {
                 self.stage.take_back(mark);
@@ -197,6 +230,8 @@ impl Replica {
         if let Some(Err(error)) = attached {
             tracing::warn!(%error, "conversation does not follow the account");
         }
+        let default = self.policy.keep;
+        self.on_conversation(&id, |known, context| known.tidy(default, context));
         Ok(())
     }
 

@@ -25,7 +25,7 @@ use crate::record::{
     AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord,
     FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, OutboxRecord,
     ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord,
-    SiblingRecord, WithheldRecord, Write, decode,
+    SiblingRecord, StartRecord, StatedRecord, UnreadRecord, WithheldRecord, Write, decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -72,6 +72,19 @@ impl Sorted {
                 let record: KeepRecord = decode(kind, value)?;
                 let known = self.of(record.conversation);
                 known.keep = Some(record);
+            }
+            Kind::Stated => {
+                let record: StatedRecord = decode(kind, value)?;
+                self.of(record.conversation).stated.push(record);
+            }
+            Kind::Unread => {
+                let record: UnreadRecord = decode(kind, value)?;
+                self.of(record.conversation).unread.push(record.device);
+            }
+            Kind::Start => {
+                let record: StartRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.start = Some(record);
             }
             Kind::Outbox => {
                 let record = OutboxRecord::decode(value)?;

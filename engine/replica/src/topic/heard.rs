@@ -37,6 +37,12 @@ impl Window {
         }
     }
 
+    /// Whatever comes of a topic counts as new again.
+    pub(super) fn forget(&mut self, topic: &TopicId) {
+        self.by.retain(|(of, _), _| of != topic);
+        self.order.retain(|(of, _)| of != topic);
+    }
+
     pub(super) fn note(&mut self, origin: &Origin, hash: RecordHash) {
         let name = (origin.topic, hash);
         let by = self.by.entry(name).or_insert_with(|| {

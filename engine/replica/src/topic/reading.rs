@@ -50,6 +50,17 @@ pub(super) struct Advance {
 }
 
 impl Reading {
+    /// One that begins in the middle: what is before that is not read.
+    pub(super) fn begun(cursor: Cursor) -> Self {
+        Self {
+            cursor: Some(cursor),
+            taken: Some(cursor),
+            caught_up: true,
+            highest: cursor.sequence,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn at(&self) -> u64 {
         self.cursor.map_or(0, |cursor| cursor.sequence)
     }

@@ -2,7 +2,9 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sheaf_crypto::{DeviceSecrets, Inner, Kind as Purpose, Role, Suite, UserId, open, seal};
+use sheaf_crypto::{
+    DeviceSecrets, Inner, Kind as Purpose, Role, Suite, UserId, item_of_record, open, seal,
+};
 use sheaf_replica::{Act, Command};
 
 use crate::forge::{Epoch, epochs, secrets};
@@ -27,12 +29,12 @@ const PARTS: [Part; 5] = [
 ];
 
 /// `+` is taken, `N` is not allowed to the role, `M` is by nobody who is a member, `K` is of a kind that
-/// this version does not take. The columns are [`PARTS`].
+/// this version does not take, `F` is taken for an item and its author named for what it states falsely. The columns are [`PARTS`].
 const MATRIX: [(Purpose, [char; 5]); 6] = [
     (Purpose::Content, ['+', '+', 'N', 'M', 'M']),
     (Purpose::Checkpoint, ['+', '+', '+', 'M', 'M']),
     (Purpose::Bundle, ['K', 'K', 'K', 'M', 'M']),
-    (Purpose::Snapshot, ['K', 'K', 'K', 'M', 'M']),
+    (Purpose::Snapshot, ['F', 'F', 'F', 'M', 'M']),
     (Purpose::Sync, ['K', 'K', 'K', 'M', 'M']),
     (Purpose::Presence, ['K', 'K', 'K', 'M', 'M']),
 ];
@@ -160,12 +162,41 @@ fn is_refused(kind: Purpose, part: Part, expected: char) {
     );
 }
 
+/// A snapshot that states nothing at all has its place in its author's chain, and is of no use.
+fn is_named_false(part: Part) {
+    let mut world = prepared(part);
+    let mallory = secrets(&world.peers[MALLORY].disk);
+    let (last, epoch) = written(&world, &mallory).pop().unwrap();
+    let mut records = world.log.0[&epoch.keys.topic()].iter();
+    let previous = records.find(|record| {
+        let opened = open(&epoch.keys, record).unwrap();
+        let inner = opened.verify(&mallory.signing_public());
+        inner.is_ok_and(|inner| inner == last)
+    });
+    let inner = Inner {
+        kind: Purpose::Snapshot,
+        seq: last.seq + 1,
+        previous: Some(item_of_record(previous.unwrap())),
+        body: vec![9; 20],
+        ..last
+    };
+    let mut rng = ChaCha20Rng::from_seed([77; 32]);
+    let record = seal(&epoch.keys, &inner, &mallory, &mut rng).unwrap();
+    world.inject(epoch.keys.topic(), record);
+    let reports = world.peers[BOB].misbehaviour();
+    let [report] = reports.as_slice() else {
+        panic!("{part:?}: {reports:?}");
+    };
+    assert!(matches!(report.act, Act::FalseSnapshot(_)), "{report:?}");
+}
+
 #[test]
 fn every_kind_of_content_by_every_role() {
     for (kind, row) in MATRIX {
         for (part, expected) in PARTS.into_iter().zip(row) {
             match expected {
                 '+' => is_taken(kind, part),
+                'F' => is_named_false(part),
                 _ => is_refused(kind, part, expected),
             }
         }

@@ -61,10 +61,14 @@ pub(super) const MALLORY: usize = 2;
 impl Peer {
     /// Opens a disk with randomness of its own.
     pub(super) fn open_as(number: u8, disk: Disk, seed: u8) -> Self {
+        Self::open_at(number, disk, seed, NOW)
+    }
+
+    fn open_at(number: u8, disk: Disk, seed: u8, now: Timestamp) -> Self {
         let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
         let restored = disk.iter().filter(|(key, _)| RESTORED.contains(&key.kind));
         let rows = restored.map(|(key, value)| row(key, value)).collect();
-        let replica = Replica::open(rng, NOW, [number; 32], rows).unwrap();
+        let replica = Replica::open(rng, now, [number; 32], rows).unwrap();
         let mut peer = Self {
             replica,
             disk,
@@ -76,7 +80,7 @@ impl Peer {
             answers: BTreeMap::new(),
             events: Vec::new(),
             commands: 0,
-            now: NOW,
+            now,
             wait: None,
         };
         peer.drain();
@@ -429,8 +433,7 @@ impl World {
         let now = Timestamp(old.now.0 + 10_000 + u64::from(old.number));
         let restarts = u8::try_from((now.0 - NOW.0) / 10_000 % 12).unwrap();
         let seed = old.number + 8 * restarts;
-        let mut peer = Peer::open_as(old.number, std::mem::take(&mut old.disk), seed);
-        peer.now = now;
+        let mut peer = Peer::open_at(old.number, std::mem::take(&mut old.disk), seed, now);
         peer.feed = std::mem::take(&mut old.feed);
         self.peers[place] = peer;
         self.settle();

@@ -16,7 +16,7 @@ fn statement() -> (RelayId, Statement) {
 }
 
 #[test]
-fn both_versions_are_read_and_a_later_one_is_left_alone() {
+fn every_version_is_read_and_a_later_one_is_left_alone() {
     let first = CheckpointBody {
         documents: vec![(7, [8; 32])],
         ..CheckpointBody::default()
@@ -26,13 +26,29 @@ fn both_versions_are_read_and_a_later_one_is_left_alone() {
         documents: first.documents.clone(),
         ..CheckpointBody::default()
     };
-    for (body, version) in [(first, FIRST), (second, SECOND)] {
+    let third = CheckpointBody {
+        documents: first.documents.clone(),
+        statements: second.statements.clone(),
+        verified: Some(ItemId([9; 32])),
+        unread: Some(false),
+        ..CheckpointBody::default()
+    };
+    let unread = CheckpointBody {
+        unread: Some(true),
+        ..CheckpointBody::default()
+    };
+    for (body, version) in [
+        (first, FIRST),
+        (second, SECOND),
+        (third, THIRD),
+        (unread, THIRD),
+    ] {
         let mut bytes = body.encode().unwrap();
         assert_eq!(bytes[0], version);
         assert_eq!(CheckpointBody::decode(&bytes), Some(body));
         bytes.push(0);
         assert_eq!(CheckpointBody::decode(&bytes), None);
-        bytes[0] = SECOND + 1;
+        bytes[0] = THIRD + 1;
         assert_eq!(CheckpointBody::decode(&bytes), None);
     }
 }
