@@ -23,13 +23,13 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[test]
 fn devices_converge_and_lose_nothing_under_faults() {
-    all_seeds(100, simulation::Faults::default());
+    all_seeds(60, simulation::Faults::default());
 }
 
 #[test]
 fn members_agree_whoever_removes_whom() {
     all_seeds(
-        100,
+        60,
         simulation::Faults {
             members: true,
             ..simulation::Faults::default()
@@ -40,7 +40,7 @@ fn members_agree_whoever_removes_whom() {
 #[test]
 fn relays_die_lose_their_stores_and_come_back() {
     all_seeds(
-        100,
+        60,
         simulation::Faults {
             relays: true,
             ..simulation::Faults::default()
@@ -51,7 +51,7 @@ fn relays_die_lose_their_stores_and_come_back() {
 #[test]
 fn newcomers_begin_at_snapshots() {
     all_seeds(
-        50,
+        40,
         simulation::Faults {
             newcomer: true,
             ..simulation::Faults::default()
@@ -62,7 +62,7 @@ fn newcomers_begin_at_snapshots() {
 #[test]
 fn relays_let_go_of_what_everybody_has() {
     all_seeds(
-        50,
+        40,
         simulation::Faults {
             members: true,
             release: true,
@@ -74,7 +74,7 @@ fn relays_let_go_of_what_everybody_has() {
 #[test]
 fn relays_are_put_back_to_backups_and_are_found_out() {
     all_seeds(
-        50,
+        40,
         simulation::Faults {
             relays: true,
             roll_back: true,
@@ -86,7 +86,7 @@ fn relays_are_put_back_to_backups_and_are_found_out() {
 #[test]
 fn newcomers_read_from_their_beginning_on() {
     all_seeds(
-        50,
+        40,
         simulation::Faults {
             members: true,
             since_join: true,

@@ -208,12 +208,11 @@ impl Peer {
                 });
                 for followed in topics {
                     let topic = topic_of_capability(&followed.capability);
-                    let head = self.feed.log.head(&topic);
+                    let sequence = self.feed.log.head(&topic);
                     let at = followed.after.map_or(0, |cursor| cursor.sequence);
                     self.receive(self.feed.log.after(topic, at));
-                    let sequence = head;
                     self.receive(ServerFrame::CaughtUp { topic, sequence });
-                    self.subscribed.insert(topic, head);
+                    self.subscribed.insert(topic, sequence);
                 }
             }
             ClientFrame::Witness { .. } => self.receive(refused()),
@@ -229,8 +228,7 @@ impl Peer {
     pub(super) fn step(&mut self, log: &mut Log) -> bool {
         self.feed.copy(log);
         if let Some((load, ranges)) = self.loads.pop_front() {
-            let rows = self.read(&ranges);
-            self.handle(Input::Loaded(load, rows));
+            self.handle(Input::Loaded(load, self.read(&ranges)));
             return true;
         }
         if let Some(frame) = self.frames.pop_front() {
@@ -432,8 +430,8 @@ impl World {
         // No two devices ever have one time: ids of messages follow the clock.
         let now = Timestamp(old.now.0 + 10_000 + u64::from(old.number));
         let restarts = u8::try_from((now.0 - NOW.0) / 10_000 % 12).unwrap();
-        let seed = old.number + 8 * restarts;
-        let mut peer = Peer::open_at(old.number, std::mem::take(&mut old.disk), seed, now);
+        let (seed, disk) = (old.number + 8 * restarts, std::mem::take(&mut old.disk));
+        let mut peer = Peer::open_at(old.number, disk, seed, now);
         peer.feed = std::mem::take(&mut old.feed);
         self.peers[place] = peer;
         self.settle();
