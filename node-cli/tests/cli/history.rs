@@ -64,7 +64,7 @@ fn old_messages_are_dropped_and_fetched_again() {
     assert_eq!(fetched.stdout, before.stdout);
     running.interrupt();
     assert_eq!(running.end().code, 0);
-    // It stays for now, and the store is sound.
+    // It stays for a day, and the store is sound.
     assert_eq!(count(&listed(&[])), MESSAGES);
     assert_eq!(alice.ok(&["store", "check", "--repair"])["sound"], true);
 }
