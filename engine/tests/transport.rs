@@ -228,14 +228,20 @@ async fn a_thousand_idle_conversations_cost_one_round_trip() {
     }
     alice.wait_settled(PATIENCE).await.unwrap();
     alice.close().await.unwrap();
+    // What it had not asked the relay yet about new topics it asks once more.
+    let alice = open(homes[0].path(), relay.address()).await;
+    alice.wait_settled(PATIENCE).await.unwrap();
+    alice.close().await.unwrap();
 
     let alice = open(homes[0].path(), relay.address()).await;
     alice.wait_settled(PATIENCE).await.unwrap();
     let counters = alice.counters();
-    // All proofs and cursors one way; hello and "nothing new" the other.
-    assert_eq!((counters.sent_frames, counters.received_frames), (1, 2));
+    // All proofs and cursors one way; hello and "nothing new" the other. Besides, eight topics at most are
+    // looked at more closely (docs/decisions/0016).
+    assert!(counters.sent_frames <= 1 + 8, "{counters:?}");
+    assert!(counters.received_frames <= 2 + 8, "{counters:?}");
     assert!(counters.sent_bytes < 130_000, "{counters:?}");
-    assert!(counters.received_bytes < 100, "{counters:?}");
+    assert!(counters.received_bytes < 100 + 8 * 200, "{counters:?}");
     println!("{counters:?}");
 
     // What comes is live, and what was missed is read.

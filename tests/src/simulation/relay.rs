@@ -214,9 +214,8 @@ impl ModelRelay {
             return;
         };
         if upto.log == self.log {
+            // It still tells what is offered again within the grace period.
             stored.retain(|stored| stored.sequence > upto.sequence);
-            let hashes = &mut self.hashes;
-            hashes.retain(|(of, _), sequence| *of != topic || *sequence > upto.sequence);
         }
     }
 

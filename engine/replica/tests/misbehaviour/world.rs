@@ -191,7 +191,7 @@ impl Peer {
                 record,
                 ..
             } => {
-                let receipt = Log::receipt(topic, log.push(topic, record.clone()), &record);
+                let receipt = Log::receipt(topic, log.append(topic, &record), &record);
                 self.receive(ServerFrame::Receipt { request, receipt });
             }
             ClientFrame::Follow { request, topics } => {
