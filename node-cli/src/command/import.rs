@@ -1,7 +1,9 @@
 //! `sheaf message import`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::{poll_fn, ready};
 use std::path::PathBuf;
+use std::task::Poll;
 
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -156,7 +158,14 @@ impl Importer {
         }
         let (places, drafts): (Vec<Place>, Vec<ImportDraft>) = self.batch.take();
         let conversation = self.conversation.clone();
-        let done = tokio::spawn(async move { conversation.import(drafts).await });
+        let call = async move { conversation.import(drafts).await };
+        let mut call = Box::pin(tokio::task::unconstrained(call));
+        // It is asked for here, in the order of the file; a task might be begun after the next one.
+        let asked = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+        let done = match asked {
+            Poll::Pending => tokio::spawn(call),
+            Poll::Ready(done) => tokio::spawn(ready(done)),
+        };
         self.flights.push_back(Flight { places, done });
         Ok(())
     }
