@@ -28,7 +28,7 @@ pub use message::MessageRecord;
 pub(crate) use relay::{
     CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
 };
-pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
+pub(crate) use stated::{Compared, NamedRecord, Sealed, StartRecord, StatedRecord, UnreadRecord};
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -103,10 +103,12 @@ pub enum Kind {
     Start = 32,
     /// A device that began at a snapshot has not all of the history yet.
     Unread = 33,
+    /// How many conversations the linking device named, until so many are here.
+    Named = 34,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 28] = [
+pub const RESTORED: [Kind; 29] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -135,6 +137,7 @@ pub const RESTORED: [Kind; 28] = [
     Kind::Stated,
     Kind::Start,
     Kind::Unread,
+    Kind::Named,
 ];
 
 /// Name of a record.

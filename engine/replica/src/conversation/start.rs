@@ -69,6 +69,11 @@ impl Conversation {
         self.start.is_some()
     }
 
+    /// What there is of messages was stated when this device began.
+    pub(crate) fn began_at_snapshot(&self) -> bool {
+        !self.began.is_empty()
+    }
+
     /// History is on its way, and what can be done by itself was not all done.
     pub(crate) fn is_beginning(&self) -> bool {
         let start = self.start.as_ref();
