@@ -258,6 +258,9 @@ impl Reporter {
         self.looked_at = now;
         let stage = figures.stage();
         let Some((before, said)) = &self.said else {
+            if figures.connected && stage == ProgressStage::Done {
+                (self.resumed, self.new) = (false, false);
+            }
             let worth = self.resumed || self.new || figures.is_long();
             if !figures.connected || stage == ProgressStage::Done || !worth {
                 return None;
