@@ -89,10 +89,12 @@ pub struct Progress {
     pub conversations: Count,
     /// Conversations whose newest 50 messages, or all if there are fewer, are here.
     pub recent: Count,
-    /// Segments that are here, of those that are known and not dropped by policy.
+    /// Segments that are here, of those that are not dropped by policy; their number is known where
+    /// that of messages is.
     pub segments: Count,
-    /// Messages that are here. How many there are is known where a conversation was read to its end
-    /// or began at a snapshot; the snapshot's figure is proved only once its segments are here.
+    /// Messages that are here. How many there are is known once each conversation was read to its end
+    /// or while what a snapshot states is on its way; the snapshot's figure is proved only once its
+    /// segments are here.
     pub messages: Count,
     /// Items of snapshots' frontiers that relays gave, where they are read from the beginning.
     pub items: Count,
@@ -165,7 +167,7 @@ impl Figures {
             },
             segments: Count {
                 done: self.segments.0,
-                of: Some(self.segments.1),
+                of: self.messages.of.map(|_| self.segments.1),
             },
             messages: self.messages,
             items: self.items,

@@ -65,13 +65,9 @@ impl Start {
 }
 
 impl Conversation {
-    pub(super) fn is_starting(&self) -> bool {
+    /// Not all is proved of what a snapshot stated when this device began.
+    pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
-    }
-
-    /// What there is of messages was stated when this device began.
-    pub(crate) fn began_at_snapshot(&self) -> bool {
-        !self.began.is_empty()
     }
 
     /// History is on its way, and what can be done by itself was not all done.

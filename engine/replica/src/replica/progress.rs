@@ -92,7 +92,7 @@ impl Replica {
             figures.add(
                 &known.part(),
                 read,
-                open_at.is_none() || known.began_at_snapshot(),
+                open_at.is_none() || known.is_starting(),
             );
         }
         figures

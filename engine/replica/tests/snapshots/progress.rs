@@ -84,7 +84,11 @@ fn where_nobody_answers_it_says_so_goes_on_after_a_restart_and_reads_the_relay()
     world.restart(CAROL);
     let resumed = *told(&mut world).first().unwrap();
     assert_eq!(resumed.because, Some(ProgressReason::Resumed));
-    assert_eq!(resumed.segments, before.segments);
+    assert_eq!(resumed.segments.done, before.segments.done);
+    assert_eq!(
+        resumed.messages.of, None,
+        "the other conversation is not read"
+    );
 
     for _ in 0..6 {
         world.peers[CAROL].wake();
