@@ -144,7 +144,7 @@ fn whatever_is_less_than_before_has_a_reason() {
             Figures {
                 links: 1,
                 records: anew,
-                ..before.clone()
+                ..before
             },
             ProgressReason::Connection,
         ),
@@ -152,7 +152,7 @@ fn whatever_is_less_than_before_has_a_reason() {
             Figures {
                 reread: 1,
                 records: anew,
-                ..before.clone()
+                ..before
             },
             ProgressReason::ReadAnew,
         ),
@@ -160,14 +160,14 @@ fn whatever_is_less_than_before_has_a_reason() {
             Figures {
                 dropped: 1,
                 segments: (0, 2),
-                ..before.clone()
+                ..before
             },
             ProgressReason::Dropped,
         ),
         (
             Figures {
                 messages: Count { done: 0, of: None },
-                ..before.clone()
+                ..before
             },
             ProgressReason::Found,
         ),
@@ -178,7 +178,7 @@ fn whatever_is_less_than_before_has_a_reason() {
                     of: Some(2),
                 },
                 messages: Count { done: 0, of: None },
-                ..before.clone()
+                ..before
             },
             ProgressReason::Conversation,
         ),
