@@ -232,7 +232,7 @@ pub const PROGRESS_MS: u64 = 250;
 pub const SNAPSHOT_TURN_MS: u64 = 30_000;
 /// After this long, in milliseconds, without anything new of what a snapshot states, a newcomer reads
 /// the relays from the beginning.
-pub const START_PATIENCE_MS: u64 = 30_000;
+pub const START_PATIENCE_MS: u64 = 10_000;
 /// A segment that somebody asked for stays this long before it is dropped again, in milliseconds.
 pub const FETCHED_KEPT_MS: u64 = 24 * 60 * MINUTE_MS;
 /// A month of the policy that drops old segments, in milliseconds: thirty days.
