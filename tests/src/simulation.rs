@@ -6,6 +6,8 @@
 
 mod check;
 mod device;
+mod faults;
+mod fork;
 mod govern;
 mod relay;
 mod strike;
@@ -14,8 +16,9 @@ mod write;
 
 pub use check::Failure;
 pub use device::Device;
+pub use faults::Faults;
 pub use relay::ModelRelay;
-pub use world::{Faults, World};
+pub use world::World;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -48,7 +51,9 @@ pub fn run_with(seed: u64, faults: Faults) -> Result<(), Failure> {
     world.found();
     world.live()?;
     world.quiet();
-    if faults.members {
+    if faults.doubles() {
+        fork::check(&world)
+    } else if faults.members {
         check::members(&world)
     } else {
         check::all(&world)

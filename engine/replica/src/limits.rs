@@ -221,6 +221,13 @@ pub const SNAPSHOT_STATEMENT_BYTES_MAX: usize = 40 * 1024;
 pub const SNAPSHOT_TOPICS_MAX: usize = 128;
 /// Snapshots of a conversation that are remembered. Beyond it the oldest is forgotten.
 pub const SNAPSHOTS_KEPT_MAX: usize = 4;
+/// Messages of a conversation that a new device is to have first.
+pub const RECENT_MESSAGES: u64 = 50;
+/// Places of topics still to read from which on a catch-up is reported.
+pub const CATCH_UP_RECORDS: u64 = 64;
+/// Least time between two reports of progress in the same stage, and between two looks at it where
+/// nothing of note happened, in milliseconds.
+pub const PROGRESS_MS: u64 = 250;
 /// How long a device leaves a snapshot to the one before it in the order of ids, in milliseconds.
 pub const SNAPSHOT_TURN_MS: u64 = 30_000;
 /// After this long, in milliseconds, without anything new of what a snapshot states, a newcomer reads

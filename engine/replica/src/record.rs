@@ -29,7 +29,7 @@ pub use message::MessageRecord;
 pub(crate) use relay::{
     CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
 };
-pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
+pub(crate) use stated::{Compared, NamedRecord, Sealed, StartRecord, StatedRecord, UnreadRecord};
 pub use write::Write;
 
 /// Version byte of every value here.
@@ -105,10 +105,12 @@ pub enum Kind {
     Start = 32,
     /// A device that began at a snapshot has not all of the history yet.
     Unread = 33,
+    /// How many conversations the linking device named, until so many are here.
+    Named = 34,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 28] = [
+pub const RESTORED: [Kind; 29] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -137,6 +139,7 @@ pub const RESTORED: [Kind; 28] = [
     Kind::Stated,
     Kind::Start,
     Kind::Unread,
+    Kind::Named,
 ];
 
 /// Name of a record.

@@ -22,6 +22,7 @@ mod home;
 mod members;
 mod message;
 mod people;
+mod progress;
 mod relay;
 mod relays;
 mod revoke;

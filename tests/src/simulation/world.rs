@@ -5,57 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
-use sheaf_crypto::{ConversationId, UserId};
+use sheaf_crypto::{ConversationId, DeviceId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId, ServerFrame};
 use sheaf_replica::record::Row;
 use sheaf_replica::{BatchId, Command, CommandId, Event, Input, LoadId, Reply, Timestamp};
 
 use super::device::{Asked, Device, Want};
+use super::faults::Faults;
 use super::govern::Before;
 use super::relay::{Answer, ModelRelay};
 use super::{Failure, below, check, one_in};
-
-/// How bad the world is.
-#[derive(Debug, Clone, Copy)]
-pub struct Faults {
-    /// Connections break and partitions last.
-    pub network: bool,
-    /// Devices lose power between write and flush.
-    pub crashes: bool,
-    /// The relay delivers again what it delivered, and forgets connections.
-    pub relay: bool,
-    /// There are two relays, which die, lose their stores and come back.
-    pub relays: bool,
-    /// One of them is put back to a backup at times.
-    pub roll_back: bool,
-    /// People add and remove each other, change roles and draw epochs.
-    pub members: bool,
-    /// Some conversations let newcomers read only from their own beginning on.
-    pub since_join: bool,
-    /// Somebody joins in the middle, where a snapshot was made.
-    pub newcomer: bool,
-    /// Hours pass in which nothing happens, and relays let go of what everybody has.
-    pub release: bool,
-    /// Steps of life.
-    pub steps: u64,
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self {
-            network: true,
-            crashes: true,
-            relay: true,
-            relays: false,
-            roll_back: false,
-            members: false,
-            since_join: false,
-            newcomer: false,
-            release: false,
-            steps: 120,
-        }
-    }
-}
 
 pub(super) enum Happening {
     ToRelay(usize, u64, ClientFrame),
@@ -109,7 +68,7 @@ pub struct World {
     /// Latest arrival by connection, direction and stream: streams keep their order.
     streams: BTreeMap<(u64, u8), u64>,
     pub(super) connections: u64,
-    generation: Vec<u64>,
+    pub(super) generation: Vec<u64>,
     pub(super) texts: u64,
     /// Conversations that were created.
     pub conversations: Vec<ConversationId>,
@@ -121,6 +80,8 @@ pub struct World {
     pub(super) latecomer: Option<UserId>,
     /// People whom somebody tried to remove or demote: what they wrote may be cut off.
     pub touched: BTreeSet<(ConversationId, UserId)>,
+    /// The device that signed two histories.
+    pub forked: Option<DeviceId>,
 }
 
 impl std::fmt::Debug for World {
@@ -157,6 +118,7 @@ impl World {
             conversations: Vec::new(),
             latecomer: None,
             touched: BTreeSet::new(),
+            forked: None,
             before: Vec::new(),
             words: Vec::new(),
         }
@@ -287,7 +249,7 @@ impl World {
         id
     }
 
-    fn drain(&mut self, device: usize) {
+    pub(super) fn drain(&mut self, device: usize) {
         let generation = self.generation[device];
         for want in self.devices[device].drain() {
             match want {
@@ -420,11 +382,14 @@ impl World {
     /// People write while the world breaks around them.
     pub(super) fn live(&mut self) -> Result<(), Failure> {
         for step in 0..self.faults.steps {
-            if !self.faults.members && step.is_multiple_of(4) {
+            if !self.faults.members && !self.faults.doubles() && step.is_multiple_of(4) {
                 check::nobody_shows_too_much(self)?;
             }
             if step == self.faults.steps / 2 {
                 self.welcome();
+            }
+            if self.faults.doubles() && step == self.faults.steps / 3 {
+                self.fork();
             }
             let device = below(&mut self.rng, self.devices.len() as u64) as usize;
             match below(&mut self.rng, 20) {
@@ -438,6 +403,7 @@ impl World {
                 15 if self.faults.relays => self.strike(),
                 13 | 14 if self.faults.members => self.govern(device),
                 16 if self.faults.release => self.let_hours_pass(),
+                17 if self.faults.weeks => self.let_weeks_pass(),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
                         self.step();
@@ -450,7 +416,7 @@ impl World {
         Ok(())
     }
 
-    fn restart(&mut self, device: usize, kept: usize) {
+    pub(super) fn restart(&mut self, device: usize, kept: usize) {
         for (relay, connection) in std::mem::take(&mut self.devices[device].connections) {
             self.relays[relay].sessions.remove(&connection);
         }
@@ -480,6 +446,9 @@ impl World {
             since_join: false,
             newcomer: false,
             release: false,
+            weeks: self.faults.weeks,
+            fork: self.faults.fork,
+            copy: self.faults.copy,
             steps: 0,
         };
         self.settle();
