@@ -6,6 +6,7 @@
 //! batch reported as durable.
 
 mod backup;
+mod budget;
 mod check;
 mod drain;
 mod erase;

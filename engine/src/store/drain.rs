@@ -206,7 +206,7 @@ fn refused(error: OpenError) -> String {
     }
 }
 
-fn bytes(writes: &[Write], moved: &[Moved]) -> usize {
+pub(super) fn bytes(writes: &[Write], moved: &[Moved]) -> usize {
     let values = writes.iter().filter_map(|write| write.value.as_ref());
     let moved = moved.iter().map(|moved| moved.value.len());
     values.map(Vec::len).chain(moved).sum()

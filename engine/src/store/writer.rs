@@ -3,18 +3,21 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use sheaf_replica::BatchId;
 use sheaf_replica::record::Write;
 
-use super::drain::{drain, is_room_to_settle, settle};
+use super::budget::{Budget, QUEUE_BYTES_MAX};
+use super::drain::{self, drain, is_room_to_settle, settle};
 use super::guard::guarded;
 use super::recent::Recent;
 use super::{OpenError, Store, WATERMARK, Written};
 
-/// Batches that may wait. The driver waits when the disk is this far behind.
+/// Batches that may wait. The driver waits when the disk is this far behind, or by so many bytes as the
+/// [`Budget`] says.
 const QUEUE_MAX: usize = 4_096;
 /// Batches that one flush covers at most.
 const DRAIN_MAX: usize = 1_024;
@@ -23,13 +26,14 @@ const DRAIN_MAX: usize = 1_024;
 pub(crate) type Durable = Box<dyn Fn(Written) + Send>;
 
 enum Job {
-    Write(BatchId, Vec<Write>),
+    Write(BatchId, Vec<Write>, usize),
     Stop,
 }
 
 /// Hands batches to the writing thread.
 pub(crate) struct Writer {
     jobs: SyncSender<Job>,
+    budget: Arc<Budget>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -92,18 +96,22 @@ impl Writer {
     pub(crate) fn start(store: Store, durable: Durable) -> Result<Self, OpenError> {
         let file = main_file(&store)?;
         let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let budget = Arc::new(Budget::default());
+        let ends = Ends(Arc::clone(&budget));
         let thread = std::thread::Builder::new()
             .name("sheaf-store".to_owned())
-            .spawn(move || write_all(&store, &file, &queue, &durable))?;
+            .spawn(move || write_all(&store, &file, &queue, &ends.0, &durable))?;
         Ok(Self {
             jobs,
+            budget,
             thread: Some(thread),
         })
     }
 
     /// Queues a batch; `false` if the thread is gone.
     pub(crate) fn write(&self, batch: BatchId, writes: Vec<Write>) -> bool {
-        self.jobs.send(Job::Write(batch, writes)).is_ok()
+        let bytes = drain::bytes(&writes, &[]);
+        self.budget.take(bytes) && self.jobs.send(Job::Write(batch, writes, bytes)).is_ok()
     }
 
     /// Writes what is queued and ends the thread.
@@ -121,6 +129,15 @@ impl Writer {
                 tracing::error!("store thread panicked");
             }
         }
+    }
+}
+
+/// However the thread ends, nobody waits for it any longer.
+struct Ends(Arc<Budget>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -176,24 +193,17 @@ pub(super) fn recover(store: &Store) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durable) {
+fn write_all(
+    store: &Store,
+    file: &File,
+    queue: &Receiver<Job>,
+    budget: &Budget,
+    durable: &Durable,
+) {
     let mut ledger = Ledger::of(store);
     let witness = Witness::open(store);
     while let Ok(job) = queue.recv() {
-        let mut jobs = vec![job];
-        while jobs.len() < DRAIN_MAX
-            && let Ok(job) = queue.try_recv()
-        {
-            jobs.push(job);
-        }
-        let mut batches = Vec::new();
-        let mut stop = false;
-        for job in jobs {
-            match job {
-                Job::Write(batch, writes) => batches.push((batch, writes)),
-                Job::Stop => stop = true,
-            }
-        }
+        let (batches, bytes, stop) = gather(job, queue);
         let ids: Vec<BatchId> = batches.iter().map(|(batch, _)| *batch).collect();
         let result = if batches.is_empty() {
             Ok(())
@@ -201,6 +211,7 @@ fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durabl
             guarded(|| drain(store, file, batches, &mut ledger))
                 .unwrap_or_else(|broken| Err(broken.to_string()))
         };
+        budget.give_back(bytes);
         let failed = result.is_err();
         for id in ids {
             durable((id, result.clone()));
@@ -213,6 +224,24 @@ fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durabl
             return;
         }
     }
+}
+
+/// What one flush covers: the batches that wait, with their bytes, and whether the thread ends then.
+fn gather(first: Job, queue: &Receiver<Job>) -> (Vec<(BatchId, Vec<Write>)>, usize, bool) {
+    let (mut batches, mut bytes) = (Vec::new(), 0_usize);
+    let mut next = Some(first);
+    while let Some(job) = next {
+        match job {
+            Job::Write(batch, writes, size) => {
+                batches.push((batch, writes));
+                bytes = bytes.saturating_add(size);
+            }
+            Job::Stop => return (batches, bytes, true),
+        }
+        let more = batches.len() < DRAIN_MAX && bytes < QUEUE_BYTES_MAX / 2;
+        next = more.then(|| queue.try_recv().ok()).flatten();
+    }
+    (batches, bytes, false)
 }
 
 fn witness(store: &Store) -> PathBuf {
