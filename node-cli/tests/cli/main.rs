@@ -19,6 +19,7 @@ mod exchange;
 mod guard;
 mod history;
 mod home;
+mod keyring;
 mod members;
 mod message;
 mod people;
