@@ -8,7 +8,9 @@ use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
 use crate::record::{Keep, Kind};
 use crate::vault::{VaultRecovery, VaultSetting};
 
-pub use info::{ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, PeerInfo};
+pub use info::{
+    ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, ForgettingInfo, PeerInfo,
+};
 
 /// Number of a command, chosen by the driver; the completion names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -194,6 +196,9 @@ pub enum Command {
     /// Cut the history: what is written from now on opens nothing from before, and who is added later
     /// begins here.
     CutHistory(ConversationId),
+    /// The same, and let the secrets of what came before be erased on every device, once all devices
+    /// have acknowledged it.
+    ForgetHistory(ConversationId),
     /// Draw a new epoch.
     Rotate(ConversationId),
     /// Ask other devices what they have, send them what they lack and take what is missing here.
@@ -488,6 +493,12 @@ pub enum CommandError {
     /// What is asked for was dropped here, and none of these devices gave it yet.
     #[error("this history is not on this device, and no other device has given it yet")]
     NotHere(Vec<DeviceId>),
+    /// What is asked for was dropped here, and the secrets that would open it were forgotten.
+    #[error(
+        "older messages are not on this device, and cannot be fetched any more: the secrets that would \
+         open them were forgotten"
+    )]
+    Forgotten,
     /// A stored record is damaged.
     #[error("the store is damaged: {0}")]
     Damaged(String),

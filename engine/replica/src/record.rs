@@ -22,7 +22,7 @@ use crate::document::MessageId;
 use crate::time::Timestamp;
 
 pub use away::{Away, Keep};
-pub(crate) use away::{AwayRecord, KeepRecord};
+pub(crate) use away::{AwayRecord, ForgottenRecord, KeepRecord};
 pub use check::{KINDS, check};
 pub use message::MessageRecord;
 pub(crate) use relay::{
@@ -103,10 +103,12 @@ pub enum Kind {
     Start = 32,
     /// A device that began at a snapshot has not all of the history yet.
     Unread = 33,
+    /// What was forgotten of one conversation.
+    Forgotten = 34,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 28] = [
+pub const RESTORED: [Kind; 29] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -135,6 +137,7 @@ pub const RESTORED: [Kind; 28] = [
     Kind::Stated,
     Kind::Start,
     Kind::Unread,
+    Kind::Forgotten,
 ];
 
 /// Name of a record.

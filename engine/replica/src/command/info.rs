@@ -81,6 +81,8 @@ pub struct ConversationInfo {
     pub away: Vec<(u32, Away)>,
     /// What this device keeps of it; `None` for what it keeps of every conversation.
     pub keep: Option<Keep>,
+    /// Secrets from before a cut that are still to be forgotten here, and what that waits for.
+    pub forgetting: Option<ForgettingInfo>,
     /// What newcomers may read.
     pub history: History,
     /// The segment that this person's reading begins with, where older ones are not shown; `None`
@@ -107,6 +109,18 @@ pub struct ConversationInfo {
     /// It is proved that every device that takes part has everything that this one has, and the
     /// other way round.
     pub synced: bool,
+}
+
+/// What the forgetting of secrets waits for. With nothing named it waits for what the conversation
+/// waits for as a whole: to be read to its end, and for what is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForgettingInfo {
+    /// Devices that have not acknowledged it, or lack something, or have other documents.
+    pub devices: Vec<DeviceId>,
+    /// A fork is known: judging it takes everything that was kept.
+    pub disputed: bool,
+    /// Something is kept back of a device in quarantine or frozen.
+    pub kept_back: bool,
 }
 
 /// How another device of a conversation stands, as its own signed items say.

@@ -6,14 +6,15 @@ use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord,
-    EnvelopeRecord, EpochRecord, EvidenceRecord, FrontierRecord, KeepRecord, Kind, LostRecord,
-    MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord, PendingRecord,
-    RecordError, RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord, SiblingRecord,
-    SnapshotRecord, StartRecord, StatedRecord, TokenRecord, UnreadRecord, WithheldRecord, decode,
+    EnvelopeRecord, EpochRecord, EvidenceRecord, ForgottenRecord, FrontierRecord, KeepRecord, Kind,
+    LostRecord, MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord,
+    PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord,
+    SiblingRecord, SnapshotRecord, StartRecord, StatedRecord, TokenRecord, UnreadRecord,
+    WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 33] = [
+pub const KINDS: [Kind; 34] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -47,6 +48,7 @@ pub const KINDS: [Kind; 33] = [
     Kind::Stated,
     Kind::Start,
     Kind::Unread,
+    Kind::Forgotten,
 ];
 
 impl Kind {
@@ -93,6 +95,7 @@ impl Kind {
             Self::Stated => "snapshot statement",
             Self::Start => "start",
             Self::Unread => "unread",
+            Self::Forgotten => "forgotten",
         }
     }
 }
@@ -137,5 +140,6 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Stated => decode::<StatedRecord>(kind, value).map(drop),
         Kind::Start => decode::<StartRecord>(kind, value).map(drop),
         Kind::Unread => decode::<UnreadRecord>(kind, value).map(drop),
+        Kind::Forgotten => decode::<ForgottenRecord>(kind, value).map(drop),
     }
 }

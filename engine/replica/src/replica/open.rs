@@ -23,9 +23,10 @@ use crate::outbox::Outbox;
 use crate::peer::Peers;
 use crate::record::{
     AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord,
-    FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, OutboxRecord,
-    ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord,
-    SiblingRecord, StartRecord, StatedRecord, UnreadRecord, WithheldRecord, Write, decode,
+    ForgottenRecord, FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord,
+    OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord,
+    ShownRecord, SiblingRecord, StartRecord, StatedRecord, UnreadRecord, WithheldRecord, Write,
+    decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -80,6 +81,11 @@ impl Sorted {
             Kind::Unread => {
                 let record: UnreadRecord = decode(kind, value)?;
                 self.of(record.conversation).unread.push(record.device);
+            }
+            Kind::Forgotten => {
+                let record: ForgottenRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.forgotten = Some(record);
             }
             Kind::Start => {
                 let record: StartRecord = decode(kind, value)?;
