@@ -36,6 +36,8 @@ pub struct Faults {
     pub newcomer: bool,
     /// Hours pass in which nothing happens, and relays let go of what everybody has.
     pub release: bool,
+    /// People cut the history and let what came before be forgotten.
+    pub forget: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -52,6 +54,7 @@ impl Default for Faults {
             since_join: false,
             newcomer: false,
             release: false,
+            forget: false,
             steps: 120,
         }
     }
@@ -438,6 +441,7 @@ impl World {
                 15 if self.faults.relays => self.strike(),
                 13 | 14 if self.faults.members => self.govern(device),
                 16 if self.faults.release => self.let_hours_pass(),
+                17 if self.faults.forget && one_in(&mut self.rng, 2) => self.forget(device),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
                         self.step();
@@ -469,7 +473,7 @@ impl World {
 
     /// The faults stop, everybody connects, and the world comes to rest.
     pub(super) fn quiet(&mut self) {
-        let members = self.faults.members;
+        let (members, forget) = (self.faults.members, self.faults.forget);
         self.faults = Faults {
             network: false,
             crashes: false,
@@ -480,6 +484,7 @@ impl World {
             since_join: false,
             newcomer: false,
             release: false,
+            forget: false,
             steps: 0,
         };
         self.settle();
@@ -489,5 +494,8 @@ impl World {
         }
         self.settle();
         self.last_words(members);
+        if forget {
+            self.settle();
+        }
     }
 }
