@@ -1,13 +1,14 @@
 //! Devices that come in after a statement begin at its cut, and what comes late is not waited for.
 
 use sheaf_crypto::EpochId;
+use sheaf_replica::record::Kind;
 use sheaf_replica::{Command, CommandError, Event, Keep, Reply};
 use std::collections::BTreeSet;
 
 use crate::world::{ALICE, BOB, Disk, MALLORY, Peer, World};
 use crate::{
-    ALL, away, back, envelopes, forget, goes_on, has_forgotten, held, holds_any, prepared, rest,
-    shown, texts,
+    ALL, away, back, device, envelopes, forget, goes_on, has_forgotten, held, holds_any, prepared,
+    rest, shown, texts,
 };
 
 /// One more device of Alice's, in the next place.
@@ -119,17 +120,39 @@ fn a_device_that_was_linked_beside_the_statement_reads_everything_first() {
 #[test]
 fn what_comes_late_is_dropped_and_named_once() {
     let mut world = prepared();
-    let keys = crate::epochs(&world.peers[ALICE].disk, &world.conversation);
-    let topic = keys[0].keys.topic();
-    let captured = world.log.0[&topic].clone();
+    away(&mut world, BOB);
+    world.send(ALICE, "in a file as well");
+    let export = Command::Export {
+        conversation: world.conversation,
+        device: device(&world, BOB),
+    };
+    let Reply::Exported(records) = world.ask(ALICE, export) else {
+        panic!("a file was asked for");
+    };
+    back(&mut world, BOB);
     forget(&mut world);
     let before = texts(&world, BOB);
-    for record in captured {
-        world.inject(topic, record);
+    assert!(before.contains(&"in a file as well".to_owned()));
+    let noted = |world: &World| {
+        let audit = world.peers[BOB].disk.iter();
+        let audit = audit.filter(|(key, _)| key.kind == Kind::Audit);
+        let words = audit.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        let late = words.filter(|words| words.contains("a record came whose secret was forgotten"));
+        late.count()
+    };
+    assert_eq!(noted(&world), 0);
+    for _ in 0..2 {
+        let records = records.clone();
+        world.ask(BOB, Command::ImportBundle { records });
+        rest(&mut world);
+        assert_eq!(noted(&world), 1);
+        world.restart(BOB);
     }
-    rest(&mut world);
     assert_eq!(texts(&world, BOB), before);
     assert_eq!(shown(&world, BOB).parked, 0);
+    let old = held(&world, BOB);
+    goes_on(&mut world, &ALL);
+    assert_eq!(held(&world, BOB), old);
 }
 
 #[test]
