@@ -10,6 +10,7 @@ mod check;
 mod message;
 mod relay;
 mod stated;
+mod write;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -29,6 +30,7 @@ pub(crate) use relay::{
     CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
 };
 pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
+pub use write::Write;
 
 /// Version byte of every value here.
 const VERSION: u8 = 1;
@@ -151,15 +153,6 @@ pub struct Key {
     pub order: Vec<u8>,
 }
 
-/// One change of the store; a batch of them is atomic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// The record.
-    pub key: Key,
-    /// The new value; `None` deletes.
-    pub value: Option<Vec<u8>>,
-}
-
 /// A range of records of one scope, ends included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
@@ -219,33 +212,6 @@ fn decode_version<T: DeserializeOwned>(
             Ok(_) | Err(_) => Err(RecordError(kind)),
         },
         Some(_) | None => Err(RecordError(kind)),
-    }
-}
-
-impl Write {
-    /// Puts an encoded value.
-    pub(crate) fn put<T: Serialize>(kind: Kind, scope: &[u8], order: &[u8], value: &T) -> Self {
-        let key = Key {
-            kind,
-            scope: scope.to_vec(),
-            order: order.to_vec(),
-        };
-        Self {
-            key,
-            value: Some(encode(value)),
-        }
-    }
-
-    /// Deletes a record.
-    pub(crate) fn delete(kind: Kind, scope: &[u8], order: &[u8]) -> Self {
-        Self {
-            key: Key {
-                kind,
-                scope: scope.to_vec(),
-                order: order.to_vec(),
-            },
-            value: None,
-        }
     }
 }
 

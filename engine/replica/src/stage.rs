@@ -186,7 +186,7 @@ impl Stage {
         let effects = std::mem::take(&mut self.effects);
         let last = std::mem::take(&mut self.last).into_iter();
         self.writes
-            .extend(last.map(|(key, value)| Write { key, value }));
+            .extend(last.map(|(key, value)| Write::of(key, value)));
         if self.writes.is_empty() {
             match self.waiting.back_mut() {
                 Some((_, waiting)) => waiting.extend(effects),

@@ -31,6 +31,7 @@ fn put(scope: &[u8], order: &[u8], value: &[u8]) -> record::Write {
     record::Write {
         key,
         value: Some(value.to_vec()),
+        erases: false,
     }
 }
 

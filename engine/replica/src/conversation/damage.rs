@@ -7,7 +7,7 @@ use crate::command::DamagedRecord;
 use crate::context::Context;
 use crate::io::Event;
 use crate::limits;
-use crate::record::{Away, Key, Kind, Row, Write};
+use crate::record::{Away, Kind, Row, Write};
 
 impl Conversation {
     /// Rows do not open.
@@ -23,14 +23,7 @@ impl Conversation {
     }
 
     fn repair_at(&mut self, kind: Kind, order: &[u8], context: &mut Context<'_>) {
-        let gone = |order: &[u8]| Write {
-            key: Key {
-                kind,
-                scope: self.id.0.to_vec(),
-                order: order.to_vec(),
-            },
-            value: None,
-        };
+        let gone = |order: &[u8]| Write::delete(kind, &self.id.0, order);
         let segment = order.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
         match (kind, segment) {
             (Kind::Snapshot, _) => context.stage.write(gone(order)),

@@ -193,14 +193,12 @@ fn put<T: Serialize>(
     (scope, order): (&[u8], Vec<u8>),
     value: &T,
 ) -> Write {
-    Write {
-        key: Key {
-            kind,
-            scope: scope.to_vec(),
-            order,
-        },
-        value: Some(encode_version(version, value)),
-    }
+    let key = Key {
+        kind,
+        scope: scope.to_vec(),
+        order,
+    };
+    Write::of(key, Some(encode_version(version, value)))
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl Replica {
         for counter in &old {
             account.secrets.forget_kem(*counter);
         }
-        self.stage.write(account.write());
+        self.stage.write(account.write().erasing());
         let noted = self.peers.edit(&own, |peer| {
             peer.drawn.retain(|(counter, _)| !old.contains(counter));
         });

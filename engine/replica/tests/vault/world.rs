@@ -144,7 +144,7 @@ impl World {
         while let Some(output) = peer.replica.poll_output() {
             match output {
                 Output::Persist(batch, writes) => {
-                    for Write { key, value } in writes {
+                    for Write { key, value, .. } in writes {
                         match value {
                             Some(value) => peer.disk.insert(key, value),
                             None => peer.disk.remove(&key),

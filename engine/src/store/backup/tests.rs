@@ -32,7 +32,11 @@ fn message(number: u8, bytes: usize) -> Write {
     let (ids, end) = ([number; 16 + 32 + 32], [0; 3]);
     let parts: [&[u8]; 6] = [&[1], &ids, &[0], &length, &text, &end];
     let value = Some(parts.concat());
-    Write { key, value }
+    Write {
+        key,
+        value,
+        erases: false,
+    }
 }
 
 fn fill(store: &Store, writes: Vec<Write>) {
