@@ -61,7 +61,7 @@ impl Conversation {
         let kept_back = self.erase_envelopes(&underway, context);
         for (epoch, topic) in &gone {
             let write = Write::delete(Kind::Epoch, &self.id.0, &epoch.0);
-            context.stage.write(write);
+            context.stage.write(write.erasing());
             context.outbox.withdraw(topic, context.stage);
             context.topics.erase(topic, context.stage);
             self.epochs.forget(epoch);
