@@ -6,6 +6,7 @@
 
 mod check;
 mod device;
+mod faults;
 mod govern;
 mod relay;
 mod strike;
@@ -14,8 +15,9 @@ mod write;
 
 pub use check::Failure;
 pub use device::Device;
+pub use faults::Faults;
 pub use relay::ModelRelay;
-pub use world::{Faults, World};
+pub use world::World;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -48,7 +50,7 @@ pub fn run_with(seed: u64, faults: Faults) -> Result<(), Failure> {
     world.found();
     world.live()?;
     world.quiet();
-    if faults.members {
+    if faults.members || faults.begins_late() {
         check::members(&world)
     } else {
         check::all(&world)

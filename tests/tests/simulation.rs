@@ -107,6 +107,18 @@ fn what_is_forgotten_was_on_every_device() {
 }
 
 #[test]
+fn who_joins_after_it_begins_at_what_is_forgotten() {
+    all_seeds(
+        40,
+        simulation::Faults {
+            newcomer: true,
+            forget: true,
+            ..simulation::Faults::default()
+        },
+    );
+}
+
+#[test]
 fn members_come_and_go_and_forget() {
     all_seeds(
         40,

@@ -129,7 +129,10 @@ impl Peer {
     fn write(&mut self, writes: Vec<Write>) {
         for write in writes {
             let secret = write.key.kind == Kind::Epoch && write.value.is_none();
-            assert!(write.erases || !secret, "a secret is deleted and not erased");
+            assert!(
+                write.erases || !secret,
+                "a secret is deleted and not erased"
+            );
             match write.value {
                 Some(value) => self.disk.insert(write.key, value),
                 None => self.disk.remove(&write.key),
