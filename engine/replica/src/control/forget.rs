@@ -112,3 +112,6 @@ impl ControlLog {
         window.is_none_or(|window| !self.saw(&window, cut))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,14 +89,17 @@ impl Conversation {
         context.stage.write_last(write);
     }
 
-    /// What is still to be forgotten here: statements and cuts, the oldest statement first.
+    /// What is still to be forgotten here: statements and cuts.
     fn due_to_forget(&self) -> Vec<(OperationId, Forgetting)> {
         if self.control.current().forgets.is_empty() {
             return Vec::new();
         }
         let all = self.control.forgettings().into_iter();
-        let due = all.filter(|(_, known)| !self.forgotten.cuts.contains(&known.cut));
-        due.collect()
+        let done = |cut: &OperationId| {
+            let mut done = self.forgotten.cuts.iter();
+            done.any(|done| self.control.saw(done, cut))
+        };
+        all.filter(|(_, known)| !done(&known.cut)).collect()
     }
 
     /// Goes on with what is to be forgotten, as soon as nobody needs it any more.
@@ -225,9 +228,12 @@ impl Conversation {
     /// What is still to be forgotten here, and what that waits for.
     pub(super) fn forgetting(&self, own: DeviceId) -> Option<ForgettingInfo> {
         let due = self.due_to_forget();
-        let (statement, known) = due.last()?;
+        due.first()?;
+        let devices = due.iter();
+        let devices = devices.flat_map(|(statement, known)| self.awaited(statement, known, own));
+        let devices: BTreeSet<DeviceId> = devices.collect();
         Some(ForgettingInfo {
-            devices: self.awaited(statement, known, own),
+            devices: devices.into_iter().collect(),
             disputed: self.disputed(),
             kept_back: self.holds_back(),
         })
