@@ -5,7 +5,7 @@ mod info;
 use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
-use crate::record::{Keep, Kind};
+use crate::record::Keep;
 use crate::vault::{VaultRecovery, VaultSetting};
 
 pub use info::{
@@ -261,17 +261,6 @@ pub enum Command {
     },
     /// Save what is worth saving and end the run in order.
     Close,
-}
-
-/// A record of a conversation that does not open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedRecord {
-    /// The conversation.
-    pub conversation: ConversationId,
-    /// An envelope, a snapshot or a message; others are not repaired.
-    pub kind: Kind,
-    /// Where it stands.
-    pub order: Vec<u8>,
 }
 
 /// What becomes of one of one's own devices.

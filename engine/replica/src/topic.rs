@@ -21,7 +21,7 @@ use sheaf_protocol::{
 
 use crate::io::Scope;
 use crate::limits;
-use crate::record::{CursorRecord, Kind, Write};
+use crate::record::{CursorRecord, Write};
 use crate::stage::Stage;
 use crate::time::Timestamp;
 use heard::Window;
@@ -145,18 +145,6 @@ impl Topics {
                 stage.transmit(relay, ClientFrame::Unsubscribe { topic: *topic });
             }
         }
-    }
-
-    /// Follows a topic no longer, and forgets where it was read to.
-    pub(crate) fn erase(&mut self, topic: &TopicId, stage: &mut Stage) {
-        let relays = self.topics.get(topic).into_iter();
-        let relays = relays.flat_map(|known| known.readings.keys());
-        let orders = relays.map(|relay| relay.0.to_vec()).chain([Vec::new()]);
-        for order in orders {
-            stage.write(Write::delete(Kind::Cursor, &topic.0, &order));
-        }
-        self.beginnings.remove(topic);
-        self.forget(topic, stage);
     }
 
     pub(crate) fn restore(&mut self, record: &CursorRecord) {

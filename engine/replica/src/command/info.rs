@@ -2,7 +2,7 @@
 
 use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
-use crate::record::{Away, Keep};
+use crate::record::{Away, Keep, Kind};
 use crate::time::Timestamp;
 
 /// A device of a user, as shown to people.
@@ -146,4 +146,15 @@ impl PeerInfo {
     pub fn has_everything(&self) -> bool {
         self.lacks == 0 && self.differs.is_empty()
     }
+}
+
+/// A record of a conversation that does not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRecord {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// An envelope, a snapshot or a message; others are not repaired.
+    pub kind: Kind,
+    /// Where it stands.
+    pub order: Vec<u8>,
 }

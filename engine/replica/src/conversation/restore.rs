@@ -186,62 +186,46 @@ impl Conversation {
         match loading {
             Some(Loading::Snapshot(id, segment)) if id == load => {
                 self.read_tail(segment, rows, context);
-                Ok(true)
+                return Ok(true);
             }
             Some(Loading::Tail(id, segment, snapshot)) if id == load => {
                 self.rebuilt(segment, snapshot.as_ref(), rows, context)?;
-                Ok(true)
+                return Ok(true);
             }
             Some(Loading::Drop(id, segment)) if id == load => {
                 self.drop_with(segment, rows, context)?;
-                self.run(context);
-                Ok(true)
-            }
-            Some(Loading::Forget(id, segment)) if id == load => {
-                self.forget_with(segment, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Rest(id, segment)) if id == load => {
                 self.rest_with(segment, rows, context)?;
-                self.run(context);
-                Ok(true)
+            }
+            Some(Loading::Forget(id, segment)) if id == load => {
+                self.forget_with(segment, rows, context)?;
             }
             Some(Loading::Compare(id, comparing)) if id == load => {
                 self.compared_with(*comparing, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Place(id, item, unseen)) if id == load => {
                 self.compared(item, unseen, rows)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Forks(id)) if id == load => {
                 self.judge(rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Withheld(id, place)) if id == load => {
                 self.apply_withheld(place, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Answer(id, answering)) if id == load => {
                 self.answer_with(*answering, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Offer(id, offering)) if id == load => {
                 self.offer_with(offering, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             other => {
                 self.segments.loading = other;
-                Ok(false)
+                return Ok(false);
             }
         }
+        self.run(context);
+        Ok(true)
     }
 
     /// Envelopes of a segment that its snapshot does not hold, chain by chain.
