@@ -47,7 +47,8 @@ pub use history::{ConversationStats, FetchedSegment, Repaired};
 pub use link::{LinkError, Sockets, Transport};
 pub use relays::RelayStatus;
 pub use store::{
-    BackupError, BackupMade, CheckReport, KindReport, OpenError, Overwrite, ReadError, Weight,
+    BackupError, BackupMade, CheckReport, ErasableReport, KindReport, OpenError, Overwrite,
+    ReadError, Weight,
 };
 
 pub use sync::{Barrier, Resynced};

@@ -7,26 +7,33 @@
 
 mod backup;
 mod check;
+mod drain;
+mod erase;
 mod guard;
 mod header;
+mod identity;
 mod recent;
+mod ring;
 mod room;
 mod stats;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use sheaf_crypto::{Argon2Params, Unlock, Vault};
 use sheaf_replica::record::{Kind, Range, Row};
 use sheaf_replica::{BatchId, record};
 use sled::IVec;
+use zeroize::Zeroizing;
 
 use guard::guarded;
+use ring::Ring;
 
 pub use backup::{BackupError, BackupMade, Overwrite};
 pub(crate) use backup::{restore, write as write_backup};
 pub use check::{CheckReport, KindReport};
+pub use erase::ErasableReport;
 pub use stats::Weight;
 pub(crate) use writer::{Durable, Writer};
 
@@ -108,7 +115,12 @@ pub enum ReadError {
 pub(crate) struct Store {
     db: sled::Db,
     vault: Arc<Vault>,
+    /// Locked, because readers on other threads must not meet a record whose key has just gone: who
+    /// reads holds it from the row to its opening, the writing thread while it changes the keys.
+    ring: Arc<RwLock<Ring>>,
     directory: PathBuf,
+    #[cfg(test)]
+    look: Option<erase::Look>,
     /// Which store this is: a copy has another.
     pub(crate) fingerprint: [u8; 32],
 }
@@ -120,34 +132,51 @@ impl Store {
         unlock: &Unlock<'_>,
         create: Option<Argon2Params>,
     ) -> Result<Self, OpenError> {
-        let vault = match header::read(directory)? {
+        let opened = match header::read(directory)? {
             Some(known) => header::unlock(&known, unlock)?,
             None => match create {
                 Some(params) => header::create(directory, unlock, params)?,
                 None => return Err(OpenError::NoStore(directory.to_path_buf())),
             },
         };
-        let store = Self::over(directory, vault)?;
-        guarded(|| writer::check(&store).and_then(|()| recent::check(&store)))
-            .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
+        let store = Self::over(directory, opened)?;
+        header::clear_leftovers(directory)?;
+        guarded(|| {
+            writer::check(&store)?;
+            recent::check(&store)?;
+            writer::recover(&store)
+        })
+        .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
         Ok(store)
     }
 
     /// Makes a store without rows from the header of another.
-    fn around(directory: &Path, header: &[u8], vault: Vault) -> Result<Self, OpenError> {
+    fn around(directory: &Path, header: &[u8], opened: (Vault, Ring)) -> Result<Self, OpenError> {
         header::write(directory, header)?;
-        Self::over(directory, vault)
+        Self::over(directory, opened)
     }
 
-    fn over(directory: &Path, vault: Vault) -> Result<Self, OpenError> {
+    fn over(directory: &Path, (vault, ring): (Vault, Ring)) -> Result<Self, OpenError> {
         let db = guarded(|| open_sled(directory))
             .unwrap_or_else(|broken| Err(OpenError::Damaged(broken.to_string())))?;
         Ok(Self {
             db,
             vault: Arc::new(vault),
+            ring: Arc::new(RwLock::new(ring)),
             directory: directory.to_path_buf(),
-            fingerprint: header::fingerprint(directory)?,
+            #[cfg(test)]
+            look: None,
+            fingerprint: identity::fingerprint(directory)?,
         })
+    }
+
+    /// The keys that can be destroyed, to read with. Not to be taken twice by one reader.
+    fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring_mut(&self) -> RwLockWriteGuard<'_, Ring> {
+        self.ring.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts another secret in the place of the one that opened this store.
@@ -157,6 +186,7 @@ impl Store {
         new: &Unlock<'_>,
         params: Argon2Params,
     ) -> Result<(), OpenError> {
+        let _ring = self.ring_mut();
         header::change(&self.directory, &self.vault, (old, new), params)
     }
 
@@ -169,9 +199,10 @@ impl Store {
 
     /// Every record of a kind.
     pub(crate) fn scan(&self, kind: Kind) -> Result<Vec<Row>, ReadError> {
+        let ring = self.ring();
         guarded(|| {
             let found = self.db.scan_prefix([kind as u8]);
-            found.map(|pair| self.row(kind, pair?)).collect()
+            found.map(|pair| self.row(&ring, kind, pair?)).collect()
         })?
     }
 
@@ -181,10 +212,11 @@ impl Store {
         let prefix = self.prefix(range.kind, &range.scope);
         let from = [prefix.as_slice(), &range.from].concat();
         let to = [prefix.as_slice(), &range.to].concat();
+        let ring = self.ring();
         guarded(|| {
             let found = self.db.range(from..=to);
             found
-                .map(|pair| self.row_or_gap(range.kind, pair?))
+                .map(|pair| self.row_or_gap(&ring, range.kind, pair?))
                 .collect()
         })?
     }
@@ -206,6 +238,7 @@ impl Store {
             Some(before) => Bound::Excluded(key(before)),
             None => Bound::Included(key(&[0xff; 64])),
         };
+        let ring = self.ring();
         guarded(|| {
             let found = self.db.range((from, to));
             let taken: Vec<_> = match newest {
@@ -213,24 +246,25 @@ impl Store {
                 Newest::Last => found.take(limit).collect(),
             };
             let rows = taken.into_iter();
-            rows.map(|pair| self.row(kind, pair?)).collect()
+            rows.map(|pair| self.row(&ring, kind, pair?)).collect()
         })?
     }
 
     /// One record.
     pub(crate) fn point(&self, kind: Kind, scope: &[u8]) -> Result<Option<Row>, ReadError> {
         let key = self.prefix(kind, scope);
+        let ring = self.ring();
         guarded(|| {
             let found = self.db.get(&key)?;
             found
-                .map(|value| self.row(kind, (key.as_slice().into(), value)))
+                .map(|value| self.row(&ring, kind, (key.as_slice().into(), value)))
                 .transpose()
         })?
     }
 
-    fn row_or_gap(&self, kind: Kind, pair: (IVec, IVec)) -> Result<Row, ReadError> {
+    fn row_or_gap(&self, ring: &Ring, kind: Kind, pair: (IVec, IVec)) -> Result<Row, ReadError> {
         let order = pair.0.get(NAME_BYTES..).unwrap_or_default().to_vec();
-        match self.row(kind, pair) {
+        match self.row(ring, kind, pair) {
             Err(ReadError::Damaged) if check::is_replaceable(kind) => Ok(Row {
                 kind,
                 order,
@@ -240,18 +274,28 @@ impl Store {
         }
     }
 
-    fn row(&self, kind: Kind, (key, sealed): (IVec, IVec)) -> Result<Row, ReadError> {
+    fn row(&self, ring: &Ring, kind: Kind, (key, sealed): (IVec, IVec)) -> Result<Row, ReadError> {
         let order = key.get(NAME_BYTES..).unwrap_or_default().to_vec();
+        let value = self.open_value(ring, kind, &key, &sealed)?.to_vec();
+        Ok(Row { kind, order, value })
+    }
+
+    fn open_value(
+        &self,
+        ring: &Ring,
+        kind: Kind,
+        key: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let value = match sealed.split_first() {
-            Some((0, inline)) => self.vault.open_record(kind as u8, &key, inline),
+            Some((0, inline)) => ring.open(&self.vault, kind as u8, key, inline),
             Some((1, count)) => {
-                let whole = self.join(&key, count)?;
-                self.vault.open_record(kind as u8, &key, &whole)
+                let whole = self.join(key, count)?;
+                ring.open(&self.vault, kind as u8, key, &whole)
             }
             Some(_) | None => return Err(ReadError::Damaged),
         };
-        let value = value.map_err(|_| ReadError::Damaged)?.to_vec();
-        Ok(Row { kind, order, value })
+        value.map_err(|_| ReadError::Damaged)
     }
 
     fn part_key(&self, key: &[u8], index: u32) -> Vec<u8> {

@@ -51,6 +51,7 @@ pub(crate) mod key {
     pub(crate) const LINK_DIGITS: &[u8] = b"sheaf1/sas";
     pub(crate) const SLOT_KEY_FILE: &[u8] = b"sheaf1/slot-key-file";
     pub(crate) const STORE_VALUE: &[u8] = b"sheaf1/store-value";
+    pub(crate) const STORE_ERASABLE: &[u8] = b"sheaf1/store-erasable";
     pub(crate) const STORE_NAME: &[u8] = b"sheaf1/store-name";
 }
 

@@ -73,4 +73,6 @@ pub use user::{
     Author, RecoveryKeys, SignedUserGenesis, SignedUserOperation, UserBody, UserGenesis, UserLog,
     UserOperation, prove_recovery_possession,
 };
-pub use vault::{Argon2Params, Replaced, Unlock, Vault, VaultError, VaultHeader};
+pub use vault::{
+    Argon2Params, ErasableKey, LOCKED_KEY_BYTES, Replaced, Unlock, Vault, VaultError, VaultHeader,
+};

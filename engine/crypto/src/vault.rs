@@ -1,5 +1,6 @@
 //! At rest (research/keys.md 2.9): a random master key, locked in slots, seals every stored record.
 
+mod erasable;
 mod slot;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::derive::kdf;
 use crate::label;
 
+pub use erasable::{ErasableKey, LOCKED_KEY_BYTES};
 pub use slot::{Argon2Params, Replaced, Unlock, VaultHeader};
 
 /// The layout of a sealed record.

@@ -19,9 +19,9 @@ use cast::{check, conversation, device, hex, recipient, rng};
 use rand_core::CryptoRng;
 use serde_json::{Value, json};
 use sheaf_crypto::{
-    Argon2Params, Card, DeviceId, EpochId, EpochKeys, EpochSecret, Inner, ItemId, Join, Kind,
-    Offer, OperationId, RecoveryPhrase, RunId, Suite, Unlock, UserGenesis, UserId, UserLog, Vault,
-    actor_bytes, document_digest, epoch_id, fingerprint, forward, inbox_capability,
+    Argon2Params, Card, DeviceId, EpochId, EpochKeys, EpochSecret, ErasableKey, Inner, ItemId,
+    Join, Kind, Offer, OperationId, RecoveryPhrase, RunId, Suite, Unlock, UserGenesis, UserId,
+    UserLog, Vault, actor_bytes, document_digest, epoch_id, fingerprint, forward, inbox_capability,
     join_inbox_parts, open, open_chain, open_forward, open_inbox_part, open_rekey, rekey,
     safety_number, seal, seal_inbox,
 };
@@ -295,10 +295,18 @@ fn vaults() {
     let sealed = vault
         .seal_record(3, b"name", b"value", &mut rng(3))
         .unwrap();
+    let erasable = ErasableKey::draw(&mut rng(4), 7);
+    let locked = vault.lock(&erasable, &mut rng(5)).unwrap();
+    let erasable = vault
+        .seal_erasable(&erasable, 5, b"name", b"secret", &mut rng(6))
+        .unwrap();
     for unlock in [passphrase, Unlock::KeyFile(&key)] {
         let opened = header.open(&unlock).unwrap();
         let value = opened.open_record(3, b"name", &sealed).unwrap();
         assert_eq!(value.as_slice(), b"value");
+        let key = opened.unlock(7, &locked).unwrap();
+        let value = opened.open_erasable(&key, 5, b"name", &erasable).unwrap();
+        assert_eq!(value.as_slice(), b"secret");
     }
     check(
         "vault",
@@ -311,6 +319,12 @@ fn vaults() {
             "value": hex(b"value"),
             "record": hex(sealed),
             "record_name": hex(vault.name(3, b"key")),
+            "erasable_generation": 7,
+            "erasable_locked": hex(locked),
+            "erasable_kind": 5,
+            "erasable_name": hex(b"name"),
+            "erasable_value": hex(b"secret"),
+            "erasable_record": hex(erasable),
         }),
     );
 }

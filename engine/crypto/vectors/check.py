@@ -349,6 +349,17 @@ def check_vault():
     same(xchacha_open(key, record[2:26], record[26:], aad).hex(), v["value"])
     key = KDF(masters[0], kind, b"sheaf1/store-name")
     same(hmac.digest(key, b"key", "sha256")[:16].hex(), v["record_name"])
+    generation = u64(v["erasable_generation"])
+    locked, lock_name = bytes.fromhex(v["erasable_locked"]), b"\xfc" + b"erasable" + generation
+    key = KDF(masters[0], b"\xfc", b"sheaf1/store-value")
+    aad = b"sheaf1/store" + lock_name + locked[:2]
+    erasable = xchacha_open(key, locked[2:26], locked[26:], aad)
+    kind, name = bytes([v["erasable_kind"]]), bytes.fromhex(v["erasable_name"])
+    record = bytes.fromhex(v["erasable_record"])
+    same(record[:10], b"\x01\x01" + generation)
+    key = KDF(masters[0] + erasable, kind, b"sheaf1/store-erasable")
+    aad = b"sheaf1/store" + kind + name + record[:10]
+    same(xchacha_open(key, record[10:34], record[34:], aad).hex(), v["erasable_value"])
 
 
 def check_names():

@@ -107,7 +107,8 @@ impl LifeCycle {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Output {
-    /// Write a batch, durably and atomically, then say [`Input::Persisted`].
+    /// Write a batch, durably and atomically, then say [`Input::Persisted`]; not before what its
+    /// writes replace is gone, where they ask for that ([`Write::erases`]).
     Persist(BatchId, Vec<Write>),
     /// Read ranges, then say [`Input::Loaded`].
     Load(LoadId, Vec<Range>),

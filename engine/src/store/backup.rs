@@ -103,6 +103,8 @@ pub(crate) fn write(
 }
 
 fn write_partial(store: &Store, partial: &Path) -> Result<BackupMade, BackupError> {
+    // No key goes while rows that are under it are copied.
+    let ring = store.ring();
     let header = header::bytes(&store.directory)?;
     let out = File::options()
         .write(true)
@@ -132,6 +134,7 @@ fn write_partial(store: &Store, partial: &Path) -> Result<BackupMade, BackupErro
     guarded(&mut copy)
         .map_err(|broken| OpenError::Damaged(broken.to_string()))?
         .map_err(|error| error.named(partial))?;
+    drop(ring);
     let closing = closing(rows, out.digest());
     let sealed = store
         .vault

@@ -6,6 +6,7 @@ use sheaf_crypto::ConversationId;
 use sheaf_replica::DamagedRecord;
 use sheaf_replica::record::{self, KINDS, Kind};
 
+use super::erase::ErasableReport;
 use super::guard::guarded;
 use super::{PART, ReadError, Store, is_bookkeeping};
 
@@ -19,6 +20,8 @@ pub struct CheckReport {
     pub unknown: u64,
     /// How many of the damaged records can be derived again or fetched from other devices.
     pub replaceable: u64,
+    /// Records whose secrets are erased one day.
+    pub erasable: ErasableReport,
     /// Every record opens, and still the whole makes no sense.
     pub contradiction: Option<String>,
 }
@@ -79,11 +82,12 @@ impl Store {
     }
 
     fn find_damaged(&self, ids: &[ConversationId]) -> Result<Vec<DamagedRecord>, ReadError> {
+        let ring = self.ring();
         let mut damaged = Vec::new();
         for id in ids {
             for kind in KINDS.into_iter().filter(|kind| is_replaceable(*kind)) {
                 for pair in self.db.scan_prefix(self.prefix(kind, &id.0)) {
-                    let row = self.row_or_gap(kind, pair?)?;
+                    let row = self.row_or_gap(&ring, kind, pair?)?;
                     if record::check(&row).is_err() {
                         damaged.push(DamagedRecord {
                             conversation: *id,
@@ -100,6 +104,7 @@ impl Store {
     fn check_all(&self) -> Result<CheckReport, ReadError> {
         let mut found: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
         let (mut unknown, mut replaceable) = (0_u64, 0_u64);
+        let ring = self.ring();
         for pair in self.db.iter() {
             let (key, value) = pair?;
             if is_bookkeeping(&key) || key.first() == Some(&PART) {
@@ -109,7 +114,7 @@ impl Store {
                 unknown = unknown.saturating_add(1);
                 continue;
             };
-            let good = match self.row(kind, (key, value)) {
+            let good = match self.row(&ring, kind, (key, value)) {
                 Ok(row) => record::check(&row).is_ok(),
                 Err(ReadError::Damaged) => false,
                 Err(other) => return Err(other),
@@ -135,6 +140,7 @@ impl Store {
             kinds: kinds.collect(),
             unknown,
             replaceable,
+            erasable: self.count_erasable(&ring)?,
             contradiction: None,
         })
     }

@@ -158,7 +158,7 @@ fn is_altered(store: &Store, key: &[u8]) -> Result<bool, ReadError> {
     let Some(value) = store.db.get(key)? else {
         return Ok(false);
     };
-    match store.row(kind, (key.into(), value)) {
+    match store.row(&store.ring(), kind, (key.into(), value)) {
         Err(ReadError::Damaged) => Ok(true),
         read => read.map(|_| false),
     }

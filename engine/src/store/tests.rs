@@ -3,9 +3,9 @@ use std::sync::mpsc;
 
 use super::*;
 
-const KEY: [u8; 32] = [7; 32];
+pub(super) const KEY: [u8; 32] = [7; 32];
 
-fn open(directory: &Path) -> Result<Store, OpenError> {
+pub(super) fn open(directory: &Path) -> Result<Store, OpenError> {
     Store::open(
         directory,
         &Unlock::KeyFile(&KEY),
@@ -13,7 +13,7 @@ fn open(directory: &Path) -> Result<Store, OpenError> {
     )
 }
 
-fn write(store: &Store, batch: u64, writes: Vec<record::Write>) {
+pub(super) fn write(store: &Store, batch: u64, writes: Vec<record::Write>) {
     let (told, heard) = mpsc::channel();
     let durable: Durable = Box::new(move |written| told.send(written).unwrap());
     let writer = Writer::start(store.clone(), durable).unwrap();
@@ -99,7 +99,7 @@ fn neither_values_nor_scopes_are_on_the_disk_in_plain() {
     }
 }
 
-fn walk(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn walk(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

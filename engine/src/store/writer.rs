@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use sha2::{Digest, Sha256};
 use sheaf_replica::BatchId;
-use sheaf_replica::record::{Kind, Write};
+use sheaf_replica::record::Write;
 
+use super::drain::{drain, is_room_to_settle, settle};
 use super::guard::guarded;
-use super::recent::{Drained, Recent};
-use super::room::{self, Use};
-use super::{INLINE_BYTES_MAX, OpenError, Store, WATERMARK, Written};
-use crate::entropy::OsEntropy;
+use super::recent::Recent;
+use super::{OpenError, Store, WATERMARK, Written};
 
 /// Batches that may wait. The driver waits when the disk is this far behind.
 const QUEUE_MAX: usize = 4_096;
@@ -36,14 +34,24 @@ pub(crate) struct Writer {
 }
 
 /// What the thread knows of what it wrote.
-struct Ledger {
-    watermark: Watermark,
-    recent: Recent,
+pub(super) struct Ledger {
+    pub(super) watermark: Watermark,
+    pub(super) recent: Recent,
+}
+
+impl Ledger {
+    fn of(store: &Store) -> Self {
+        Self {
+            watermark: current(store).unwrap_or(Watermark::START),
+            // It was read whole when the store was opened.
+            recent: Recent::of(store).unwrap_or_default(),
+        }
+    }
 }
 
 /// How many drains there were, and a running hash over them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Watermark {
+pub(super) struct Watermark {
     count: u64,
     hash: [u8; 32],
 }
@@ -54,7 +62,20 @@ impl Watermark {
         hash: [0; 32],
     };
 
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn count(self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn hash(self) -> [u8; 32] {
+        self.hash
+    }
+
+    pub(super) fn next(self, hash: [u8; 32]) -> Self {
+        let count = self.count.saturating_add(1);
+        Self { count, hash }
+    }
+
+    pub(super) fn encode(self) -> Vec<u8> {
         [self.count.to_be_bytes().as_slice(), &self.hash].concat()
     }
 
@@ -69,8 +90,7 @@ impl Watermark {
 
 impl Writer {
     pub(crate) fn start(store: Store, durable: Durable) -> Result<Self, OpenError> {
-        // sled syncs a range of this file without its metadata: this handle makes it durable.
-        let file = File::open(store.directory.join("records").join("db"))?;
+        let file = main_file(&store)?;
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("sheaf-store".to_owned())
@@ -134,12 +154,30 @@ impl Witness {
     }
 }
 
+/// sled syncs a range of this file without its metadata: this handle makes it durable.
+fn main_file(store: &Store) -> Result<File, OpenError> {
+    Ok(File::open(store.directory.join("records").join("db"))?)
+}
+
+/// Finishes an erasure that a crash cut short, if the disk has room for it and all that it is about
+/// can be read: if not, both keys are kept, and the store is opened nevertheless.
+pub(super) fn recover(store: &Store) -> Result<(), OpenError> {
+    if store.ring().len() < 2 {
+        return Ok(());
+    }
+    if !is_room_to_settle(store) {
+        tracing::warn!("an erasure that was cut short is not finished");
+        return Ok(());
+    }
+    let mut ledger = Ledger::of(store);
+    settle(store, &main_file(store)?, &mut ledger)
+        .map_err(|reason| OpenError::Io(std::io::Error::other(reason)))?;
+    Witness::open(store).note(ledger.watermark);
+    Ok(())
+}
+
 fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durable) {
-    let mut ledger = Ledger {
-        watermark: current(store).unwrap_or(Watermark::START),
-        // It was read whole when the store was opened.
-        recent: Recent::of(store).unwrap_or_default(),
-    };
+    let mut ledger = Ledger::of(store);
     let witness = Witness::open(store);
     while let Ok(job) = queue.recv() {
         let mut jobs = vec![job];
@@ -175,84 +213,6 @@ fn write_all(store: &Store, file: &File, queue: &Receiver<Job>, durable: &Durabl
             return;
         }
     }
-}
-
-fn drain(
-    store: &Store,
-    file: &File,
-    batches: Vec<(BatchId, Vec<Write>)>,
-    ledger: &mut Ledger,
-) -> Result<(), String> {
-    let writes: Vec<Write> = batches.into_iter().flat_map(|(_, writes)| writes).collect();
-    room::check(&store.directory, bytes(&writes), purpose(&writes))?;
-    let mut batch = sled::Batch::default();
-    let mut hash = Sha256::new();
-    hash.update(ledger.watermark.hash);
-    let mut drained = Drained::default();
-    for write in writes {
-        let mut key = store.prefix(write.key.kind, &write.key.scope);
-        key.extend_from_slice(&write.key.order);
-        hash.update(&key);
-        match write.value {
-            None => {
-                drained.delete(&key);
-                batch.remove(key);
-            }
-            Some(value) => {
-                let kind = write.key.kind as u8;
-                let sealed = store.vault.seal_record(kind, &key, &value, &mut OsEntropy);
-                let sealed = sealed.map_err(|error| error.to_string())?;
-                hash.update(&sealed);
-                drained.put(&key, &sealed);
-                insert(store, &mut batch, key, &sealed);
-            }
-        }
-    }
-    let next = Watermark {
-        count: ledger.watermark.count.saturating_add(1),
-        hash: hash.finalize().into(),
-    };
-    batch.insert(&WATERMARK, next.encode());
-    ledger.recent.note(next.count, &drained, &mut batch);
-    let flushed = store.db.apply_batch(batch).and_then(|()| store.db.flush());
-    flushed.map_err(words)?;
-    file.sync_data().map_err(|error| words(error.into()))?;
-    ledger.watermark = next;
-    Ok(())
-}
-
-fn words(error: sled::Error) -> String {
-    match error {
-        sled::Error::Io(error) if room::is_full(&error) => room::full(),
-        sled::Error::Io(error) => error.to_string(),
-        other => other.to_string(),
-    }
-}
-
-fn bytes(writes: &[Write]) -> usize {
-    let values = writes.iter().filter_map(|write| write.value.as_ref());
-    values.map(Vec::len).sum()
-}
-
-fn purpose(writes: &[Write]) -> Use {
-    if writes.iter().all(|write| write.key.kind == Kind::Run) {
-        Use::Run
-    } else {
-        Use::Records
-    }
-}
-
-fn insert(store: &Store, batch: &mut sled::Batch, key: Vec<u8>, sealed: &[u8]) {
-    if sealed.len() <= INLINE_BYTES_MAX {
-        batch.insert(key, [&[0], sealed].concat());
-        return;
-    }
-    let mut count = 0_u32;
-    for part in sealed.chunks(INLINE_BYTES_MAX) {
-        batch.insert(store.part_key(&key, count), part);
-        count = count.saturating_add(1);
-    }
-    batch.insert(key, [&[1], count.to_be_bytes().as_slice()].concat());
 }
 
 fn witness(store: &Store) -> PathBuf {

@@ -32,6 +32,7 @@ struct Checked {
     damaged: u64,
     unknown: u64,
     kinds: Vec<Kind>,
+    erasable: Erasable,
     #[serde(skip_serializing_if = "Option::is_none")]
     contradiction: Option<String>,
 }
@@ -41,6 +42,16 @@ struct Kind {
     kind: &'static str,
     records: u64,
     damaged: u64,
+}
+
+/// Records whose secrets are erased one day.
+#[derive(Serialize)]
+struct Erasable {
+    /// Which key they are under.
+    generation: Option<u64>,
+    records: u64,
+    unprotected: u64,
+    unfinished: bool,
 }
 
 /// Writes everything to one file.
@@ -139,9 +150,26 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
         damaged: report.damaged(),
         unknown: report.unknown,
         kinds: kinds(&report),
+        erasable: Erasable {
+            generation: report.erasable.generation,
+            records: report.erasable.records,
+            unprotected: report.erasable.unprotected,
+            unfinished: report.erasable.unfinished,
+        },
         contradiction: report.contradiction.clone(),
     };
     settings.printer.show(&checked, text)?;
+    if checked.erasable.unfinished {
+        settings
+            .printer
+            .say("an erasure waits for room on the disk; the next start with room finishes it");
+    }
+    if checked.erasable.unprotected > 0 {
+        settings.printer.say(
+            "some secrets were written by an earlier version: older copies of them stay in this store's \
+             files; a backup that is restored into a new home leaves them behind",
+        );
+    }
     if checked.sound {
         return Ok(());
     }
@@ -181,5 +209,14 @@ fn text(checked: &Checked) -> String {
             ]
         })
         .collect();
-    table(&["KIND", "RECORDS", "DAMAGED"], &rows)
+    let kinds = table(&["KIND", "RECORDS", "DAMAGED"], &rows);
+    let Erasable {
+        generation,
+        records,
+        ..
+    } = checked.erasable;
+    match generation {
+        Some(generation) => format!("{kinds}\n{records} of them under erasable key {generation}"),
+        None => kinds,
+    }
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::home::{Home, text};
 use crate::people::{People, texts};
 
-/// Where the version stands in each: after its magic.
-const BACKUP_VERSION_AT: usize = "sheaf-backup".len();
-const BUNDLE_VERSION_AT: usize = "sheaf-bundle".len();
-const HEADER_VERSION_AT: usize = "sheaf-store".len();
+/// Where the version stands in each, after its magic, and the newest one.
+const BACKUP_VERSION_AT: (usize, u8) = ("sheaf-backup".len(), 1);
+const BUNDLE_VERSION_AT: (usize, u8) = ("sheaf-bundle".len(), 1);
+const HEADER_VERSION_AT: (usize, u8) = ("sheaf-store".len(), 2);
 
 fn fixture(name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/v1");
@@ -31,11 +31,15 @@ fn with_key() -> Home {
     home
 }
 
-/// A copy of a fixture that says to be of version 2.
-fn newer(file: &Path, version_at: usize, copy: &Path) {
+/// A copy of a file that says to be of the version after the newest one.
+fn newer(file: &Path, (version_at, newest): (usize, u8), copy: &Path) {
     let mut bytes = std::fs::read(file).unwrap();
-    assert_eq!(bytes[version_at], 1, "the version stands elsewhere");
-    bytes[version_at] = 2;
+    let version = bytes[version_at];
+    assert!(
+        (1..=newest).contains(&version),
+        "the version stands elsewhere"
+    );
+    bytes[version_at] = newest + 1;
     std::fs::write(copy, bytes).unwrap();
 }
 
@@ -44,7 +48,10 @@ fn a_backup_and_a_bundle_of_version_1_are_read() {
     let home = with_key();
     let made = home.ok(&["store", "restore", path(&fixture("backup"))]);
     assert_eq!(text(&made, "user").len(), 64);
-    home.ok(&["store", "check"]);
+    // What that version wrote has no key that could be destroyed.
+    let checked = home.ok(&["store", "check"]);
+    assert_eq!(checked["erasable"]["records"], 0, "{checked}");
+    assert!(checked["erasable"]["unprotected"].as_u64() > Some(0));
     assert_eq!(
         texts(&home),
         ["ploughed", "sown", "Grüße aus der Scheune 🐄"]

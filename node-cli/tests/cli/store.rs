@@ -158,6 +158,16 @@ fn a_check_counts_every_kind_and_finds_damage() {
     let of = |kind: &str| kinds.iter().find(|one| one["kind"] == kind).unwrap();
     assert_eq!(of("message")["records"], 30);
     assert_eq!(of("account")["records"], 1);
+    // The account, the epoch, the keys of the account vault: under the first key of this store.
+    let secrets: u64 = ["account", "epoch", "vault"]
+        .map(|kind| of(kind)["records"].as_u64().unwrap())
+        .iter()
+        .sum();
+    let erasable = &checked["erasable"];
+    assert_eq!(erasable["generation"], 1);
+    assert_eq!(erasable["records"], secrets);
+    assert_eq!(erasable["unprotected"], 0);
+    assert_eq!(erasable["unfinished"], false);
     // Flipped bits, one at a time: those that are found end with 15, and words on what to do.
     let records = home.directory().join("state").join("records");
     let kept: Vec<_> = files(&records)

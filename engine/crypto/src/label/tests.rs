@@ -79,6 +79,7 @@ fn derivations_do_not_share_a_label() {
         key::LINK_DIGITS,
         key::SLOT_KEY_FILE,
         key::STORE_VALUE,
+        key::STORE_ERASABLE,
         key::STORE_NAME,
     ];
     for (place, label) in labels.iter().enumerate() {

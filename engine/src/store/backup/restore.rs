@@ -9,6 +9,7 @@ use sheaf_crypto::{Unlock, Vault};
 use sheaf_replica::record::Kind;
 
 use super::super::guard::guarded;
+use super::super::ring::Ring;
 use super::super::{CheckReport, OpenError, ReadError, Store, header};
 use super::{
     BackupError, CLOSING, Hashed, MAGIC, ROW, VERSION, beside, io, sync_directory, verify_closing,
@@ -29,14 +30,14 @@ pub(crate) fn restore<T>(
     if directory.exists() {
         return Err(exists());
     }
-    let (header, vault) = open(file, unlock)?;
+    let (header, opened) = open(file, unlock)?;
     // To its end without writing anything: what is damaged costs no room.
-    read(file, &vault, |_, _| Ok(()))?;
+    read(file, &opened.0, |_, _| Ok(()))?;
     if let Some(parent) = directory.parent() {
         std::fs::create_dir_all(parent).map_err(io(parent))?;
     }
     let fresh = beside(directory, "restoring");
-    let done = build(file, &header, vault, &fresh, accept).and_then(|accepted| {
+    let done = build(file, &header, opened, &fresh, accept).and_then(|accepted| {
         sync_all(&fresh).map_err(io(&fresh))?;
         // Refused by the system where a store has come about meanwhile.
         match std::fs::rename(&fresh, directory) {
@@ -58,7 +59,7 @@ pub(crate) fn restore<T>(
 fn build<T>(
     file: &Path,
     header: &[u8],
-    vault: Vault,
+    opened: (Vault, Ring),
     fresh: &Path,
     accept: impl FnOnce(&Store, &CheckReport) -> Result<T, OpenError>,
 ) -> Result<T, BackupError> {
@@ -66,7 +67,7 @@ fn build<T>(
         std::fs::remove_dir_all(fresh).map_err(io(fresh))?;
     }
     std::fs::create_dir(fresh).map_err(io(fresh))?;
-    let store = Store::around(fresh, header, vault)?;
+    let store = Store::around(fresh, header, opened)?;
     let mut batch = sled::Batch::default();
     let mut waiting = 0;
     read(file, &store.vault, |key, value| {
@@ -108,14 +109,14 @@ fn failed(error: sled::Error) -> OpenError {
 }
 
 /// Opens the vault of a backup.
-fn open(file: &Path, unlock: &Unlock<'_>) -> Result<(Vec<u8>, Vault), BackupError> {
+fn open(file: &Path, unlock: &Unlock<'_>) -> Result<(Vec<u8>, (Vault, Ring)), BackupError> {
     let (header, _) = begin(file)?;
     let known = header::parse(&header).map_err(|error| match error {
         OpenError::Damaged(what) => BackupError::Damaged(what),
         other => other.into(),
     })?;
-    let vault = header::unlock(&known, unlock)?;
-    Ok((header, vault))
+    let opened = header::unlock(&known, unlock)?;
+    Ok((header, opened))
 }
 
 /// Reads up to the first row.
