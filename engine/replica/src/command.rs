@@ -9,7 +9,8 @@ use crate::record::Keep;
 use crate::vault::{VaultRecovery, VaultSetting};
 
 pub use info::{
-    ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, ForgettingInfo, PeerInfo,
+    ContactInfo, ConversationInfo, DamagedRecord, DeviceInfo, DeviceStanding, ForgettingInfo,
+    PeerInfo,
 };
 
 /// Number of a command, chosen by the driver; the completion names it.
@@ -196,8 +197,7 @@ pub enum Command {
     /// Cut the history: what is written from now on opens nothing from before, and who is added later
     /// begins here.
     CutHistory(ConversationId),
-    /// The same, and let the secrets of what came before be erased on every device, once all devices
-    /// have acknowledged it.
+    /// The same, and have the secrets of before erased once every device has acknowledged it.
     ForgetHistory(ConversationId),
     /// Draw a new epoch.
     Rotate(ConversationId),
