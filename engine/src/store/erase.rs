@@ -131,7 +131,7 @@ impl Store {
     fn generation(&self, key: &[u8], sealed: &[u8]) -> Result<Option<u64>, ReadError> {
         Ok(match sealed.split_first() {
             Some((0, inline)) => ErasableKey::generation_of(inline),
-            _ => self
+            Some(_) | None => self
                 .db
                 .get(self.part_key(key, 0))?
                 .and_then(|part| ErasableKey::generation_of(&part)),
