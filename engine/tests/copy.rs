@@ -70,10 +70,7 @@ async fn until(engine: &Engine, id: ConversationId, count: usize) -> Vec<String>
     }
 }
 
-/// Copies of one device give what they write in one millisecond the same id (docs/THREAT_MODEL.md): each
-/// message here has a millisecond of its own.
 async fn say(engine: &Engine, id: ConversationId, text: &str) {
-    tokio::time::sleep(Duration::from_millis(2)).await;
     let conversation = engine.conversation(id).await.unwrap();
     conversation.send(Draft::text(text)).await.unwrap();
 }

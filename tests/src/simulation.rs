@@ -7,6 +7,7 @@
 mod check;
 mod device;
 mod faults;
+mod fork;
 mod govern;
 mod relay;
 mod strike;
@@ -50,7 +51,9 @@ pub fn run_with(seed: u64, faults: Faults) -> Result<(), Failure> {
     world.found();
     world.live()?;
     world.quiet();
-    if faults.members || faults.begins_late() {
+    if faults.doubles() {
+        fork::check(&world)
+    } else if faults.members || faults.begins_late() {
         check::members(&world)
     } else {
         check::all(&world)

@@ -72,6 +72,40 @@ fn relays_let_go_of_what_everybody_has() {
 }
 
 #[test]
+fn keys_age_while_members_come_and_go() {
+    all_seeds(
+        40,
+        simulation::Faults {
+            members: true,
+            weeks: true,
+            ..simulation::Faults::default()
+        },
+    );
+}
+
+#[test]
+fn a_device_signs_two_histories_and_the_others_agree() {
+    all_seeds(
+        40,
+        simulation::Faults {
+            fork: true,
+            ..simulation::Faults::default()
+        },
+    );
+}
+
+#[test]
+fn a_copied_store_goes_on_beside_the_first_and_nothing_is_lost() {
+    all_seeds(
+        40,
+        simulation::Faults {
+            copy: true,
+            ..simulation::Faults::default()
+        },
+    );
+}
+
+#[test]
 fn relays_are_put_back_to_backups_and_are_found_out() {
     all_seeds(
         40,

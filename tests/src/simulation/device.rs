@@ -13,6 +13,9 @@ use sheaf_replica::{
     Output, Policy, Replica, Reply, Timestamp,
 };
 
+/// Starts of a twin are counted from here, so that it draws other numbers.
+const TWIN: u64 = 1 << 32;
+
 /// A device of the simulation.
 pub struct Device {
     /// Which person it belongs to.
@@ -22,6 +25,7 @@ pub struct Device {
     unflushed: VecDeque<(BatchId, Vec<Write>)>,
     starts: u64,
     number: u64,
+    place: u8,
     commands: u64,
     /// Connections by relay.
     pub(crate) connections: BTreeMap<usize, u64>,
@@ -66,11 +70,12 @@ impl Device {
         let durable = BTreeMap::new();
         Self {
             person,
-            replica: open(number, 0, now, &durable),
+            replica: open((number, 0, number as u8), now, &durable),
             durable,
             unflushed: VecDeque::new(),
             starts: 0,
             number,
+            place: number as u8,
             commands: 0,
             connections: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -79,6 +84,27 @@ impl Device {
             forgotten: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    /// Another device with the same keys and records, that knows nothing of this one: at the same
+    /// place, or on another disk.
+    pub(crate) fn twin(&self, place: u8, now: Timestamp) -> Self {
+        let mut twin = Self::new(self.number, self.person, now);
+        twin.durable = self.durable.clone();
+        twin.starts = TWIN;
+        twin.place = place;
+        twin.replica = open(twin.name(), now, &twin.durable);
+        twin
+    }
+
+    /// What tells this start of this device from every other.
+    fn name(&self) -> (u64, u64, u8) {
+        (self.number, self.starts, self.place)
+    }
+
+    /// Where its disk is, as it would find out itself.
+    pub(crate) fn place(&self) -> u8 {
+        self.place
     }
 
     pub(crate) fn command(&mut self, now: Timestamp, command: Command, asked: Asked) -> CommandId {
@@ -169,7 +195,7 @@ impl Device {
         self.starts += 1;
         self.connections.clear();
         self.asked.clear();
-        self.replica = open(self.number, self.starts, now, &self.durable);
+        self.replica = open(self.name(), now, &self.durable);
     }
 
     /// Messages as an app lists them, in order.
@@ -213,7 +239,11 @@ fn apply(image: &mut BTreeMap<Key, Vec<u8>>, writes: Vec<Write>) {
     }
 }
 
-fn open(number: u64, starts: u64, now: Timestamp, image: &BTreeMap<Key, Vec<u8>>) -> Replica {
+fn open(
+    (number, starts, place): (u64, u64, u8),
+    now: Timestamp,
+    image: &BTreeMap<Key, Vec<u8>>,
+) -> Replica {
     let rows = image
         .iter()
         .filter(|(key, _)| RESTORED.contains(&key.kind))
@@ -227,7 +257,7 @@ fn open(number: u64, starts: u64, now: Timestamp, image: &BTreeMap<Key, Vec<u8>>
     seed[..8].copy_from_slice(&number.to_be_bytes());
     seed[8..16].copy_from_slice(&starts.to_be_bytes());
     let rng = Box::new(ChaCha20Rng::from_seed(seed));
-    let fingerprint = [number as u8; 32];
+    let fingerprint = [place; 32];
     let mut replica = Replica::open(rng, now, fingerprint, rows).expect("own store opens");
     replica.set_policy(Policy {
         release: Some(4),

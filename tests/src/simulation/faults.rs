@@ -23,6 +23,12 @@ pub struct Faults {
     pub release: bool,
     /// People cut the history and let what came before be forgotten.
     pub forget: bool,
+    /// Weeks pass: sealing keys and epochs are drawn anew, old sealing keys are erased.
+    pub weeks: bool,
+    /// A device signs two histories.
+    pub fork: bool,
+    /// A device's store is copied, and both go on.
+    pub copy: bool,
     /// Steps of life.
     pub steps: u64,
 }
@@ -40,6 +46,9 @@ impl Default for Faults {
             newcomer: false,
             release: false,
             forget: false,
+            weeks: false,
+            fork: false,
+            copy: false,
             steps: 120,
         }
     }
@@ -49,5 +58,10 @@ impl Faults {
     /// Somebody may join after a cut, and begins there.
     pub(super) fn begins_late(&self) -> bool {
         self.forget && self.newcomer
+    }
+
+    /// One device is there twice.
+    pub(super) fn doubles(&self) -> bool {
+        self.fork || self.copy
     }
 }

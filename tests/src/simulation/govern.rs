@@ -76,6 +76,17 @@ impl World {
         }
     }
 
+    /// A week goes by: what is due weekly is done by every device, whether it is connected or not.
+    pub(super) fn let_weeks_pass(&mut self) {
+        for _ in 0..below(&mut self.rng, 2_000) {
+            self.step();
+        }
+        self.now = self.now.after_ms(sheaf_replica::limits::KEM_AGE_MS_MAX + 1);
+        for device in 0..self.devices.len() {
+            self.command(device, Command::Acknowledge, Asked::Other);
+        }
+    }
+
     /// One act on a conversation's membership. Whether it is allowed is for the replica to say.
     pub(super) fn govern(&mut self, device: usize) {
         let Some(conversation) = self.pick() else {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
-use sheaf_crypto::{ConversationId, UserId};
+use sheaf_crypto::{ConversationId, DeviceId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId, ServerFrame};
 use sheaf_replica::record::Row;
 use sheaf_replica::{BatchId, Command, CommandId, Event, Input, LoadId, Reply, Timestamp};
@@ -68,7 +68,7 @@ pub struct World {
     /// Latest arrival by connection, direction and stream: streams keep their order.
     streams: BTreeMap<(u64, u8), u64>,
     pub(super) connections: u64,
-    generation: Vec<u64>,
+    pub(super) generation: Vec<u64>,
     pub(super) texts: u64,
     /// Conversations that were created.
     pub conversations: Vec<ConversationId>,
@@ -80,6 +80,8 @@ pub struct World {
     pub(super) latecomer: Option<UserId>,
     /// People whom somebody tried to remove or demote: what they wrote may be cut off.
     pub touched: BTreeSet<(ConversationId, UserId)>,
+    /// The device that signed two histories.
+    pub forked: Option<DeviceId>,
 }
 
 impl std::fmt::Debug for World {
@@ -116,6 +118,7 @@ impl World {
             conversations: Vec::new(),
             latecomer: None,
             touched: BTreeSet::new(),
+            forked: None,
             before: Vec::new(),
             words: Vec::new(),
         }
@@ -246,7 +249,7 @@ impl World {
         id
     }
 
-    fn drain(&mut self, device: usize) {
+    pub(super) fn drain(&mut self, device: usize) {
         let generation = self.generation[device];
         for want in self.devices[device].drain() {
             match want {
@@ -379,12 +382,16 @@ impl World {
     /// People write while the world breaks around them.
     pub(super) fn live(&mut self) -> Result<(), Failure> {
         for step in 0..self.faults.steps {
-            let all_read_all = !self.faults.members && !self.faults.begins_late();
+            let late = self.faults.begins_late();
+            let all_read_all = !self.faults.members && !self.faults.doubles() && !late;
             if all_read_all && step.is_multiple_of(4) {
                 check::nobody_shows_too_much(self)?;
             }
             if step == self.faults.steps / 2 {
                 self.welcome();
+            }
+            if self.faults.doubles() && step == self.faults.steps / 3 {
+                self.fork();
             }
             let device = below(&mut self.rng, self.devices.len() as u64) as usize;
             match below(&mut self.rng, 20) {
@@ -398,7 +405,8 @@ impl World {
                 15 if self.faults.relays => self.strike(),
                 13 | 14 if self.faults.members => self.govern(device),
                 16 if self.faults.release => self.let_hours_pass(),
-                17 if self.faults.forget && one_in(&mut self.rng, 2) => self.forget(device),
+                18 if self.faults.forget && one_in(&mut self.rng, 2) => self.forget(device),
+                17 if self.faults.weeks => self.let_weeks_pass(),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
                         self.step();
@@ -411,7 +419,7 @@ impl World {
         Ok(())
     }
 
-    fn restart(&mut self, device: usize, kept: usize) {
+    pub(super) fn restart(&mut self, device: usize, kept: usize) {
         for (relay, connection) in std::mem::take(&mut self.devices[device].connections) {
             self.relays[relay].sessions.remove(&connection);
         }
@@ -442,6 +450,9 @@ impl World {
             newcomer: false,
             release: false,
             forget: false,
+            weeks: self.faults.weeks,
+            fork: self.faults.fork,
+            copy: self.faults.copy,
             steps: 0,
         };
         self.settle();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use sheaf_crypto::{
     Body, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation,
-    Rekey, RunId, SignedOperation, open_chain, open_forward, open_rekey,
+    RunId, SignedOperation, open_chain, open_forward, open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
@@ -67,6 +67,8 @@ impl Conversation {
         let me = context.account.device();
         match &operation.body {
             Body::Rekey(rekey) => {
+                let (author, seq) = (operation.author, operation.seq);
+                let drawn = sheaf_crypto::epoch_id(&self.id, author, seq, &rekey.commitment);
                 let opened = open_rekey(
                     rekey,
                     &self.id,
@@ -82,11 +84,13 @@ impl Conversation {
                         if self.is_part(context)
                             && rekey.recipients().count() < limits::SEALS_PER_RECORD_MAX =>
                     {
-                        self.complain_later(operation, rekey);
+                        self.complain_later(drawn);
                     }
                     Err(sheaf_crypto::SealError::NotARecipient) => {}
+                    // It was sealed to a key that was erased since: its author was away for long.
+                    Err(sheaf_crypto::SealError::NoKemSecret) => self.complain_later(drawn),
                     Err(error) => {
-                        self.complain_later(operation, rekey);
+                        self.complain_later(drawn);
                         let act = Act::RefusedOperation(error.to_string());
                         context
                             .stage
@@ -108,9 +112,7 @@ impl Conversation {
         }
     }
 
-    fn complain_later(&mut self, operation: &Operation, rekey: &Rekey) {
-        let (author, seq) = (operation.author, operation.seq);
-        let epoch = sheaf_crypto::epoch_id(&self.id, author, seq, &rekey.commitment);
+    fn complain_later(&mut self, epoch: EpochId) {
         let entries = self.control.current().epochs.get(&epoch);
         if let Some(id) = entries.map(|facts| facts.operation) {
             self.work.push_back(Work::Complain(epoch, id));
@@ -126,6 +128,10 @@ impl Conversation {
         let secrets = &context.account.secrets;
         match open_forward(forward, &self.id, &operation.parents, secrets) {
             Ok(secret) => self.learn(forward.epoch, secret, context),
+            // It was sealed to a key that was erased since: its author was away for long.
+            Err(sheaf_crypto::SealError::NoKemSecret) => {
+                self.complain_later(forward.epoch);
+            }
             Err(error) => {
                 let act = Act::RefusedOperation(error.to_string());
                 context

@@ -452,14 +452,16 @@ fn new_message(
     reply_to: Option<MessageId>,
     tag: [u8; 8],
     clock: &mut HybridTime,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
 ) -> Result<NewMessage, CommandError> {
     if draft.text.is_empty() || draft.text.len() > limits::TEXT_BYTES_MAX {
         return Err(CommandError::BadText);
     }
     // A reply sorts after what it answers, whatever the clocks say.
     let after = reply_to.map_or(*clock, |target| target.time().max(*clock));
-    *clock = HybridTime::next_after(context.now.0, after);
+    let mut chance = [0; 2];
+    context.rng.fill_bytes(&mut chance);
+    *clock = HybridTime::next_after(context.now.0, after, u16::from_be_bytes(chance));
     let id = MessageId::new(*clock, tag);
     let kind = if draft.system {
         MessageKind::System

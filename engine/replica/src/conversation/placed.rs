@@ -95,15 +95,15 @@ impl Conversation {
             inner.incarnation,
             context.now,
         );
-        if inner.device == context.account.device() {
-            if inner.run == self.own_run(context) {
-                context.stage.report(
-                    Suspect::Device(inner.device),
-                    Act::OwnRollback,
-                    Some(self.id),
-                );
-            }
+        let own = (context.account.device(), self.own_run(context));
+        if (inner.device, inner.run) == own {
+            context.stage.report(
+                Suspect::Device(inner.device),
+                Act::OwnRollback,
+                Some(self.id),
+            );
         } else if !self.keeps_any(&inner.device, &inner.run) && !self.is_withheld(inner) {
+            // A copy of this device writes under a run of its own: it is built on like any other's.
             self.seen
                 .insert((inner.device, inner.run), (inner.seq, item));
         }

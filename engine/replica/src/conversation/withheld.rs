@@ -126,14 +126,14 @@ impl Conversation {
         }
     }
 
-    /// An item that counts vouches for what it names as seen, and content for what its author wrote
-    /// before: who may write now could write all of it again. `true` if something that was kept back
+    /// An item that counts vouches for what it names as seen, other runs of its own device included, and
+    /// content for what its author wrote before: who may write now could write all of it again. `true` if something that was kept back
     /// is to be applied first.
     pub(super) fn vouched(&mut self, inner: &Inner, context: &mut Context<'_>) -> bool {
         let mut seen: Vec<(DeviceId, RunId, u64)> = inner
             .dependencies
             .iter()
-            .filter(|dependency| dependency.device != inner.device)
+            .filter(|seen| (seen.device, seen.run) != (inner.device, inner.run))
             .map(|dependency| (dependency.device, dependency.run, dependency.seq))
             .collect();
         if inner.kind == Purpose::Content {

@@ -10,6 +10,10 @@ use thiserror::Error;
 /// so that no member can pin every later message of a conversation to the end of time.
 const MS_CEILING: u64 = 7_258_118_400_000;
 const COUNTER_BITS: u32 = 16;
+/// Takes two bytes on the wire.
+const FIRST_COUNTER_MAX: u16 = (1 << 14) - 1;
+/// Leaves room for 128 messages a millisecond on average before the time runs ahead.
+const STEP_MAX: u16 = (1 << 10) - 1;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Why bytes or text are not a [`MessageId`].
@@ -46,14 +50,18 @@ impl HybridTime {
         (ms < MS_CEILING).then(|| Self((ms << COUNTER_BITS) | u64::from(counter)))
     }
 
-    /// The smallest time that is neither before `now_ms` nor at or before `last`.
+    /// A time that is neither before `now_ms` nor at or before `last`, and as near as `chance` lets it
+    /// be: up to a quarter of a millisecond after the one, up to 1,024 steps after the other. Two
+    /// copies of one device whose clocks agree come to other times by chance alone.
     ///
     /// Both are cut to the latest valid time, where the result stays; the caller's clock would
     /// have to be broken for that.
     #[must_use]
-    pub fn next_after(now_ms: u64, last: Self) -> Self {
-        let now = now_ms.min(MS_CEILING - 1) << COUNTER_BITS;
-        Self(now.max(last.0.saturating_add(1)).min(Self::MAX.0))
+    pub fn next_after(now_ms: u64, last: Self, chance: u16) -> Self {
+        let now =
+            now_ms.min(MS_CEILING - 1) << COUNTER_BITS | u64::from(chance & FIRST_COUNTER_MAX);
+        let step = u64::from(chance & STEP_MAX).saturating_add(1);
+        Self(now.max(last.0.saturating_add(step)).min(Self::MAX.0))
     }
 
     /// Milliseconds since the epoch.

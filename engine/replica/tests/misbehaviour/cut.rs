@@ -447,7 +447,9 @@ fn a_newcomer_owes_nothing_from_before_and_proves_the_rest() {
     let carol = secrets(&world.peers[CAROL].disk).device();
     let peers = shown.unwrap().peers;
     let peer = peers.iter().find(|peer| peer.device == carol).unwrap();
-    assert_eq!(peer.lacks, 1, "one message, and nothing from before");
+    // Whether a checkpoint of Bob's comes between what she has and the message is chance.
+    let lacks = peer.lacks;
+    assert!((1..=2).contains(&lacks), "{lacks}: nothing from before");
     world.peers[CAROL].link_up();
     world.settle();
     rest(&mut world);

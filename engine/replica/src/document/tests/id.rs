@@ -4,17 +4,31 @@ use super::*;
 
 #[test]
 fn time_moves_forward_only() {
-    let first = HybridTime::next_after(1_000, HybridTime::default());
+    let first = HybridTime::next_after(1_000, HybridTime::default(), 0);
     assert_eq!((first.ms(), first.counter()), (1_000, 0));
-    let second = HybridTime::next_after(900, first);
+    let second = HybridTime::next_after(900, first, 0);
     assert_eq!((second.ms(), second.counter()), (1_000, 1));
     let full = HybridTime::new(1_000, u16::MAX).unwrap();
-    let carried = HybridTime::next_after(1_000, full);
+    let carried = HybridTime::next_after(1_000, full, 0);
     assert_eq!((carried.ms(), carried.counter()), (1_001, 0));
     assert_eq!(
-        HybridTime::next_after(u64::MAX, HybridTime::MAX),
+        HybridTime::next_after(u64::MAX, HybridTime::MAX, u16::MAX),
         HybridTime::MAX
     );
+}
+
+#[test]
+fn copies_with_one_clock_come_to_other_times() {
+    let last = HybridTime::new(1_000, 7).unwrap();
+    for now in [900, 1_000, 1_001] {
+        let mut times: Vec<_> = (0..1024)
+            .map(|chance| HybridTime::next_after(now, last, chance))
+            .collect();
+        assert!(times.iter().all(|time| *time > last && time.ms() >= now));
+        assert!(times.iter().all(|time| time.ms() <= now.max(1_001)));
+        times.dedup();
+        assert!(times.len() > 900, "{} times", times.len());
+    }
 }
 
 #[test]
