@@ -197,6 +197,10 @@ fn everybody_forgets_once_all_have_acknowledged() {
     }
     rest(&mut world);
     has_forgotten(&world, &ALL, &old, &before);
+    for place in ALL {
+        mixed::read_all(&mut world, place);
+        assert_eq!(shown(&world, place).away, [], "{place}");
+    }
     goes_on(&mut world, &ALL);
 }
 

@@ -21,7 +21,7 @@ fn send(world: &World, text: &str) -> Command {
 }
 
 /// Has a device read its documents from the disk.
-fn read_all(world: &mut World, place: usize) {
+pub(super) fn read_all(world: &mut World, place: usize) {
     let resync = Command::Resync {
         conversations: Vec::new(),
         devices: Vec::new(),
