@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use zeroize::Zeroizing;
 
 use crate::activity::{Life, LinkStatus};
-use crate::driver::{Driver, LinkState, Own, Progress, now};
+use crate::driver::{Driver, LinkState, Own, Unsettled, now};
 use crate::engine::Engine;
 use crate::entropy::OsEntropy;
 use crate::link::{Sockets, Traffic};
@@ -220,7 +220,7 @@ fn start(store: Store, replica: Replica, network: Network) -> Result<Engine, Ope
     let (told_by_links, link) = mpsc::channel(FRAMES_IN_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (state, link_state) = watch::channel(LinkState::default());
-    let (progress, progressed) = watch::channel(Progress::default());
+    let (unsettled, settling) = watch::channel(Unsettled::default());
     let (status, seen) = watch::channel(LinkStatus::default());
     let traffic = Arc::new(Traffic::default());
     let links = Links::new(told_by_links, Arc::clone(&traffic));
@@ -238,13 +238,13 @@ fn start(store: Store, replica: Replica, network: Network) -> Result<Engine, Ope
         links,
         events: events.clone(),
         state,
-        progress,
+        unsettled,
         status,
         life: Life::default(),
         own: Own::default(),
     };
     drop(tokio::spawn(driver.run()));
     Ok(Engine::new(
-        requests, reading, events, link_state, progressed, seen, traffic,
+        requests, reading, events, link_state, settling, seen, traffic,
     ))
 }

@@ -62,7 +62,7 @@ pub enum LinkState {
 
 /// What a waiting caller looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Progress {
+pub(crate) struct Unsettled {
     pub(crate) connected: bool,
     pub(crate) caught_up: bool,
     pub(crate) pending: u64,
@@ -86,7 +86,7 @@ pub(crate) struct Driver {
     pub(crate) links: Links,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) state: watch::Sender<LinkState>,
-    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) unsettled: watch::Sender<Unsettled>,
     pub(crate) status: watch::Sender<LinkStatus>,
     pub(crate) life: Life,
     pub(crate) own: Own,
@@ -314,15 +314,15 @@ impl Driver {
             *known = state;
             changed
         });
-        let progress = Progress {
+        let unsettled = Unsettled {
             connected: settled.connected,
             caught_up: settled.caught_up,
             pending: settled.pending,
             parked: settled.parked,
         };
-        self.progress.send_if_modified(|known| {
-            let changed = *known != progress;
-            *known = progress;
+        self.unsettled.send_if_modified(|known| {
+            let changed = *known != unsettled;
+            *known = unsettled;
             changed
         });
     }

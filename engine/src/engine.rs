@@ -9,14 +9,14 @@ use sheaf_crypto::{ConversationId, DeviceId, History, UserId, fingerprint};
 use sheaf_protocol::RelayAddress;
 use sheaf_replica::{
     BrokenAudit, Command, CommandError, ContactInfo, ConversationInfo, DeviceInfo, Event, Overview,
-    RecoveryWords, Replica, Reply,
+    Progress, RecoveryWords, Replica, Reply,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::activity::LinkStatus;
 use crate::builder::EngineBuilder;
 use crate::conversation::Conversation;
-use crate::driver::{LinkState, Progress, Request};
+use crate::driver::{LinkState, Request, Unsettled};
 use crate::link::{LinkError, Traffic};
 use crate::store::{ReadError, Store};
 
@@ -88,7 +88,7 @@ pub struct Engine {
     store: Reading,
     events: broadcast::Sender<Event>,
     state: watch::Receiver<LinkState>,
-    progress: watch::Receiver<Progress>,
+    unsettled: watch::Receiver<Unsettled>,
     status: watch::Receiver<LinkStatus>,
     traffic: Arc<Traffic>,
 }
@@ -131,7 +131,7 @@ impl Engine {
         store: Reading,
         events: broadcast::Sender<Event>,
         state: watch::Receiver<LinkState>,
-        progress: watch::Receiver<Progress>,
+        unsettled: watch::Receiver<Unsettled>,
         status: watch::Receiver<LinkStatus>,
         traffic: Arc<Traffic>,
     ) -> Self {
@@ -140,7 +140,7 @@ impl Engine {
             store,
             events,
             state,
-            progress,
+            unsettled,
             status,
             traffic,
         }
@@ -166,8 +166,8 @@ impl Engine {
         asked.map_err(|_| EngineError::Closed)
     }
 
-    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
+    pub(crate) fn unsettled(&self) -> watch::Receiver<Unsettled> {
+        self.unsettled.clone()
     }
 
     pub(crate) async fn query<T: Send + 'static>(
@@ -363,6 +363,15 @@ impl Engine {
     /// [`EngineError::Closed`].
     pub async fn overview(&self) -> Result<Overview, EngineError> {
         self.query(Replica::overview).await
+    }
+
+    /// How far this device has come with what it is to have. Each change comes as
+    /// [`Event::Progress`] as well.
+    ///
+    /// # Errors
+    /// [`EngineError::Closed`].
+    pub async fn progress(&self) -> Result<Progress, EngineError> {
+        self.query(Replica::progress).await
     }
 
     /// The card that others add this person by.

@@ -62,8 +62,8 @@ impl Engine {
     ) -> Result<Barrier, EngineError> {
         let deadline = Instant::now() + timeout;
         let mark = self.query(sheaf_replica::Replica::mark).await?;
-        let mut progress = self.progress();
-        let durable = timeout_at(deadline, progress.wait_for(|now| now.pending == 0))
+        let mut unsettled = self.unsettled();
+        let durable = timeout_at(deadline, unsettled.wait_for(|now| now.pending == 0))
             .await
             .is_ok_and(|seen| seen.is_ok());
         let mut behind = Vec::new();

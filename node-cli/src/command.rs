@@ -10,6 +10,7 @@ mod epoch;
 mod event;
 mod import;
 mod message;
+mod progress;
 mod recover;
 mod relay;
 mod run;

@@ -25,6 +25,7 @@ mod offered;
 mod outbound;
 mod parked;
 mod placed;
+mod progress;
 mod report;
 mod restore;
 mod segments;
@@ -58,6 +59,7 @@ pub(crate) use exchange::{Answer, Ask};
 pub use fork::ForkInfo;
 pub(crate) use found::{Invite, send_inbox};
 pub(crate) use members::recipients_of;
+pub(crate) use progress::Part;
 pub(crate) use restore::Restored;
 pub(crate) use start::Beginning;
 

@@ -6,6 +6,7 @@ use sheaf_protocol::{ClientFrame, LogId, RelayId, ServerFrame};
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::document::MessageId;
 use crate::misbehaviour::{Misbehaviour, Quarantine};
+use crate::progress::Progress;
 use crate::record::{MessageRecord, Range, Row, Write};
 use crate::time::Timestamp;
 
@@ -260,6 +261,10 @@ pub enum Event {
     },
     /// All topics were read to their end at every relay that there is a connection to.
     CaughtUp,
+    /// How the first sync of this device, or a longer catch-up, goes on. Comes at each change of stage
+    /// and else at most every 250 ms while something changes; from the beginning, which says why,
+    /// until the stage is done.
+    Progress(Progress),
     /// A device that has the same items has other documents.
     DocumentsDiffer {
         /// The conversation.

@@ -24,6 +24,7 @@ mod linking;
 mod misbehaviour;
 mod outbox;
 mod peer;
+mod progress;
 pub mod record;
 mod replica;
 mod stage;
@@ -42,6 +43,7 @@ pub use conversation::ForkInfo;
 pub use document::{MessageId, Origin};
 pub use io::{BatchId, Event, Input, LifeCycle, LoadId, Output, Scope};
 pub use misbehaviour::{Act, Misbehaviour, Offence, Quarantine, Suspect};
+pub use progress::{Count, Progress, ProgressReason, ProgressStage};
 pub use record::{Away, Keep, MessageRecord, RecordError};
 pub use replica::{
     DeviceReport, EvidenceInfo, Mark, Overview, Policy, QuarantineInfo, RelayInfo, Replica,

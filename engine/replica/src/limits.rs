@@ -221,11 +221,18 @@ pub const SNAPSHOT_STATEMENT_BYTES_MAX: usize = 40 * 1024;
 pub const SNAPSHOT_TOPICS_MAX: usize = 128;
 /// Snapshots of a conversation that are remembered. Beyond it the oldest is forgotten.
 pub const SNAPSHOTS_KEPT_MAX: usize = 4;
+/// Messages of a conversation that a new device is to have first.
+pub const RECENT_MESSAGES: u64 = 50;
+/// Places of topics still to read from which on a catch-up is reported.
+pub const CATCH_UP_RECORDS: u64 = 64;
+/// Least time between two reports of progress in the same stage, and between two looks at it where
+/// nothing of note happened, in milliseconds.
+pub const PROGRESS_MS: u64 = 250;
 /// How long a device leaves a snapshot to the one before it in the order of ids, in milliseconds.
 pub const SNAPSHOT_TURN_MS: u64 = 30_000;
 /// After this long, in milliseconds, without anything new of what a snapshot states, a newcomer reads
 /// the relays from the beginning.
-pub const START_PATIENCE_MS: u64 = 30_000;
+pub const START_PATIENCE_MS: u64 = 10_000;
 /// A segment that somebody asked for stays this long before it is dropped again, in milliseconds.
 pub const FETCHED_KEPT_MS: u64 = 24 * 60 * MINUTE_MS;
 /// A month of the policy that drops old segments, in milliseconds: thirty days.

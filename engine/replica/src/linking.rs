@@ -17,6 +17,26 @@ pub(crate) struct Handover {
     pub(crate) contacts: Vec<(Card, Option<String>)>,
 }
 
+impl Handover {
+    /// Behind it stands in how many conversations the existing device takes part.
+    pub(crate) fn encode(&self, conversations: u64) -> Result<Vec<u8>, postcard::Error> {
+        let body = postcard::to_allocvec(self)?;
+        postcard::to_extend(&conversations, body)
+    }
+
+    /// Builds before that number do not send it.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Option<u64>)> {
+        let (handover, rest) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        if rest.is_empty() {
+            return Some((handover, None));
+        }
+        match postcard::take_from_bytes(rest) {
+            Ok((conversations, [])) => Some((handover, Some(conversations))),
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
+
 /// Where linking stands, named by what is waited for.
 #[expect(
     clippy::enum_variant_names,

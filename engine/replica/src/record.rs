@@ -29,7 +29,7 @@ pub use message::MessageRecord;
 pub(crate) use relay::{
     CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
 };
-pub(crate) use stated::{Compared, Sealed, StartRecord, StatedRecord, UnreadRecord};
+pub(crate) use stated::{Compared, NamedRecord, Sealed, StartRecord, StatedRecord, UnreadRecord};
 pub use write::Write;
 
 /// Version byte of every value here.
@@ -105,12 +105,14 @@ pub enum Kind {
     Start = 32,
     /// A device that began at a snapshot has not all of the history yet.
     Unread = 33,
+    /// How many conversations the linking device named, until so many are here.
+    Named = 34,
     /// What was forgotten of one conversation.
-    Forgotten = 34,
+    Forgotten = 35,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 29] = [
+pub const RESTORED: [Kind; 30] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -139,6 +141,7 @@ pub const RESTORED: [Kind; 29] = [
     Kind::Stated,
     Kind::Start,
     Kind::Unread,
+    Kind::Named,
     Kind::Forgotten,
 ];
 

@@ -14,6 +14,7 @@ mod keep;
 mod link;
 mod open;
 mod primary;
+mod progress;
 mod recovery;
 mod relay;
 mod report;
@@ -43,6 +44,7 @@ use crate::linking::Linking;
 use crate::misbehaviour::Rate;
 use crate::outbox::Outbox;
 use crate::peer::Peers;
+use crate::progress::Reporter;
 use crate::record::Row;
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -76,6 +78,8 @@ pub struct Replica {
     linking: Option<(TopicId, Linking)>,
     recovering: Option<Box<vault::Recovering>>,
     vault: VaultKeeper,
+    named: Option<progress::Named>,
+    reporter: Reporter,
     vault_alarm: Option<Timestamp>,
     link_sent: link::LinkSent,
     run: RunId,
@@ -156,6 +160,7 @@ impl Replica {
         self.tend_vault();
         self.upkeep();
         self.judge();
+        self.note_progress();
         self.ask_to_wait();
         self.stage.close();
     }

@@ -47,6 +47,10 @@ pub(crate) struct Stage {
     heard: Vec<(UserId, DeviceId, u64)>,
     /// Devices taken out of a conversation, and the messages that were here then.
     taken_out: Vec<(DeviceId, ConversationId, u64)>,
+    /// Something was told that may change how far this device has come.
+    moved: bool,
+    /// Connections that came and went.
+    links: u64,
 }
 
 impl Stage {
@@ -68,7 +72,20 @@ impl Stage {
     }
 
     pub(crate) fn notify(&mut self, event: Event) {
+        let link = matches!(event, Event::Connected { .. } | Event::Disconnected { .. });
+        self.links = self.links.saturating_add(u64::from(link));
+        self.moved |= link || matches!(event, Event::CaughtUp | Event::SegmentFetched { .. });
         self.effects.push(Output::Notify(event));
+    }
+
+    /// Whether something was told since the last look that may change how far this device has come.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Connections that came and went so far.
+    pub(crate) fn links(&self) -> u64 {
+        self.links
     }
 
     pub(crate) fn complete(&mut self, id: CommandId, result: Result<Reply, CommandError>) {

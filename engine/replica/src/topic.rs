@@ -5,6 +5,7 @@ mod crossing;
 mod follow;
 mod heard;
 mod link;
+mod progress;
 mod reading;
 mod release;
 mod repair;
@@ -161,6 +162,7 @@ impl Topics {
         reading.caught_up = record.caught_up;
         reading.replaced = record.replaced;
         reading.highest = record.highest.max(record.cursor.sequence);
+        reading.count_anew();
         let at = record.history.map(|known| (record.cursor.sequence, known));
         reading.told.restore(at, record.statement.clone());
     }
@@ -301,6 +303,7 @@ impl Topics {
     ) -> Option<Owner> {
         let owner = self.topics.get(id).map(|topic| topic.owner);
         let reading = self.reading(&relay, id).filter(|known| known.subscribed)?;
+        reading.stated = Some(reading.stated.unwrap_or(0).max(head));
         // Records may have overtaken the answer: what counts is what was known when it was asked.
         if !restarted && head >= reading.expected {
             return None;

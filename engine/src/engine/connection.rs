@@ -7,7 +7,7 @@ use sheaf_replica::Overview;
 
 use super::{Counters, Engine, EngineError};
 use crate::activity::{Activity, LinkStatus};
-use crate::driver::{LinkState, Progress, Request};
+use crate::driver::{LinkState, Request, Unsettled};
 use crate::link::LinkError;
 
 impl Engine {
@@ -101,8 +101,8 @@ impl Engine {
         let started = tokio::time::Instant::now();
         self.wait_connected(timeout).await?;
         let left = timeout.saturating_sub(started.elapsed());
-        let mut progress = self.progress.clone();
-        let settled = progress
+        let mut unsettled = self.unsettled.clone();
+        let settled = unsettled
             .wait_for(|now| now.connected && now.caught_up && now.pending == 0 && now.parked == 0);
         let settled = tokio::time::timeout(left, settled)
             .await
@@ -110,9 +110,9 @@ impl Engine {
         if settled {
             return self.overview().await;
         }
-        let Progress {
+        let Unsettled {
             pending, parked, ..
-        } = *self.progress.borrow();
+        } = *self.unsettled.borrow();
         Err(EngineError::NotSettled { pending, parked })
     }
 }

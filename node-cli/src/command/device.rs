@@ -9,7 +9,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::{DeviceInfo, DeviceStanding, Engine, Event, EventStream};
+use sheaf_engine::{DeviceInfo, DeviceStanding, Engine, Event, EventStream, ProgressStage};
 use tokio::time::{Instant, timeout_at};
 
 use crate::exit::{Code, Failure};
@@ -17,6 +17,8 @@ use crate::output::{harmless, table};
 use crate::request::Settings;
 use crate::session::{Reach, connect, with_engine, with_new_engine};
 use crate::time::rfc3339;
+
+use super::progress::{Lines, Meter};
 
 pub(super) use change::{change, decline};
 pub(super) use quarantine::{lift as lift_quarantine, list as list_quarantines};
@@ -203,11 +205,33 @@ pub(super) async fn join(
             format!("this device, {}, is active", shown.device)
         })?;
         follow_account(settings, &engine).await?;
-        // The conversations that are not here by then come with the next sync.
-        let _settled = engine.wait_settled(SETTLE).await;
-        Ok(())
+        follow_history(settings, &engine, &mut events).await
     })
     .await
+}
+
+/// Shows how conversations come. What is not here by then comes with the next sync.
+async fn follow_history(
+    settings: &Settings,
+    engine: &Engine,
+    events: &mut EventStream,
+) -> Result<(), Failure> {
+    let mut meter = Meter::new(settings.printer, Lines::Words);
+    let settled = engine.wait_settled(SETTLE);
+    tokio::pin!(settled);
+    loop {
+        tokio::select! {
+            _settled = &mut settled => break,
+            Some(event) = events.next() => meter.heed(&event)?,
+        }
+    }
+    let progress = engine.progress().await?;
+    meter.end(progress)?;
+    if progress.stage != ProgressStage::Done && !settings.printer.is_json() {
+        let words = "the rest comes with `sheaf run` or `sheaf sync now`";
+        settings.printer.say(words);
+    }
+    Ok(())
 }
 
 /// Uses the account's relays from now on, where the user named none.

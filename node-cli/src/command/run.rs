@@ -11,6 +11,7 @@ use crate::request::Settings;
 use crate::session::{Reach, with_engine};
 
 use super::event::show_event;
+use super::progress::{Lines, Meter};
 
 /// Wrong passphrases that a locked program takes before it ends.
 const ATTEMPTS_MAX: usize = 3;
@@ -98,6 +99,7 @@ async fn show_all(
     lock_after: Option<Duration>,
 ) -> Result<End, Failure> {
     let mut since = Instant::now();
+    let mut meter = Meter::new(settings.printer, Lines::Output);
     loop {
         let idle = async {
             match lock_after {
@@ -113,6 +115,11 @@ async fn show_all(
         if !is_of_the_link(&event) {
             since = Instant::now();
         }
+        if matches!(event, Event::Progress(_)) {
+            meter.heed(&event)?;
+            continue;
+        }
+        meter.clear();
         show_event(settings, engine, event).await?;
     }
     Err(
@@ -121,7 +128,7 @@ async fn show_all(
     )
 }
 
-/// A connection that comes and goes is nothing that happened.
+/// A connection that comes and goes is nothing that happened; progress comes with what did.
 fn is_of_the_link(event: &Event) -> bool {
     matches!(
         event,
@@ -129,5 +136,6 @@ fn is_of_the_link(event: &Event) -> bool {
             | Event::Disconnected { .. }
             | Event::LifeCycleChanged { .. }
             | Event::CaughtUp
+            | Event::Progress(_)
     )
 }

@@ -12,6 +12,7 @@ use crate::session::{Reach, with_engine};
 use crate::time::rfc3339;
 
 use super::conversation::{SegmentHeads, segment_heads};
+use super::progress::{Shown, coming};
 
 #[derive(Serialize)]
 struct Status {
@@ -32,6 +33,10 @@ struct Status {
     last_sync: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     unconfirmed: Vec<Unconfirmed>,
+    progress: Shown,
+    /// In words, where it is not done.
+    #[serde(skip)]
+    coming: Option<String>,
     conversations: Vec<OneConversation>,
 }
 
@@ -122,6 +127,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             return Err(super::device::no_account());
         };
         let known = engine.conversations().await?;
+        let progress = engine.progress().await?;
         let conversations = known.iter().map(|info| OneConversation {
             conversation: info.conversation.to_string(),
             name: info.name.clone(),
@@ -145,6 +151,8 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             pending: overview.pending,
             parked: overview.parked,
             last_sync: remembered.last_sync_ms.map(rfc3339),
+            coming: coming(&progress),
+            progress: progress.into(),
             unconfirmed: unconfirmed(&engine.relays().await?),
             conversations: conversations.collect(),
         })
@@ -211,9 +219,11 @@ fn text(status: &Status) -> String {
         .tried_again
         .as_deref()
         .map(|at| format!("; tried again at {at}"));
+    let coming = status.coming.as_deref();
+    let coming = coming.map(|words| format!("progress    {words}\n"));
     format!(
         "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}{}{}\n\
-         pending     {}\nparked      {}\nlast sync   {}\n{}\n{}",
+         pending     {}\nparked      {}\nlast sync   {}\n{}{}\n{}",
         harmless(&status.name),
         status.user,
         harmless(&status.device_name),
@@ -226,6 +236,7 @@ fn text(status: &Status) -> String {
         status.pending,
         status.parked,
         status.last_sync.as_deref().unwrap_or("never"),
+        coming.unwrap_or_default(),
         unconfirmed,
         table(
             &[

@@ -15,6 +15,8 @@ use crate::request::{Settings, SyncRequest};
 use crate::session::{Reach, connect, with_engine};
 use crate::time::now_ms;
 
+use super::progress::{Lines, Meter};
+
 /// Longest wait for the relay's hello.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// The last events are in the queue already; only a full machine needs any of this.
@@ -74,17 +76,21 @@ async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + timeout;
         let mut events = engine.events();
         let before = messages(&engine).await?;
+        let mut meter = Meter::new(settings.printer, Lines::Words);
         connect(&engine, timeout.min(CONNECT_MAX)).await?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let (mut converged, mut sent) = settle(&engine, &mut events, left).await?;
+        let seen = (&mut events, &mut meter);
+        let (mut converged, mut sent) = settle(&engine, seen, left).await?;
         // What came is acknowledged before the connection goes.
         engine.acknowledge().await?;
         let left = deadline.saturating_duration_since(Instant::now());
         if converged {
-            let (again, more) = settle(&engine, &mut events, left).await?;
+            let seen = (&mut events, &mut meter);
+            let (again, more) = settle(&engine, seen, left).await?;
             converged = again;
             sent = sent.saturating_add(more);
         }
+        meter.end(engine.progress().await?)?;
         Ok(Synced {
             sent,
             received: messages(&engine).await?.saturating_sub(before),
@@ -123,25 +129,26 @@ const VAULT_MAX: Duration = Duration::from_secs(5);
 /// Waits until nothing is left, and counts the messages that got their receipt meanwhile.
 async fn settle(
     engine: &Engine,
-    events: &mut EventStream,
+    (events, meter): (&mut EventStream, &mut Meter),
     max: Duration,
 ) -> Result<(bool, u64), Failure> {
     let mut sent = 0_u64;
     let mut count = |event: Event| {
-        if let Event::MessagesSent { messages, .. } = event {
+        if let Event::MessagesSent { messages, .. } = &event {
             sent = sent.saturating_add(u64::try_from(messages.len()).unwrap_or(u64::MAX));
         }
+        meter.heed(&event)
     };
     let settled = engine.wait_settled(max);
     tokio::pin!(settled);
     let settled = loop {
         tokio::select! {
             end = &mut settled => break end,
-            Some(event) = events.next() => count(event),
+            Some(event) = events.next() => count(event)?,
         }
     };
     while let Ok(Some(event)) = timeout(LAST_EVENTS, events.next()).await {
-        count(event);
+        count(event)?;
     }
     match settled {
         Ok(overview) => {

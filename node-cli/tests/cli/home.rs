@@ -166,6 +166,12 @@ impl Running {
         assert!(sent.success());
     }
 
+    /// Ends it in the middle of whatever it does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub fn end(mut self) -> Ended {
         drop(self.child.stdin.take());
         let mut rest = String::new();

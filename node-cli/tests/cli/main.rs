@@ -23,6 +23,7 @@ mod home;
 mod members;
 mod message;
 mod people;
+mod progress;
 mod relay;
 mod relays;
 mod revoke;

@@ -4,6 +4,7 @@
 //! document of its own. Only when that has exactly the heads that were written down here is it whole
 //! and unaltered, whoever sent it; then envelopes, figures and messages are written in one batch.
 
+mod asking;
 mod listed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,9 @@ pub(super) struct Fetching {
     /// When the next device is asked, and how many were asked in vain.
     due: Option<Timestamp>,
     attempts: u32,
+    /// The device that is asked first, and the one that gave something last.
+    first: Option<DeviceId>,
+    gave: Option<DeviceId>,
 }
 
 /// One segment on its way.
@@ -215,64 +219,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Asks the next device for what a segment lacks, or again the one that gave something.
-    fn ask_for_segment(&mut self, context: &mut Context<'_>) {
-        let devices = self.askable(context.account.device());
-        let attempts = self.fetching.attempts;
-        let rounds = usize::try_from(attempts).unwrap_or(usize::MAX) / devices.len().max(1);
-        if rounds > 0 {
-            self.give_up_commands(&devices, context);
-        }
-        if attempts >= limits::ASK_ATTEMPTS_MAX {
-            // What was asked for by somebody is asked for again by somebody.
-            let segment = self.fetching.current.take().map(|fetch| fetch.segment);
-            let dropped = |s: &u32| {
-                let gone = self.segments.gone(*s);
-                gone.is_some_and(|gone| gone.why == Away::Dropped)
-            };
-            if let Some(segment) = segment.filter(dropped) {
-                self.fetching.wanted.remove(&segment);
-                self.fetching.attempts = 0;
-            }
-            self.fetching.due = None;
-            return;
-        }
-        let place = usize::try_from(attempts).unwrap_or(0) % devices.len().max(1);
-        let Some(fetch) = self.fetching.current.as_mut() else {
-            return;
-        };
-        let giver = fetch.giver.take();
-        // Only the one that gave something is known to have what is here.
-        let message = match giver {
-            Some(_) => fetch.document.continue_message(),
-            None => Segment::genesis(&self.id.0, fetch.segment)
-                .ok()
-                .and_then(|empty| empty.continue_message()),
-        };
-        if giver.is_none() {
-            self.fetching.attempts = attempts.saturating_add(1);
-        }
-        let Some(device) = giver.or_else(|| devices.get(place).copied()) else {
-            self.fetching.due = None;
-            return;
-        };
-        let segment = fetch.segment;
-        let doubled = limits::FETCH_PATIENCE_MS << rounds.min(8);
-        let due = context.now.after_ms(doubled);
-        self.fetching.due = Some(due);
-        context.agenda.at(due, self.id);
-        let message = message.map(|message| (segment, message));
-        match self.ask(device, message.into_iter().collect(), context) {
-            Ok(number) => {
-                if let Some(fetch) = self.fetching.current.as_mut() {
-                    fetch.numbers.insert(number, device);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "a device is not asked for a segment"),
-        }
-    }
-
-    fn give_up_commands(&mut self, devices: &[DeviceId], context: &mut Context<'_>) {
+    pub(super) fn give_up_commands(&mut self, devices: &[DeviceId], context: &mut Context<'_>) {
         for (_, command) in std::mem::take(&mut self.fetching.commands) {
             let refused = CommandError::NotHere(devices.to_vec());
             context.stage.complete(command, Err(refused));
@@ -331,6 +278,7 @@ impl Conversation {
         if gained {
             self.start_advanced(context.now);
             fetch.giver = Some(from);
+            self.fetching.gave = Some(from);
             self.fetching.current = Some(fetch);
         } else if !fetch.got.is_empty() {
             // What came together does not lead to the recorded heads: begun anew with another device.

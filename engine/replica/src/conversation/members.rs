@@ -45,9 +45,13 @@ impl Conversation {
 
     /// This device is attached and not frozen.
     pub(super) fn is_part(&self, context: &Context<'_>) -> bool {
-        let device = context.account.device();
+        self.has_live(&context.account.device())
+    }
+
+    /// A device takes part.
+    pub(crate) fn has_live(&self, device: &DeviceId) -> bool {
         let view = self.control.current();
-        view.live().any(|(known, _)| *known == device)
+        view.live().any(|(known, _)| known == device)
     }
 
     /// Whose device it is, if it is attached.

@@ -65,7 +65,8 @@ impl Start {
 }
 
 impl Conversation {
-    pub(super) fn is_starting(&self) -> bool {
+    /// Not all is proved of what a snapshot stated when this device began.
+    pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
     }
 

@@ -7,14 +7,14 @@ use crate::vault::VaultRecord;
 use super::{
     AccountRecord, AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord,
     EnvelopeRecord, EpochRecord, EvidenceRecord, ForgottenRecord, FrontierRecord, KeepRecord, Kind,
-    LostRecord, MessageRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord,
-    SiblingRecord, SnapshotRecord, StartRecord, StatedRecord, TokenRecord, UnreadRecord,
-    WithheldRecord, decode,
+    LostRecord, MessageRecord, NamedRecord, OfferedRecord, OperationRecord, OutboxRecord,
+    ParkedRecord, PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord,
+    ShownRecord, SiblingRecord, SnapshotRecord, StartRecord, StatedRecord, TokenRecord,
+    UnreadRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 34] = [
+pub const KINDS: [Kind; 35] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -48,6 +48,7 @@ pub const KINDS: [Kind; 34] = [
     Kind::Stated,
     Kind::Start,
     Kind::Unread,
+    Kind::Named,
     Kind::Forgotten,
 ];
 
@@ -95,6 +96,7 @@ impl Kind {
             Self::Stated => "snapshot statement",
             Self::Start => "start",
             Self::Unread => "unread",
+            Self::Named => "named",
             Self::Forgotten => "forgotten",
         }
     }
@@ -140,6 +142,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Stated => decode::<StatedRecord>(kind, value).map(drop),
         Kind::Start => decode::<StartRecord>(kind, value).map(drop),
         Kind::Unread => decode::<UnreadRecord>(kind, value).map(drop),
+        Kind::Named => decode::<NamedRecord>(kind, value).map(drop),
         Kind::Forgotten => decode::<ForgottenRecord>(kind, value).map(drop),
     }
 }

@@ -61,6 +61,13 @@ pub(crate) struct StartRecord {
     pub(crate) proved: bool,
 }
 
+/// What a device was told of its account when it was linked.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct NamedRecord {
+    /// Conversations that the linking device takes part in.
+    pub(crate) conversations: u64,
+}
+
 /// A device has said that it is without history that it named as seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct UnreadRecord {

@@ -246,10 +246,7 @@ impl Replica {
 
     /// New device: the account is here. It counts only if it vouches for this very device.
     fn receive_account(&mut self, joined: Joined, body: &[u8]) -> Result<(), LinkError> {
-        let handover: Handover = match postcard::take_from_bytes(body) {
-            Ok((handover, [])) => handover,
-            Ok(_) | Err(_) => return Err(LinkError::Invalid),
-        };
+        let (handover, conversations) = Handover::decode(body).ok_or(LinkError::Invalid)?;
         let devices = Devices::verify(&handover.log).map_err(|_| LinkError::Invalid)?;
         let known = devices.device(&joined.secrets.device());
         let vouched = known.is_some_and(|device| device.certificate == joined.shown.certificate);
@@ -274,6 +271,7 @@ impl Replica {
         }
         self.end_link();
         self.follow_inbox();
+        self.begin_progress(conversations);
         self.stage.notify(Event::LinkCompleted { user, device });
         Ok(())
     }
@@ -302,6 +300,10 @@ impl Replica {
     ) -> Result<(), CommandError> {
         let approved = ready.approve(digits).map_err(failed)?;
         let contacts = self.cards_of_contacts();
+        let own = self.account.as_ref().map(Account::device);
+        let known = self.conversations.values();
+        let conversations = known.filter(|known| own.is_some_and(|own| known.has_live(&own)));
+        let conversations = conversations.count();
         let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
         let (certificate, possession) = approved.device();
         let device = certificate.device;
@@ -315,7 +317,8 @@ impl Replica {
             relay: account.relay.clone(),
             contacts,
         };
-        let body = postcard::to_allocvec(&handover)
+        let body = handover
+            .encode(u64::try_from(conversations).unwrap_or(u64::MAX))
             .map_err(|error| CommandError::Fault(error.to_string()))?;
         let messages = approved.seal_account(&body).map_err(failed)?;
         self.link_sent.approval = Some((command, Reply::LinkApproved { device }));

@@ -11,6 +11,7 @@ use rand_core::CryptoRng;
 
 use sheaf_crypto::{ConversationId, RunId};
 
+use super::progress::Named;
 use super::relay::Relays;
 use super::witness::Exhibits;
 use super::{Policy, Replica, context};
@@ -21,6 +22,7 @@ use crate::conversation::{Conversation, Restored};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::peer::Peers;
+use crate::progress::Reporter;
 use crate::record::{
     AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord,
     ForgottenRecord, FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord,
@@ -47,6 +49,7 @@ struct Sorted {
     peers: Peers,
     run: Option<RunRecord>,
     vault: VaultKeeper,
+    named: Option<Named>,
 }
 
 impl Sorted {
@@ -98,6 +101,7 @@ impl Sorted {
             }
             Kind::Cursor => self.cursors.push(CursorRecord::decode(value)?),
             Kind::Run => self.run = Some(decode(kind, value)?),
+            Kind::Named => self.named = Some(Named::restore(&decode(kind, value)?)),
             Kind::Vault => self.vault = VaultKeeper::restore(row)?,
             _ => self.add_to_conversation(kind, value)?,
         }
@@ -204,6 +208,8 @@ impl Replica {
             linking: None,
             recovering: None,
             vault: sorted.vault,
+            named: sorted.named,
+            reporter: Reporter::default(),
             vault_alarm: None,
             link_sent: super::link::LinkSent::default(),
             run: RunId([0; 16]),
@@ -243,6 +249,10 @@ impl Replica {
             replica.topics.restore(cursor);
         }
         replica.hold_again();
+        if replica.account.is_some() {
+            let figures = replica.figures();
+            replica.reporter.restore(&figures);
+        }
         replica.stage.close();
         Ok(replica)
     }

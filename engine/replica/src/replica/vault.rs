@@ -167,6 +167,7 @@ impl Replica {
         self.vault.force(self.now);
         self.vault.hurry();
         self.stage.write(self.vault.write());
+        self.begin_progress(None);
         let what = "account recovered by its phrase, from the vault";
         self.audit(what.to_owned(), None);
         Ok(Reply::RecoveredFromVault(VaultRecovery {

@@ -55,6 +55,7 @@ impl Topics {
         for topic in self.topics.values_mut() {
             if let Some(reading) = topic.readings.get_mut(relay) {
                 reading.stop();
+                reading.count_anew();
                 reading.paused = false;
                 reading.faults.connection_ended();
             }

@@ -40,6 +40,10 @@ pub(super) struct Reading {
     pub(super) delivered: bool,
     pub(super) told: Told,
     pub(super) released: Released,
+    /// Sequence of the newest record, as the relay said on this connection.
+    pub(super) stated: Option<u64>,
+    /// How far its records were taken in when the connection came.
+    pub(super) counted_from: u64,
 }
 
 /// Records that fit behind the cursor.
@@ -57,6 +61,7 @@ impl Reading {
             taken: Some(cursor),
             caught_up: true,
             highest: cursor.sequence,
+            counted_from: cursor.sequence,
             ..Self::default()
         }
     }
@@ -83,6 +88,7 @@ impl Reading {
         self.replaced = true;
         self.told.begin_anew();
         self.released = Released::default();
+        self.count_anew();
         self.drop_early();
     }
 

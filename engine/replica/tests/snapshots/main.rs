@@ -13,6 +13,7 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod forge;
 mod lies;
+mod progress;
 #[path = "../misbehaviour/relay.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod relay;

@@ -7,6 +7,7 @@ use sheaf_engine::{ConversationInfo, PeerInfo};
 use tokio::time::Instant;
 
 use super::{CONNECT_MAX, expect_relay, settle};
+use crate::command::progress::{Lines, Meter};
 use crate::exit::{Code, Failure};
 use crate::output::{harmless, table};
 use crate::request::Settings;
@@ -38,8 +39,9 @@ pub(super) async fn resync(
         let deadline = Instant::now() + timeout;
         connect(&engine, timeout.min(CONNECT_MAX)).await?;
         let mut events = engine.events();
+        let mut meter = Meter::new(settings.printer, Lines::Words);
         let left = deadline.saturating_duration_since(Instant::now());
-        settle(&engine, &mut events, left).await?;
+        settle(&engine, (&mut events, &mut meter), left).await?;
         let known = engine.conversations().await?;
         let mut ids = Vec::new();
         for typed in conversations {
@@ -52,10 +54,11 @@ pub(super) async fn resync(
         let left = deadline.saturating_duration_since(Instant::now());
         let results = engine.resync(ids, of, full, left).await?;
         let left = deadline.saturating_duration_since(Instant::now());
-        settle(&engine, &mut events, left).await?;
+        settle(&engine, (&mut events, &mut meter), left).await?;
         engine.acknowledge().await?;
         let left = deadline.saturating_duration_since(Instant::now());
-        settle(&engine, &mut events, left).await?;
+        settle(&engine, (&mut events, &mut meter), left).await?;
+        meter.clear();
         let now = engine.conversations().await?;
         let rows = results.iter().map(|result| {
             let info = now.iter().find(|i| i.conversation == result.conversation);

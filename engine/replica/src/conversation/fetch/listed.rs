@@ -4,9 +4,17 @@ use sheaf_crypto::actor_bytes;
 
 use super::super::Conversation;
 use super::super::merge::message_record;
-use super::Authors;
+use super::{Authors, Fetching};
 use crate::context::Context;
 use crate::record::{self, EnvelopeRecord, Row};
+
+impl Fetching {
+    /// The segment on its way, and how many of its messages came.
+    pub(in crate::conversation) fn so_far(&self) -> Option<(u32, u32)> {
+        let fetch = self.current.as_ref()?;
+        Some((fetch.segment, fetch.document.message_count()))
+    }
+}
 
 impl Conversation {
     /// Who wrote what of a segment is stored, and what waits to be sealed.

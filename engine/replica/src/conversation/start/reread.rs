@@ -21,6 +21,8 @@ pub(super) struct Given {
     /// By chain index: up to which item all came, and what came beyond it.
     chains: BTreeMap<u32, (u64, BTreeSet<u64>)>,
     items: u64,
+    /// Items of the frontier.
+    known: u64,
     /// All came, and what they come to is being tried.
     tried: bool,
 }
@@ -35,6 +37,15 @@ impl Given {
         while beyond.remove(&upto.saturating_add(1)) {
             *upto = upto.saturating_add(1);
         }
+    }
+
+    /// Items of a chain up to a place that did not come.
+    fn lacking(&self, chain: u32, seq: u64) -> u64 {
+        let Some((upto, beyond)) = self.chains.get(&chain) else {
+            return seq;
+        };
+        let beyond = u64::try_from(beyond.range(..=seq).count()).unwrap_or(u64::MAX);
+        seq.saturating_sub(*upto).saturating_sub(beyond)
     }
 
     fn has(&self, chain: u32, seq: u64) -> bool {
@@ -61,8 +72,25 @@ impl Conversation {
             start.given.chains.insert(chain, (seq, BTreeSet::new()));
         }
         let record = start.record.clone();
+        let lacking = |(chain, seq): &(u32, u64)| start.given.lacking(*chain, *seq);
+        let known = record.frontier.iter().map(lacking);
+        start.given.known = known.fold(0, u64::saturating_add);
         self.write_start(&record, context);
         context.topics.read_all_again(&self.id, context.stage);
+    }
+
+    /// Items of the frontier that the relays gave since they are read from the beginning, and how many
+    /// there are.
+    pub(in crate::conversation) fn reread_items(&self) -> Option<(u64, u64)> {
+        let start = self.start.as_ref()?;
+        if start.stage == Stage::Asking {
+            return None;
+        }
+        let frontier = start.record.frontier.iter();
+        let lacking = frontier.map(|(chain, seq)| start.given.lacking(*chain, *seq));
+        let known = start.given.known;
+        let lacking = lacking.fold(0, u64::saturating_add);
+        Some((known.saturating_sub(lacking), known))
     }
 
     /// An item that a snapshot covers comes from a relay that is read from the beginning: content of
