@@ -210,6 +210,17 @@ impl Conversation {
         self.engine.command(command).await.map(|_| ())
     }
 
+    /// Cuts the history and lets the secrets of what came before be erased on every device, once all
+    /// of them have acknowledged it and have everything. Messages stay where they are listed.
+    /// Takes an admin.
+    ///
+    /// # Errors
+    /// [`EngineError::Command`].
+    pub async fn forget_history(&self) -> Result<(), EngineError> {
+        let command = Command::ForgetHistory(self.id);
+        self.engine.command(command).await.map(|_| ())
+    }
+
     /// Lists messages as they are on the disk: durable ones, in the order that every device shows.
     ///
     /// # Errors

@@ -82,7 +82,8 @@ impl Conversation {
     /// # Errors
     /// [`EngineError::Command`] with [`CommandError::NotHere`](crate::CommandError::NotHere) if no
     /// device gave it yet: it names those that were asked or can be. What they answer later is still
-    /// taken in while this engine runs.
+    /// taken in while this engine runs. [`CommandError::Forgotten`](crate::CommandError::Forgotten) if
+    /// nobody can give it any more.
     pub async fn fetch_older(&self) -> Result<Option<FetchedSegment>, EngineError> {
         match self
             .engine()
@@ -150,7 +151,7 @@ impl Engine {
             all.push(ConversationStats {
                 conversation: info.conversation,
                 segments_held: u64::try_from(held.len()).unwrap_or(u64::MAX),
-                segments_dropped: away(Away::Dropped),
+                segments_dropped: away(Away::Dropped).saturating_add(away(Away::Forgotten)),
                 segments_damaged: away(Away::Damaged),
                 droppable_bytes: bytes.sum(),
                 name: info.name,

@@ -60,9 +60,9 @@ pub use sheaf_crypto::{
 pub use sheaf_protocol::{Evidence, EvidenceError, RelayAddress, RelayId, TopicId, Verdict};
 pub use sheaf_replica::{
     Act, AuditEntry, Away, BrokenAudit, CommandError, ContactInfo, ConversationInfo, Count,
-    DeviceInfo, DeviceReport, DeviceStanding, Draft, Event, EvidenceInfo, ForkInfo, ImportDraft,
-    Keep, LifeCycle, MessageId, MessageRecord, Misbehaviour, Offence, Origin, Overview, PeerInfo,
-    Policy, Progress, ProgressReason, ProgressStage, Quarantine, QuarantineInfo, RecoveryWords,
-    ReportedConversation, Suspect, Timestamp, VaultRecovery, VaultSetting, VaultStatus, document,
-    limits,
+    DeviceInfo, DeviceReport, DeviceStanding, Draft, Event, EvidenceInfo, ForgettingInfo, ForkInfo,
+    ImportDraft, Keep, LifeCycle, MessageId, MessageRecord, Misbehaviour, Offence, Origin,
+    Overview, PeerInfo, Policy, Progress, ProgressReason, ProgressStage, Quarantine,
+    QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery,
+    VaultSetting, VaultStatus, document, limits,
 };

@@ -173,7 +173,7 @@ pub(crate) enum ConversationRequest {
     RemoveMember(String),
     SetRole(String, Role),
     Rename(String),
-    Cut,
+    Cut { forget: bool },
     Keep(Keep),
     Leave,
 }

@@ -53,7 +53,7 @@ pub fn run_with(seed: u64, faults: Faults) -> Result<(), Failure> {
     world.quiet();
     if faults.doubles() {
         fork::check(&world)
-    } else if faults.members {
+    } else if faults.members || faults.begins_late() {
         check::members(&world)
     } else {
         check::all(&world)

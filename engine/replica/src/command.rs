@@ -5,10 +5,13 @@ mod info;
 use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
 use crate::document::{DocumentError, DocumentTransaction, MessageId, Origin};
-use crate::record::{Keep, Kind};
+use crate::record::Keep;
 use crate::vault::{VaultRecovery, VaultSetting};
 
-pub use info::{ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, PeerInfo};
+pub use info::{
+    ContactInfo, ConversationInfo, DamagedRecord, DeviceInfo, DeviceStanding, ForgettingInfo,
+    PeerInfo,
+};
 
 /// Number of a command, chosen by the driver; the completion names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -194,6 +197,8 @@ pub enum Command {
     /// Cut the history: what is written from now on opens nothing from before, and who is added later
     /// begins here.
     CutHistory(ConversationId),
+    /// The same, and have the secrets of before erased once every device has acknowledged it.
+    ForgetHistory(ConversationId),
     /// Draw a new epoch.
     Rotate(ConversationId),
     /// Ask other devices what they have, send them what they lack and take what is missing here.
@@ -256,17 +261,6 @@ pub enum Command {
     },
     /// Save what is worth saving and end the run in order.
     Close,
-}
-
-/// A record of a conversation that does not open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedRecord {
-    /// The conversation.
-    pub conversation: ConversationId,
-    /// An envelope, a snapshot or a message; others are not repaired.
-    pub kind: Kind,
-    /// Where it stands.
-    pub order: Vec<u8>,
 }
 
 /// What becomes of one of one's own devices.
@@ -488,6 +482,12 @@ pub enum CommandError {
     /// What is asked for was dropped here, and none of these devices gave it yet.
     #[error("this history is not on this device, and no other device has given it yet")]
     NotHere(Vec<DeviceId>),
+    /// What is asked for was dropped here, and the secrets that would open it were forgotten.
+    #[error(
+        "older messages are not on this device, and cannot be fetched any more: the secrets that would \
+         open them were forgotten"
+    )]
+    Forgotten,
     /// A stored record is damaged.
     #[error("the store is damaged: {0}")]
     Damaged(String),

@@ -6,6 +6,7 @@ use sheaf_crypto::RunId;
 
 use crate::account::{Account, Contacts};
 use crate::agenda::Agenda;
+use crate::control::Reader;
 use crate::outbox::Outbox;
 use crate::peer::Peers;
 use crate::stage::Stage;
@@ -31,6 +32,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// This device, as one that reads.
+    pub(crate) fn reader(&self) -> Reader {
+        (self.account.user(), self.account.device())
+    }
+
     /// There is a relay to seal for, and nothing has to be read from it before.
     pub(crate) fn link_is_up(&self) -> bool {
         self.topics.is_connected() && !self.outbox.is_held()

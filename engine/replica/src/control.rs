@@ -13,6 +13,7 @@
 mod check;
 mod cut;
 mod facts;
+mod forget;
 mod fork;
 mod resolve;
 mod view;
@@ -29,8 +30,9 @@ use sheaf_membership::{Log, Refusal};
 use crate::user::{Devices, UserLogError};
 
 pub(crate) use check::author;
-pub(crate) use cut::Window;
+pub(crate) use cut::{Reader, Window};
 use facts::Facts;
+pub(crate) use forget::Forgetting;
 pub(crate) use fork::{ForkPlace, content_of};
 pub(crate) use view::{Standing, View};
 
@@ -76,6 +78,8 @@ pub(crate) enum OperationError {
     NotEntitled,
     #[error("a cut opens a window of segments above every other, and holds nothing else")]
     BadCut,
+    #[error("what is to be forgotten lies before no cut that stands alone")]
+    BadForget,
     #[error("parents are not known")]
     UnknownParents,
 }
@@ -286,6 +290,19 @@ impl ControlLog {
     /// The signing key of a device that was attached at any time.
     pub(crate) fn signing_key(&self, device: &DeviceId) -> Option<[u8; 32]> {
         self.signing.get(device).copied()
+    }
+
+    /// Whose a device is that was attached at any time.
+    pub(crate) fn owner(&self, device: &DeviceId) -> Option<UserId> {
+        let entries = self.entries.values();
+        let mut brought = entries.filter(|entry| entry.facts.devices.contains_key(device));
+        match &brought.next()?.operation {
+            Operation {
+                body: Body::Add { user, .. },
+                ..
+            } => Some(*user),
+            operation => Some(operation.user),
+        }
     }
 
     /// Whether one operation is below another, which has therefore seen it.

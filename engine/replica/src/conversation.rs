@@ -12,6 +12,7 @@ mod damage;
 mod exchange;
 mod export;
 mod fetch;
+mod forget;
 mod fork;
 mod found;
 mod frontier;
@@ -166,6 +167,7 @@ pub(crate) struct Conversation {
     /// Topics are followed once it is known where to begin.
     beginning: bool,
     forks: fork::Forks,
+    forgotten: forget::Forgotten,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
     /// Operations without effect, each with the removal that voids it, as they were noted.
@@ -207,6 +209,7 @@ impl Conversation {
             began: BTreeMap::new(),
             beginning: false,
             forks: fork::Forks::default(),
+            forgotten: forget::Forgotten::default(),
             asked: BTreeSet::new(),
             void: BTreeMap::new(),
             shown: shown::Shown::new(),
@@ -277,6 +280,7 @@ impl Conversation {
         self.seek(context);
         self.follow_start(context);
         self.pursue(context);
+        self.forget(context);
         self.evict(context);
     }
 
@@ -341,6 +345,7 @@ impl Conversation {
         let epochs = view
             .epochs
             .keys()
+            .filter(|epoch| !self.has_forgotten(epoch))
             .map(|epoch| (*epoch, self.epochs.holds(epoch)));
         ConversationInfo {
             conversation: self.id,
@@ -352,7 +357,7 @@ impl Conversation {
             } else {
                 History::Full
             },
-            since: self.control.since(&own),
+            since: self.control.since(&(own, device)),
             pending: u64::try_from(self.pending.len().saturating_add(outbox)).unwrap_or(u64::MAX),
             parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
             heads: self.segments.heads(),
@@ -362,6 +367,7 @@ impl Conversation {
                 .map(|(segment, gone)| (segment, gone.why))
                 .collect(),
             keep: self.keeping.own(),
+            forgetting: self.forgetting(device),
             epochs: epochs.collect(),
             waiting: self.parked.reasons(),
             writing: match self.epochs.choose(&self.control, now) {

@@ -66,6 +66,11 @@ impl Epochs {
         self.held.iter()
     }
 
+    /// Drops an epoch's secret and keys.
+    pub(crate) fn forget(&mut self, epoch: &EpochId) {
+        self.held.remove(epoch);
+    }
+
     /// The newest epoch that a device can read as well as this one.
     pub(crate) fn newest_held_by(&self, view: &View, device: &DeviceId) -> Option<EpochId> {
         let shared = self.held.keys().filter_map(|epoch| {

@@ -306,6 +306,13 @@ pub enum Event {
         /// The segment.
         segment: u32,
     },
+    /// The secrets of epochs from before a cut were erased on this device.
+    SecretsForgotten {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Epochs whose secret was held.
+        epochs: u64,
+    },
     /// A segment is here again, proved to be what it was.
     SegmentFetched {
         /// The conversation.

@@ -36,7 +36,8 @@ mod vault;
 pub use audit::{AuditEntry, AuditHead, AuditVerifier, BrokenAudit};
 pub use command::{
     Command, CommandError, CommandId, ContactInfo, ConversationInfo, DamagedRecord, DeviceChange,
-    DeviceInfo, DeviceStanding, DocumentChange, Draft, ImportDraft, PeerInfo, RecoveryWords, Reply,
+    DeviceInfo, DeviceStanding, DocumentChange, Draft, ForgettingInfo, ImportDraft, PeerInfo,
+    RecoveryWords, Reply,
 };
 pub use conversation::ForkInfo;
 pub use document::{MessageId, Origin};

@@ -248,6 +248,12 @@ impl Outbox {
         }
     }
 
+    /// Whether something for a topic is on its way that no relay has yet.
+    pub(crate) fn is_unsettled(&self, topic: &TopicId) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|entry| entry.topic == *topic && !entry.settled)
+    }
+
     /// What a relay's receipt is for: topic and hash to compare it with.
     pub(crate) fn awaited(
         &self,

@@ -23,7 +23,7 @@ use crate::document::MessageId;
 use crate::time::Timestamp;
 
 pub use away::{Away, Keep};
-pub(crate) use away::{AwayRecord, KeepRecord};
+pub(crate) use away::{AwayRecord, ForgottenRecord, KeepRecord};
 pub use check::{KINDS, check};
 pub use message::MessageRecord;
 pub(crate) use relay::{
@@ -107,10 +107,12 @@ pub enum Kind {
     Unread = 33,
     /// How many conversations the linking device named, until so many are here.
     Named = 34,
+    /// What was forgotten of one conversation.
+    Forgotten = 35,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 29] = [
+pub const RESTORED: [Kind; 30] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -140,6 +142,7 @@ pub const RESTORED: [Kind; 29] = [
     Kind::Start,
     Kind::Unread,
     Kind::Named,
+    Kind::Forgotten,
 ];
 
 /// Name of a record.

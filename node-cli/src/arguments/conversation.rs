@@ -20,6 +20,9 @@ pub(crate) enum ConversationVerb {
     Cut {
         /// Id, beginning of an id, or name
         conversation: String,
+        /// Have every device erase the keys of what came before, once all have acknowledged it
+        #[arg(long)]
+        forget: bool,
         /// Do it
         #[arg(long)]
         yes: bool,

@@ -4,7 +4,7 @@ mod change;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use sheaf_engine::{ConversationInfo, History, Role};
+use sheaf_engine::{ConversationInfo, DeviceId, History, Role};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -47,6 +47,14 @@ struct Fork {
     settled: bool,
 }
 
+/// What the erasing of keys from before a cut waits for.
+#[derive(Serialize)]
+struct Forgetting {
+    devices: Vec<String>,
+    fork: bool,
+    kept_back: bool,
+}
+
 #[derive(Serialize)]
 struct Details {
     conversation: String,
@@ -60,6 +68,8 @@ struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<u32>,
     epochs: Vec<Epoch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forgetting: Option<Forgetting>,
     frozen: Vec<String>,
     forks: Vec<Fork>,
 }
@@ -207,6 +217,10 @@ async fn info(settings: &Settings, typed: String) -> Result<ConversationInfo, Fa
 /// Shows one conversation.
 pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failure> {
     let info = info(settings, typed).await?;
+    let forgets = forgetting_words(&info).map_or_else(String::new, |waits| {
+        let waits = harmless(&waits);
+        format!("forgetting    waits for {waits}\n")
+    });
     let epochs = info.epochs.iter().map(|(epoch, held)| Epoch {
         epoch: epoch.to_string(),
         held: *held,
@@ -224,6 +238,7 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
         },
         since: info.since,
         epochs: epochs.collect(),
+        forgetting: forgetting(&info),
         frozen: info.frozen.iter().map(ToString::to_string).collect(),
         forks: forks(&info),
         name: info.name,
@@ -232,7 +247,7 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
         format!(
             "conversation  {}\nname          {}\nmessages      {} in {} segments\n\
              pending       {}\nparked        {}\nepochs        {}, secret held of {}\n\
-             history       {}{}\n{}\n{}",
+             history       {}{}\n{forgets}{}\n{}",
             details.conversation,
             harmless(&details.name),
             details.messages,
@@ -250,6 +265,39 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
             member_table(&details.members)
         )
     })
+}
+
+fn forgetting(info: &ConversationInfo) -> Option<Forgetting> {
+    let waits = info.forgetting.as_ref()?;
+    let devices = waits.devices.iter();
+    Some(Forgetting {
+        devices: devices.map(|device| device_name(info, device)).collect(),
+        fork: waits.disputed,
+        kept_back: waits.kept_back,
+    })
+}
+
+/// A device by its name where that is known.
+pub(super) fn device_name(info: &ConversationInfo, device: &DeviceId) -> String {
+    let peer = info.peers.iter().find(|peer| peer.device == *device);
+    peer.map_or_else(|| device.to_string(), |peer| peer.name.clone())
+}
+
+/// What the erasing of keys from before a cut waits for, in words.
+pub(super) fn forgetting_words(info: &ConversationInfo) -> Option<String> {
+    let waits = info.forgetting.as_ref()?;
+    let devices = waits.devices.iter();
+    let mut reasons: Vec<String> = devices.map(|device| device_name(info, device)).collect();
+    if waits.disputed {
+        reasons.push("a device forked, and judging that takes everything".to_owned());
+    }
+    if waits.kept_back {
+        reasons.push("something is kept back of a device".to_owned());
+    }
+    if reasons.is_empty() {
+        reasons.push("everything to be read and sent".to_owned());
+    }
+    Some(reasons.join(", "))
 }
 
 fn forks(info: &ConversationInfo) -> Vec<Fork> {

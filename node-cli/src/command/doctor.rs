@@ -200,6 +200,15 @@ fn conversation(
             "a device that has it must be online once: `sheaf sync resync` asks all of them",
         ));
     }
+    if let Some(waits) = super::conversation::forgetting_words(info) {
+        findings.push(Finding::new(
+            "forgetting",
+            name,
+            format!("the keys of what came before the cut are still here: it waits for {waits}"),
+            "a device has to be online once; one that never comes back holds it up until it is taken \
+             out (`sheaf device revoke`, `sheaf conversation member remove`)",
+        ));
+    }
     for peer in &info.peers {
         lacking(name, peer, contacts, findings);
     }

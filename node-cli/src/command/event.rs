@@ -295,6 +295,17 @@ fn describe_segment(event: &Event) -> Option<(Value, String)> {
             }),
             format!("part of {conversation} is damaged here; other devices are asked for it"),
         ),
+        Event::SecretsForgotten {
+            conversation,
+            epochs,
+        } => (
+            json!({
+                "event": "secrets_forgotten",
+                "conversation": id(conversation),
+                "epochs": epochs,
+            }),
+            format!("{epochs} keys of {conversation} from before a cut are erased here"),
+        ),
         Event::SegmentFetched {
             conversation,
             segment,

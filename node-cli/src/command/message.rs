@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sheaf_engine::{
-    CommandError, Conversation, ConversationInfo, DeviceInfo, DeviceStanding, Draft, Engine,
+    Away, CommandError, Conversation, ConversationInfo, DeviceInfo, DeviceStanding, Draft, Engine,
     EngineError, Event, EventStream, MessageId, MessageRecord, Page, UserId,
 };
 use tokio::time::timeout;
@@ -260,6 +260,10 @@ async fn fetch(
                     settings.printer.say("no other device has given it yet");
                     break;
                 }
+                Err(EngineError::Command(gone @ CommandError::Forgotten)) => {
+                    settings.printer.say(&gone.to_string());
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -277,9 +281,17 @@ async fn fetch(
 /// That older messages are not here, and who may have them.
 async fn absent(engine: &Engine, info: &ConversationInfo) -> Result<Option<String>, Failure> {
     let now = engine.conversation_info(info.conversation).await?;
-    let away = now.as_ref().map_or(0, |now| now.away.len());
-    if away == 0 {
+    let all = now.as_ref().map_or(0, |now| now.away.len());
+    let away = now.iter().flat_map(|now| &now.away);
+    let away = away.filter(|(_, why)| *why != Away::Forgotten).count();
+    if all == 0 {
         return Ok(None);
+    }
+    if away == 0 {
+        return Ok(Some(format!(
+            "older messages are not on this device ({all} segments), and cannot be fetched: the keys \
+             that would open them were forgotten"
+        )));
     }
     let devices = info.peers.iter().map(|peer| harmless(&peer.name));
     let devices: Vec<_> = devices.collect();

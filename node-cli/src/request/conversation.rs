@@ -20,13 +20,24 @@ pub(super) fn conversation(verb: ConversationVerb) -> Result<Request, Failure> {
                 HistoryArgument::SinceJoin => History::SinceJoin,
             },
         },
-        ConversationVerb::Cut { conversation, yes } => {
-            let what = format!(
+        ConversationVerb::Cut {
+            conversation,
+            forget,
+            yes,
+        } => {
+            let mut what = format!(
                 "this cuts the history of \"{conversation}\": who is added later begins here and \
                  reads nothing older, and no later key opens what came before"
             );
+            if forget {
+                what.push_str(
+                    "; every device erases the keys of what came before once all devices have \
+                     acknowledged it, so devices that are linked later begin here too, and what \
+                     a device has dropped cannot be fetched again",
+                );
+            }
             confirmed(yes, what)?;
-            change_conversation(conversation, ConversationRequest::Cut)
+            change_conversation(conversation, ConversationRequest::Cut { forget })
         }
         ConversationVerb::Keep {
             conversation,

@@ -16,6 +16,7 @@ mod device;
 mod disk;
 mod evidence;
 mod exchange;
+mod forget;
 mod guard;
 mod history;
 mod home;

@@ -20,6 +20,7 @@ impl std::fmt::Display for Failure {
 pub(super) fn all(world: &World) -> Result<(), Failure> {
     nothing_waits(world)?;
     all_is_synced(world)?;
+    nothing_forgotten_is_held(world)?;
     nothing_is_lost_or_doubled(world)?;
     nobody_is_accused(world)?;
     every_relay_holds_everything(world)?;
@@ -36,6 +37,33 @@ fn all_is_synced(world: &World) -> Result<(), Failure> {
                     "device {number} does not see that all is synced: {:?}",
                     info.peers
                 )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was to be forgotten is on no disk of a device that takes part, and nothing waits for it.
+fn nothing_forgotten_is_held(world: &World) -> Result<(), Failure> {
+    for by in &world.devices {
+        for (conversation, epochs) in &by.forgotten {
+            // Who was removed or demoted meanwhile may have said it in vain.
+            let mut touched = world.touched.iter();
+            if touched.any(|(place, _)| place == conversation) {
+                continue;
+            }
+            for (number, device) in world.devices.iter().enumerate() {
+                let info = device.replica.conversation(conversation);
+                let Some(info) = info.filter(|info| info.takes_part) else {
+                    continue;
+                };
+                if let Some(waits) = info.forgetting {
+                    let failure = format!("device {number} does not forget: {waits:?}");
+                    return Err(Failure(failure));
+                }
+                if device.epochs().any(|epoch| epochs.contains(&epoch)) {
+                    return Err(Failure(format!("device {number} holds what is forgotten")));
+                }
             }
         }
     }
@@ -210,6 +238,7 @@ pub(super) fn members(world: &World) -> Result<(), Failure> {
     nobody_is_accused(world)?;
     the_relay_reads_nothing(world)?;
     newcomers_see_nothing_older(world)?;
+    nothing_forgotten_is_held(world)?;
     for conversation in &world.conversations {
         let inside = members_agree(world, conversation)?;
         nothing_of_members_is_lost(world, conversation, &inside)?;

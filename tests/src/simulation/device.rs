@@ -1,10 +1,10 @@
 //! A device: a replica over a disk that has a live and a durable image.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sheaf_crypto::{ConversationId, UserId};
+use sheaf_crypto::{ConversationId, EpochId, UserId};
 use sheaf_protocol::{ClientFrame, RelayId};
 use sheaf_replica::limits;
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
@@ -34,6 +34,8 @@ pub struct Device {
     /// Texts whose send was acknowledged.
     pub acknowledged: Vec<(ConversationId, MessageId, String)>,
     pub(crate) answers: Vec<(CommandId, Result<Reply, CommandError>)>,
+    /// Epochs that were to be forgotten, as it was acknowledged.
+    pub(crate) forgotten: Vec<(ConversationId, BTreeSet<EpochId>)>,
     /// Everything that was told to the app.
     pub events: Vec<Event>,
 }
@@ -42,6 +44,8 @@ pub struct Device {
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
     Send(ConversationId, Vec<String>),
+    /// With the epochs that were known then.
+    Forget(ConversationId, BTreeSet<EpochId>),
     Other,
 }
 
@@ -77,6 +81,7 @@ impl Device {
             asked: BTreeMap::new(),
             acknowledged: Vec::new(),
             answers: Vec::new(),
+            forgotten: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -138,6 +143,9 @@ impl Device {
                 self.acknowledged
                     .push((*conversation, *message, text.clone()));
             }
+        }
+        if let (Some(Asked::Forget(conversation, epochs)), Ok(_)) = (self.asked.get(&id), &result) {
+            self.forgotten.push((*conversation, epochs.clone()));
         }
         self.answers.push((id, result));
     }
@@ -209,6 +217,12 @@ impl Device {
             key.kind == Kind::Envelope && key.order[..4] != limits::ASIDE.to_be_bytes()
         });
         envelopes.map(|(_, value)| value.as_slice())
+    }
+
+    /// Epochs whose secret is on the disk.
+    pub(crate) fn epochs(&self) -> impl Iterator<Item = EpochId> {
+        let epochs = self.durable.keys().filter(|key| key.kind == Kind::Epoch);
+        epochs.filter_map(|key| Some(EpochId(*key.order.first_chunk()?)))
     }
 
     pub(crate) fn user(&self) -> Option<UserId> {

@@ -1,4 +1,4 @@
-//! What goes wrong in a world.
+//! What goes wrong, and what people do besides writing.
 
 /// How bad the world is.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ pub struct Faults {
     pub newcomer: bool,
     /// Hours pass in which nothing happens, and relays let go of what everybody has.
     pub release: bool,
+    /// People cut the history and let what came before be forgotten.
+    pub forget: bool,
     /// Weeks pass: sealing keys and epochs are drawn anew, old sealing keys are erased.
     pub weeks: bool,
     /// A device signs two histories.
@@ -43,6 +45,7 @@ impl Default for Faults {
             since_join: false,
             newcomer: false,
             release: false,
+            forget: false,
             weeks: false,
             fork: false,
             copy: false,
@@ -52,6 +55,11 @@ impl Default for Faults {
 }
 
 impl Faults {
+    /// Somebody may join after a cut, and begins there.
+    pub(super) fn begins_late(&self) -> bool {
+        self.forget && self.newcomer
+    }
+
     /// One device is there twice.
     pub(super) fn doubles(&self) -> bool {
         self.fork || self.copy

@@ -132,6 +132,20 @@ impl World {
         self.command(device, command, Asked::Other);
     }
 
+    /// Somebody lets go of what came before; what he knows of it is noted.
+    pub(super) fn forget(&mut self, device: usize) {
+        let Some(conversation) = self.pick() else {
+            return;
+        };
+        let info = self.devices[device].replica.conversation(&conversation);
+        let Some(info) = info else {
+            return;
+        };
+        let known = info.epochs.into_iter().map(|(epoch, _)| epoch).collect();
+        let command = Command::ForgetHistory(conversation);
+        self.command(device, command, Asked::Forget(conversation, known));
+    }
+
     /// Whoever may write says something: that vouches for what he wrote while others could not know
     /// that he may.
     pub(super) fn last_words(&mut self, members: bool) {

@@ -382,7 +382,9 @@ impl World {
     /// People write while the world breaks around them.
     pub(super) fn live(&mut self) -> Result<(), Failure> {
         for step in 0..self.faults.steps {
-            if !self.faults.members && !self.faults.doubles() && step.is_multiple_of(4) {
+            let late = self.faults.begins_late();
+            let all_read_all = !self.faults.members && !self.faults.doubles() && !late;
+            if all_read_all && step.is_multiple_of(4) {
                 check::nobody_shows_too_much(self)?;
             }
             if step == self.faults.steps / 2 {
@@ -403,6 +405,7 @@ impl World {
                 15 if self.faults.relays => self.strike(),
                 13 | 14 if self.faults.members => self.govern(device),
                 16 if self.faults.release => self.let_hours_pass(),
+                18 if self.faults.forget && one_in(&mut self.rng, 2) => self.forget(device),
                 17 if self.faults.weeks => self.let_weeks_pass(),
                 _ => {
                     for _ in 0..below(&mut self.rng, 30) {
@@ -435,7 +438,7 @@ impl World {
 
     /// The faults stop, everybody connects, and the world comes to rest.
     pub(super) fn quiet(&mut self) {
-        let members = self.faults.members;
+        let (members, forget) = (self.faults.members, self.faults.forget);
         self.faults = Faults {
             network: false,
             crashes: false,
@@ -446,6 +449,7 @@ impl World {
             since_join: false,
             newcomer: false,
             release: false,
+            forget: false,
             weeks: self.faults.weeks,
             fork: self.faults.fork,
             copy: self.faults.copy,
@@ -458,5 +462,8 @@ impl World {
         }
         self.settle();
         self.last_words(members);
+        if forget {
+            self.settle();
+        }
     }
 }

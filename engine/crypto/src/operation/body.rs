@@ -206,4 +206,10 @@ pub enum Body {
         #[serde(deserialize_with = "codec::list::<_, _, { limits::HANDED_MAX }>")]
         forwards: Vec<Forward>,
     },
+    /// Lets the secrets of the epochs that are not after a cut be forgotten, once every device has
+    /// acknowledged this. Devices that come in later begin at the cut.
+    Forget {
+        /// The cut.
+        cut: OperationId,
+    },
 }

@@ -298,5 +298,11 @@ fn others() -> Vec<(&'static str, Body)> {
                 forwards: vec![sealed_forward(); 2],
             },
         ),
+        (
+            "Forget",
+            Body::Forget {
+                cut: OperationId([69; 32]),
+            },
+        ),
     ]
 }

@@ -2,7 +2,7 @@
 
 use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
-use crate::record::{Away, Keep};
+use crate::record::{Away, Keep, Kind};
 use crate::time::Timestamp;
 
 /// A device of a user, as shown to people.
@@ -81,6 +81,8 @@ pub struct ConversationInfo {
     pub away: Vec<(u32, Away)>,
     /// What this device keeps of it; `None` for what it keeps of every conversation.
     pub keep: Option<Keep>,
+    /// Secrets from before a cut that are still to be forgotten here, and what that waits for.
+    pub forgetting: Option<ForgettingInfo>,
     /// What newcomers may read.
     pub history: History,
     /// The segment that this person's reading begins with, where older ones are not shown; `None`
@@ -109,6 +111,18 @@ pub struct ConversationInfo {
     pub synced: bool,
 }
 
+/// What the forgetting of secrets waits for. With nothing named it waits for what the conversation
+/// waits for as a whole: to be read to its end, and for what is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForgettingInfo {
+    /// Devices that have not acknowledged it, or lack something, or have other documents.
+    pub devices: Vec<DeviceId>,
+    /// A fork is known: judging it takes everything that was kept.
+    pub disputed: bool,
+    /// Something is kept back of a device in quarantine or frozen.
+    pub kept_back: bool,
+}
+
 /// How another device of a conversation stands, as its own signed items say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {
@@ -132,4 +146,15 @@ impl PeerInfo {
     pub fn has_everything(&self) -> bool {
         self.lacks == 0 && self.differs.is_empty()
     }
+}
+
+/// A record of a conversation that does not open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRecord {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// An envelope, a snapshot or a message; others are not repaired.
+    pub kind: Kind,
+    /// Where it stands.
+    pub order: Vec<u8>,
 }

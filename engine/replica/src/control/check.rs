@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use sheaf_crypto::{Body, DeviceId, Forward, Operation, OperationId, Rekey, Role, UserId};
 use sheaf_membership::{Act, Rank, Refusal};
 
-use super::cut;
 use super::facts::Facts;
 use super::{OperationError, View};
+use super::{cut, forget};
 use crate::limits;
 use crate::user::Devices;
 
@@ -101,6 +101,10 @@ pub(super) fn act(
             let heals = view.window.divided && !view.window.unfinished;
             let least = if heals { Rank::Writer } else { Rank::Admin };
             Ok(Act::Other { least })
+        }
+        Body::Forget { cut } => {
+            forget::check(view, cut)?;
+            Ok(Act::Other { least: Rank::Admin })
         }
         _ => {
             check_other(view, operation, facts)?;

@@ -10,10 +10,14 @@ use sheaf_crypto::{Body, DeviceId, EpochId, Forward, History, Operation, Operati
 
 use super::check::check_commitment;
 use super::facts::Facts;
+use super::forget::reads;
 use super::resolve::Past;
 use super::view::View;
 use super::{ControlLog, OperationError};
 use crate::limits::{CUT_WINDOWS_MAX, SEGMENTS_MAX, WINDOW_SEGMENTS};
+
+/// Whoever reads: a user, with one of his devices.
+pub(crate) type Reader = (UserId, DeviceId);
 
 /// What the log says of a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,9 +153,11 @@ fn covers(
     cut: Option<&OperationId>,
     saw: &impl Fn(&OperationId, &OperationId) -> bool,
 ) -> bool {
-    view.members
-        .values()
-        .all(|member| sees(view, &member.origins, cut, saw))
+    let mut members = view.members.values();
+    members.all(|member| {
+        let reads = |device| reads(view, view.attachments.get(device), cut, saw);
+        sees(view, &member.origins, cut, saw) && member.devices.keys().all(reads)
+    })
 }
 
 /// Whether who begins with one of some additions can read everything in a cut's window.
@@ -188,14 +194,21 @@ impl ControlLog {
                 }))
     }
 
-    /// Whether a member may have an epoch's secret: it was drawn after he was added, and after what
-    /// was cut off before that.
-    pub(crate) fn is_entitled(&self, view: &View, user: &UserId, epoch: &EpochId) -> bool {
+    /// Whether a member's device may have an epoch's secret: it was drawn after he was added, and
+    /// after what was cut off before that, and after what was forgotten before the device came.
+    pub(crate) fn is_entitled(
+        &self,
+        view: &View,
+        (user, device): &Reader,
+        epoch: &EpochId,
+    ) -> bool {
         let (Some(member), Some(facts)) = (view.members.get(user), view.epochs.get(epoch)) else {
             return false;
         };
         let saw = |later: &OperationId, earlier: &OperationId| self.saw(later, earlier);
-        sees(view, &member.origins, Some(&facts.operation), &saw)
+        let drawn = Some(&facts.operation);
+        sees(view, &member.origins, drawn, &saw)
+            && reads(view, view.attachments.get(device), drawn, &saw)
     }
 
     /// Whether whoever is added next may have an epoch's secret: it came after every cut. Where
@@ -208,7 +221,7 @@ impl ControlLog {
         })
     }
 
-    /// The same as [`Self::is_entitled`] for the user of a device.
+    /// The same as [`Self::is_entitled`] for a device, whoever's it is.
     pub(crate) fn device_is_entitled(
         &self,
         view: &View,
@@ -216,7 +229,7 @@ impl ControlLog {
         epoch: &EpochId,
     ) -> bool {
         let user = view.device(device).map(|(user, _)| *user);
-        user.is_some_and(|user| self.is_entitled(view, &user, epoch))
+        user.is_some_and(|user| self.is_entitled(view, &(user, *device), epoch))
     }
 
     /// The additions that a user's reading begins with; of one who is out, all there were.
@@ -235,9 +248,24 @@ impl ControlLog {
         additions.map(|(id, _)| *id).collect()
     }
 
-    /// The cuts that a user's reading begins at: a device's first item that names one of them as
-    /// seen is where its chain begins for him. None if he reads from the beginning.
-    pub(crate) fn beginnings(&self, user: &UserId) -> Vec<OperationId> {
+    /// The cuts that a device's reading begins at: a chain's first item that names one of them as
+    /// seen is where that begins for it. None if it reads from the beginning.
+    pub(crate) fn beginnings(&self, (user, device): &Reader) -> Vec<OperationId> {
+        let mut all = self.beginnings_of(user);
+        if self.current.forgets.is_empty() {
+            return all;
+        }
+        all.extend(self.forgotten_before(device));
+        let last = |cut: &&OperationId| {
+            let mut others = all.iter();
+            !others.any(|other| other != *cut && self.saw(other, cut))
+        };
+        let last: BTreeSet<OperationId> = all.iter().filter(last).copied().collect();
+        last.into_iter().collect()
+    }
+
+    /// The cuts that a user's reading begins at.
+    fn beginnings_of(&self, user: &UserId) -> Vec<OperationId> {
         let view = &self.current;
         let origins = self.origins(user);
         let saw = |later: &OperationId, earlier: &OperationId| self.saw(later, earlier);
@@ -266,33 +294,35 @@ impl ControlLog {
         found
     }
 
-    /// The first segment that a user's reading begins with; none if that is the first of all.
-    pub(crate) fn since(&self, user: &UserId) -> Option<u32> {
-        let beginnings = self.beginnings(user);
+    /// The first segment that a device's reading begins with; none if that is the first of all.
+    pub(crate) fn since(&self, reader: &Reader) -> Option<u32> {
+        let beginnings = self.beginnings(reader);
         let cuts = beginnings
             .iter()
             .filter_map(|cut| self.current.cuts.get(cut));
         cuts.map(|cut| cut.segment).min()
     }
 
-    /// Whether a user's reading begins somewhere after the start.
-    pub(crate) fn is_newcomer(&self, user: &UserId) -> bool {
+    /// Whether a device's reading begins somewhere after the start.
+    pub(crate) fn is_newcomer(&self, reader: &Reader) -> bool {
         let view = &self.current;
         if view.cuts.is_empty() && !view.since_join {
             return false;
         }
-        let saw = |later: &OperationId, earlier: &OperationId| self.saw(later, earlier);
-        !sees(view, &self.origins(user), None, &saw)
+        !self.can_read(reader, None)
     }
 
-    /// Whether a user can read everything in the window of some segment, as a view has windows.
-    pub(crate) fn is_visible(&self, view: &View, user: &UserId, segment: u32) -> bool {
-        if !self.is_newcomer(user) {
-            return true;
-        }
+    /// Whether a device can read everything in a cut's window.
+    fn can_read(&self, (user, device): &Reader, cut: Option<&OperationId>) -> bool {
+        let view = &self.current;
         let saw = |later: &OperationId, earlier: &OperationId| self.saw(later, earlier);
-        let cut = view.cut_of(segment);
-        sees(&self.current, &self.origins(user), cut.as_ref(), &saw)
+        sees(view, &self.origins(user), cut, &saw)
+            && (view.forgets.is_empty() || reads(view, Some(&self.attachments(device)), cut, &saw))
+    }
+
+    /// Whether a device can read everything in the window of some segment, as a view has windows.
+    pub(crate) fn is_visible(&self, view: &View, reader: &Reader, segment: u32) -> bool {
+        !self.is_newcomer(reader) || self.can_read(reader, view.cut_of(segment).as_ref())
     }
 
     /// Whether the author of an item that knew these cuts knew the one of a segment's window.
@@ -347,8 +377,11 @@ impl ControlLog {
                 let may = |epoch: &EpochId| self.is_for_newcomers(view, epoch);
                 check_forwards(view, facts, forwards, may)
             }
-            Body::AttachDevice { forwards, .. } => {
-                let may = |epoch: &EpochId| self.is_entitled(view, &operation.user, epoch);
+            Body::AttachDevice {
+                device, forwards, ..
+            } => {
+                let reader = (operation.user, *device);
+                let may = |epoch: &EpochId| self.is_entitled(view, &reader, epoch);
                 check_forwards(view, facts, forwards, may)
             }
             Body::Forward(forward) => self.check_entitled(view, std::slice::from_ref(forward)),

@@ -48,6 +48,7 @@ pub(super) fn view(
     past.devices(&mut view);
     past.freezes(&mut view);
     past.names(&mut view);
+    past.forgets(&mut view);
     past.cuts(&mut view);
     for (id, entry) in entries {
         open_epochs(&mut view, **id, entry);
@@ -137,6 +138,8 @@ impl Past<'_> {
                 let back = gone.is_none_or(|by| by.iter().all(|by| self.saw(id, by)));
                 if back && let Some(member) = view.members.get_mut(&user) {
                     member.devices.insert(*device, attached.clone());
+                    let brought = view.attachments.entry(*device).or_default();
+                    brought.insert(**id);
                 }
             }
         }

@@ -90,6 +90,8 @@ const MATRIX: &str = "
     rename                       + + - - - - -
     false_proof_of_a_fork        - - - - - - -
     found_again                  - - - - - - -
+    forget                       + + - - - - -
+    forget_before_no_cut         - - - - - - -
 ";
 
 #[test]
@@ -136,7 +138,7 @@ fn every_operation_by_every_role() {
 }
 
 /// Kinds of operations; a new one has to be named below, and so gets its rows.
-const KINDS: usize = 18;
+const KINDS: usize = 19;
 
 fn kind(body: &Body) -> u8 {
     match body {
@@ -158,5 +160,6 @@ fn kind(body: &Body) -> u8 {
         Body::Thaw { .. } => 15,
         Body::Rename { .. } => 16,
         Body::HandOver { .. } => 17,
+        Body::Forget { .. } => 18,
     }
 }

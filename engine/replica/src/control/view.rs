@@ -6,6 +6,7 @@ use sheaf_crypto::{DeviceId, EpochId, OperationId, Recipient, Role, UserId};
 
 use super::cut::{Cut, Window};
 pub(crate) use super::facts::Attached;
+use super::forget::Forgetting;
 use super::fork::ForkPlace;
 use crate::limits::{SEGMENTS_MAX, WINDOW_SEGMENTS};
 
@@ -52,6 +53,10 @@ pub(crate) struct View {
     pub(crate) since_join: bool,
     /// Every cut, whether or not it stands.
     pub(crate) cuts: BTreeMap<OperationId, Cut>,
+    /// What lets secrets be forgotten, whether or not it stands.
+    pub(crate) forgets: BTreeMap<OperationId, Forgetting>,
+    /// What brought each device in that takes part.
+    pub(super) attachments: BTreeMap<DeviceId, BTreeSet<OperationId>>,
     /// Where new messages go.
     pub(crate) window: Window,
     /// What ended each grant that is no longer live.

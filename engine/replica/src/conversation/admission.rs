@@ -146,7 +146,8 @@ impl Conversation {
         for recipient in missing {
             let view = self.control.current();
             let newest = view.newest.iter();
-            let given = newest.filter(|epoch| self.control.is_entitled(view, &own, epoch));
+            let reader = (own, recipient.device);
+            let given = newest.filter(|epoch| self.control.is_entitled(view, &reader, epoch));
             let given: Vec<EpochId> = given.copied().collect();
             let log = context.account.devices.encode();
             let forwards = self.forwards(&given, std::slice::from_ref(&recipient), context)?;

@@ -51,7 +51,8 @@ impl Conversation {
                 why: record.why,
                 upto: record.upto.into_iter().collect(),
             };
-            if record.why != Away::Dropped {
+            let fetched = !matches!(record.why, Away::Dropped | Away::Forgotten);
+            if fetched && !self.is_settled(record.segment) {
                 self.fetching.want(record.segment);
             }
             self.segments.send_away(record.segment, gone);
@@ -113,7 +114,10 @@ impl Conversation {
         let writing = self.segments.writing(window);
         let fetched = &self.keeping.fetched;
         let here = self.segments.here();
-        let here: Vec<_> = here.filter(|(s, _)| !fetched.contains_key(s)).collect();
+        // What nobody else could give back is kept.
+        let settled = &self.forgotten;
+        let here = here.filter(|(s, _)| !fetched.contains_key(s) && !settled.holds(*s));
+        let here: Vec<_> = here.collect();
         let ((segment, oldest), newer) = here.split_last()?;
         if *segment >= writing || newer.is_empty() || self.has_unsealed(*segment) {
             return None;

@@ -149,7 +149,7 @@ impl Conversation {
             let Some(facts) = view
                 .epochs
                 .get(&epoch)
-                .filter(|_| !self.epochs.holds(&epoch))
+                .filter(|_| !self.epochs.holds(&epoch) && !self.has_forgotten(&epoch))
             else {
                 continue;
             };

@@ -22,6 +22,17 @@ impl Conversation {
         Ok(())
     }
 
+    /// Cuts the history and lets what lies before it be forgotten, in one batch.
+    pub(crate) fn cut_and_forget(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
+        self.cut(context)?;
+        let view = self.control.current();
+        let segment = view.highest_cut();
+        let Some(cut) = view.cut_of(segment) else {
+            return Err(CommandError::NotAllowed);
+        };
+        self.write_operation(Body::Forget { cut }, context)
+    }
+
     /// Opens a window of segments, by chance one of those above the last.
     pub(super) fn write_cut(&mut self, context: &mut Context<'_>) -> Result<(), CommandError> {
         let mut chance = [0; 4];
@@ -98,16 +109,16 @@ impl Conversation {
         named && view.is_some_and(|view| view.has_segment(segment))
     }
 
-    /// This device's user does not read from the first item on.
+    /// This device does not read from the first item on.
     pub(super) fn is_newcomer(&self, context: &Context<'_>) -> bool {
-        self.control.is_newcomer(&context.account.user())
+        self.control.is_newcomer(&context.reader())
     }
 
     /// An item begins its device's chain here: it is the first of those that this device may read.
     /// Where there are several beginnings it names all that its author knew; what he knew and does
     /// not name he named before, and that comes first.
     pub(super) fn begins_chain(&self, inner: &Inner, view: &View, context: &Context<'_>) -> bool {
-        let beginnings = self.control.beginnings(&context.account.user());
+        let beginnings = self.control.beginnings(&context.reader());
         let mut known = beginnings
             .iter()
             .filter(|cut| view.cuts.contains_key(*cut))
@@ -121,7 +132,7 @@ impl Conversation {
 
     /// An item's author did not know that this device's user begins: what comes before it never will.
     pub(super) fn is_before_beginning(&self, view: &View, context: &Context<'_>) -> bool {
-        let beginnings = self.control.beginnings(&context.account.user());
+        let beginnings = self.control.beginnings(&context.reader());
         let mut known = beginnings.iter();
         !beginnings.is_empty() && !known.any(|cut| view.cuts.contains_key(cut))
     }
@@ -144,8 +155,8 @@ impl Conversation {
         if !self.is_newcomer(context) {
             return unmet.next().copied();
         }
-        let user = context.account.user();
-        let body = body.filter(|body| self.control.is_visible(view, &user, body.segment))?;
+        let own = context.reader();
+        let body = body.filter(|body| self.control.is_visible(view, &own, body.segment))?;
         let built_on = inner.dependencies.iter().take(usize::from(body.built_on));
         let mut missing = built_on.filter(|seen| {
             !self.chains.satisfies(seen) && !self.control.contains(&OperationId(seen.item.0))

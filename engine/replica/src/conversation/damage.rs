@@ -57,8 +57,12 @@ impl Conversation {
             .iter()
             .map(|(_, chain)| (chain.index, chain.head));
         self.put_away(segment, Away::Damaged, upto.collect(), context);
-        self.fetching.want(segment);
-        let what = format!("stored records of segment {segment} are damaged");
+        let mut what = format!("stored records of segment {segment} are damaged");
+        if self.is_settled(segment) {
+            what.push_str(" and cannot be fetched: the secrets that open them were forgotten");
+        } else {
+            self.fetching.want(segment);
+        }
         context
             .stage
             .audit(what, "this device".to_owned(), Some(self.id));

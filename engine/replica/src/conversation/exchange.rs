@@ -331,6 +331,10 @@ impl Conversation {
             if self.parked.is_full() {
                 break;
             }
+            if self.has_forgotten(&epoch) {
+                self.too_late(context);
+                continue;
+            }
             self.parked
                 .park(self.id, epoch, wire, None, Need::Unknown, context.stage);
         }

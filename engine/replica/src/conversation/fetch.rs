@@ -93,9 +93,14 @@ impl Fetching {
 impl Conversation {
     /// Fetches the newest segment that is not here.
     pub(crate) fn fetch(&mut self, command: CommandId, context: &mut Context<'_>) {
-        let newest = self.segments.away().map(|(segment, _)| segment).last();
-        let Some(segment) = newest else {
-            return context.stage.complete(command, Ok(Reply::NothingOlder));
+        let away = self.segments.away().map(|(segment, _)| segment);
+        let (gone, away): (Vec<u32>, Vec<u32>) = away.partition(|s| self.is_settled(*s));
+        let Some(segment) = away.last().copied() else {
+            let nothing = match gone.is_empty() {
+                true => Ok(Reply::NothingOlder),
+                false => Err(CommandError::Forgotten),
+            };
+            return context.stage.complete(command, nothing);
         };
         if !context.link_is_up() || self.holders(context).is_empty() {
             let refused = CommandError::NotHere(self.holders(context));

@@ -254,7 +254,8 @@ impl Conversation {
         // What is away cannot be compared; then nothing that is here may speak against the item.
         let held = |gone: &Gone| gone.upto.get(&index) >= Some(&inner.seq);
         let away = self.segments.away().any(|(_, gone)| held(gone));
-        let unseen = match away || self.began_after(index, inner.seq) {
+        let erased = self.is_erased(inner);
+        let unseen = match away || erased || self.began_after(index, inner.seq) {
             true => Unseen::Possible,
             false => Unseen::Impossible,
         };
@@ -301,7 +302,15 @@ impl Conversation {
             from: Vec::new(),
             to: vec![u8::MAX; 17],
         };
-        let ranges = vec![whole(Kind::Envelope), whole(Kind::Message)];
+        let mut ranges = vec![whole(Kind::Envelope), whole(Kind::Message)];
+        let settled = self.segments.indices().filter(|s| self.is_settled(*s));
+        let settled = settled.map(|segment| segment.to_be_bytes().to_vec());
+        ranges.extend(settled.map(|order| Range {
+            kind: Kind::Snapshot,
+            scope: self.id.0.to_vec(),
+            from: order.clone(),
+            to: order,
+        }));
         let load = context.stage.load(ranges);
         self.segments.loading = Some(Loading::Forks(load));
     }

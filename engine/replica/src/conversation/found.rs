@@ -191,7 +191,9 @@ impl Conversation {
         }
         for handed in &invite.epochs {
             let view = std::sync::Arc::clone(self.control.current());
-            if self.control.is_entitled(&view, &by, &handed.epoch)
+            if self
+                .control
+                .is_entitled(&view, &context.reader(), &handed.epoch)
                 && let Ok(secret) = EpochSecret::from_bytes(&handed.secret)
             {
                 self.learn(handed.epoch, secret, context);
@@ -208,7 +210,8 @@ impl Conversation {
             return Vec::new();
         }
         let epochs = self.epochs.iter();
-        let may = epochs.filter(|(epoch, _)| self.control.is_entitled(view, &own, epoch));
+        let may =
+            epochs.filter(|(epoch, _)| self.control.is_entitled(view, &(own, *device), epoch));
         let mut handed: Vec<(u32, HandedEpoch)> = may
             .filter_map(|(epoch, held)| {
                 let mut secret = EpochSecret::from_bytes(&held.secret.to_bytes()).ok()?;

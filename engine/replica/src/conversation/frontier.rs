@@ -10,15 +10,14 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sheaf_crypto::{
-    Dependency, DeviceId, Inner, Kind as Purpose, OperationId, UserId, document_digest,
-};
+use sheaf_crypto::{Dependency, DeviceId, Inner, Kind as Purpose, OperationId, document_digest};
 
 use super::Conversation;
 use super::checkpoint::CheckpointBody;
 use crate::chain::Chains;
 use crate::command::{CommandError, PeerInfo};
 use crate::context::Context;
+use crate::control::Reader;
 use crate::epoch::Choice;
 use crate::io::Event;
 use crate::limits;
@@ -302,7 +301,7 @@ impl Conversation {
     /// What a checkpoint of this device says.
     pub(super) fn checkpoint_body(&self, context: &Context<'_>) -> CheckpointBody {
         let whole = self.pending.is_empty() && self.parked.len() == 0 && self.withheld.is_empty();
-        let own = context.account.user();
+        let own = context.reader();
         let segments = self.segments.heads();
         let newest = segments.iter().rev().filter(|_| whole);
         let newest = newest.filter(|(segment, _)| self.reads_window(&own, *segment));
@@ -336,11 +335,11 @@ impl Conversation {
         named
     }
 
-    /// Whether a user holds a segment as far as it goes. Of a window that he does not read he may
-    /// hold the part that an earlier membership left him.
-    fn reads_window(&self, user: &UserId, segment: u32) -> bool {
+    /// Whether a device holds a segment as far as it goes. Of a window that it does not read it may
+    /// hold the part that an earlier membership left it.
+    fn reads_window(&self, reader: &Reader, segment: u32) -> bool {
         let view = self.control.current();
-        self.control.is_visible(view, user, segment)
+        self.control.is_visible(view, reader, segment)
     }
 
     /// Compares what another device's documents come to with what they come to here, where both
@@ -361,7 +360,7 @@ impl Conversation {
         let differs: BTreeSet<u32> = body
             .documents
             .iter()
-            .filter(|(segment, _)| self.reads_window(&inner.user, *segment))
+            .filter(|(segment, _)| self.reads_window(&(inner.user, inner.device), *segment))
             .filter(|(segment, digest)| here.get(segment).is_some_and(|own| own != digest))
             .map(|(segment, _)| *segment)
             .collect();

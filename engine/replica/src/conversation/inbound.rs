@@ -165,6 +165,10 @@ impl Conversation {
             context.stage,
         ) {
             let epoch = record.epoch;
+            if self.has_forgotten(&epoch) {
+                self.too_late(context);
+                continue;
+            }
             let Some(topic) = self.epochs.get(&epoch).map(|held| held.keys.topic()) else {
                 if let Some(facts) = self.control.current().epochs.get(&epoch) {
                     let operation = facts.operation;
@@ -270,6 +274,9 @@ impl Conversation {
             return Verdict::Done;
         }
         let Some(held) = self.epochs.get(&source.epoch) else {
+            if self.has_forgotten(&source.epoch) {
+                self.too_late(context);
+            }
             return Verdict::Done;
         };
         let opened = match sheaf_crypto::open(&held.keys, wire) {
@@ -379,7 +386,7 @@ impl Conversation {
         if let Some(body) = at.0
             && !self
                 .control
-                .is_visible(view, &context.account.user(), body.segment)
+                .is_visible(view, &context.reader(), body.segment)
         {
             return self.pass_over(source, wire, (&inner, item), view, context);
         }

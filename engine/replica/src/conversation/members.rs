@@ -350,8 +350,9 @@ impl Conversation {
         };
         let missing = view.epochs.iter().rev();
         let missing = missing.filter(|(epoch, _)| alone(epoch) && !self.epochs.holds(epoch));
-        let own = context.account.user();
+        let own = context.reader();
         let missing = missing.filter(|(epoch, _)| self.control.is_entitled(&view, &own, epoch));
+        let missing = missing.filter(|(epoch, _)| !self.has_forgotten(epoch));
         let mut missing: Vec<_> = missing.collect();
         missing.sort_by_key(|(_, facts)| std::cmp::Reverse(facts.depth));
         for (epoch, facts) in missing.into_iter().take(limits::EPOCHS_ASKED_MAX) {
@@ -368,10 +369,11 @@ impl Conversation {
         context: &mut Context<'_>,
     ) {
         let view = Arc::clone(self.control.current());
-        let user = context.account.user();
+        let own = context.reader();
         if self.epochs.holds(&epoch)
             || !self.is_part(context)
-            || !self.control.is_entitled(&view, &user, &epoch)
+            || !self.control.is_entitled(&view, &own, &epoch)
+            || self.has_forgotten(&epoch)
             || !self.asked.insert(epoch)
         {
             return;

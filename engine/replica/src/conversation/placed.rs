@@ -46,7 +46,10 @@ impl Conversation {
                 self.drop_start(None, context);
                 return Err(Verdict::Done);
             }
-            self.keep_sibling((inner, item), source.epoch, wire, context);
+            // What stood there was let go of: what came of it stays.
+            if !self.is_erased(inner) {
+                self.keep_sibling((inner, item), source.epoch, wire, context);
+            }
         }
         let sequence = inner.seq;
         let act = match place {

@@ -34,7 +34,7 @@ impl Conversation {
             }
             let messages = u64::from(messages);
             let why = self.segments.gone(segment).map(|gone| gone.why);
-            if why == Some(Away::Dropped) {
+            if matches!(why, Some(Away::Dropped | Away::Forgotten)) {
                 part.dropped = part.dropped.saturating_add(1);
                 continue;
             }
@@ -44,7 +44,7 @@ impl Conversation {
                 Some(Away::Unread) => {
                     so_far.map_or(0, |(_, so_far)| u64::from(so_far).min(messages))
                 }
-                Some(Away::Dropped | Away::Damaged) | None => messages,
+                Some(Away::Dropped | Away::Forgotten | Away::Damaged) | None => messages,
             };
             part.messages.0 = part.messages.0.saturating_add(here);
             part.messages.1 = part.messages.1.saturating_add(messages);

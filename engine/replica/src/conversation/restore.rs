@@ -14,10 +14,10 @@ use crate::io::LoadId;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
 use crate::record::{
-    self, AwayRecord, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord, FrontierRecord,
-    KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, ParkedRecord, PendingRecord,
-    Range, RecordError, Row, SegmentRecord, ShownRecord, SiblingRecord, SnapshotRecord,
-    StartRecord, StatedRecord, WithheldRecord,
+    self, AwayRecord, ChainRecord, ConversationRecord, EnvelopeRecord, EpochRecord,
+    ForgottenRecord, FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord,
+    ParkedRecord, PendingRecord, Range, RecordError, Row, SegmentRecord, ShownRecord,
+    SiblingRecord, SnapshotRecord, StartRecord, StatedRecord, WithheldRecord,
 };
 
 /// Everything of one conversation that is read when the store is opened.
@@ -41,6 +41,7 @@ pub(crate) struct Restored {
     pub(crate) stated: Vec<StatedRecord>,
     pub(crate) start: Option<StartRecord>,
     pub(crate) unread: Vec<DeviceId>,
+    pub(crate) forgotten: Option<ForgottenRecord>,
 }
 
 impl Conversation {
@@ -100,6 +101,7 @@ impl Conversation {
         for segment in restored.segments {
             conversation.segments.restore(segment);
         }
+        conversation.restore_forgotten(restored.forgotten);
         conversation.restore_away(restored.away, restored.keep);
         conversation.stated.restore(restored.stated);
         conversation.restore_start(restored.start);
@@ -184,57 +186,46 @@ impl Conversation {
         match loading {
             Some(Loading::Snapshot(id, segment)) if id == load => {
                 self.read_tail(segment, rows, context);
-                Ok(true)
+                return Ok(true);
             }
             Some(Loading::Tail(id, segment, snapshot)) if id == load => {
                 self.rebuilt(segment, snapshot.as_ref(), rows, context)?;
-                Ok(true)
+                return Ok(true);
             }
             Some(Loading::Drop(id, segment)) if id == load => {
                 self.drop_with(segment, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Rest(id, segment)) if id == load => {
                 self.rest_with(segment, rows, context)?;
-                self.run(context);
-                Ok(true)
+            }
+            Some(Loading::Forget(id, segment)) if id == load => {
+                self.forget_with(segment, rows, context)?;
             }
             Some(Loading::Compare(id, comparing)) if id == load => {
                 self.compared_with(*comparing, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Place(id, item, unseen)) if id == load => {
                 self.compared(item, unseen, rows)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Forks(id)) if id == load => {
                 self.judge(rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Withheld(id, place)) if id == load => {
                 self.apply_withheld(place, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Answer(id, answering)) if id == load => {
                 self.answer_with(*answering, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             Some(Loading::Offer(id, offering)) if id == load => {
                 self.offer_with(offering, rows, context)?;
-                self.run(context);
-                Ok(true)
             }
             other => {
                 self.segments.loading = other;
-                Ok(false)
+                return Ok(false);
             }
         }
+        self.run(context);
+        Ok(true)
     }
 
     /// Envelopes of a segment that its snapshot does not hold, chain by chain.
@@ -288,7 +279,7 @@ impl Conversation {
         });
         match whole {
             Some(document) => self.segments.insert(segment, document),
-            None if snapshot.is_some() => {
+            None if snapshot.is_some() && !self.is_settled(segment) => {
                 self.drop_snapshot(segment, context);
                 let load = context.stage.load(self.tail_ranges(segment, None));
                 self.segments.loading = Some(Loading::Tail(load, segment, None));

@@ -25,6 +25,8 @@ pub(super) struct State {
     away: Option<Gone>,
     /// Time of its newest message in milliseconds, once it was looked at.
     pub(super) newest_ms: Option<u64>,
+    /// Its snapshot is all that its document can be made from: it stays as it is.
+    settled: bool,
     /// This device has used up what one author may put into it.
     full: bool,
     used: u64,
@@ -64,6 +66,8 @@ pub(super) enum Loading {
     Drop(LoadId, u32),
     /// What is left here of a segment that is away is asked for, to fetch the rest.
     Rest(LoadId, u32),
+    /// All envelopes of a segment are asked for, to erase some of them.
+    Forget(LoadId, u32),
     /// Envelopes are asked for, to compare a document with what somebody stated.
     Compare(LoadId, Box<Comparing>),
 }
@@ -81,6 +85,7 @@ impl Loading {
             | Self::Forks(id)
             | Self::Drop(id, _)
             | Self::Rest(id, _)
+            | Self::Forget(id, _)
             | Self::Compare(id, _) => *id,
         }
     }
@@ -107,6 +112,7 @@ impl State {
             document,
             away: None,
             newest_ms: None,
+            settled: false,
             full: false,
             used: 0,
         }
@@ -392,8 +398,31 @@ impl Segments {
             return;
         };
         let worth = state.tail_bytes > tail_bytes_min.max(state.snapshot_bytes / 2);
-        let Some(document) = state.document.as_ref().filter(|_| worth) else {
-            return;
+        if worth && !state.settled {
+            self.save(segment, covered, conversation, stage);
+        }
+    }
+
+    /// A segment's snapshot stays as it is from now on: what it was made from is gone.
+    pub(super) fn settle(&mut self, segment: u32) {
+        if let Some(state) = self.states.get_mut(&segment) {
+            state.settled = true;
+        }
+    }
+
+    /// Saves a document, unless its save would not load again; whether it is saved.
+    pub(super) fn save(
+        &mut self,
+        segment: u32,
+        covered: Vec<(u32, u64)>,
+        conversation: ConversationId,
+        stage: &mut Stage,
+    ) -> bool {
+        let Some(state) = self.states.get_mut(&segment) else {
+            return false;
+        };
+        let Some(document) = state.document.as_ref() else {
+            return false;
         };
         match document.save() {
             Ok(saved) => {
@@ -406,9 +435,11 @@ impl Segments {
                 let order = segment.to_be_bytes();
                 stage.write(Write::put(Kind::Snapshot, &conversation.0, &order, &record));
                 self.write(segment, conversation, stage);
+                true
             }
             Err(error) => {
                 tracing::warn!(segment, %error, "snapshot does not load again; keeping the envelopes");
+                false
             }
         }
     }

@@ -72,7 +72,12 @@ impl Conversation {
                 tracing::warn!(%error, "operation of a vault left out");
             }
         }
+        let own = context.reader();
         for known in &kept.epochs {
+            // This device comes in after what its view lets be forgotten.
+            if self.control.is_forgotten_for(&own.1, &known.epoch) {
+                continue;
+            }
             if let Ok(secret) = EpochSecret::from_bytes(&known.secret) {
                 self.learn(known.epoch, secret, context);
             }
@@ -116,7 +121,7 @@ impl Conversation {
         };
         let parents = self.control.heads();
         let mut forwards = Vec::new();
-        let (view, own) = (self.control.current(), context.account.user());
+        let (view, own) = (self.control.current(), context.reader());
         let newest = view.newest.iter();
         for epoch in newest.filter(|epoch| self.control.is_entitled(view, &own, epoch)) {
             let Some(held) = self.epochs.get(epoch) else {

@@ -269,8 +269,12 @@ impl Conversation {
         self.merge(vec![staged], &mut news, context);
         // The last snapshot may claim to cover this item: it is replaced in the same batch.
         let covered = self.covered();
-        self.segments
-            .snapshot(segment, 0, covered, self.id, context.stage);
+        if self.is_settled(segment) {
+            self.segments.save(segment, covered, self.id, context.stage);
+        } else {
+            self.segments
+                .snapshot(segment, 0, covered, self.id, context.stage);
+        }
         self.tell(news, context);
         Ok(())
     }
@@ -380,7 +384,7 @@ impl Conversation {
     }
 }
 
-fn order((chain, seq): (u32, u64)) -> [u8; 12] {
+pub(super) fn order((chain, seq): (u32, u64)) -> [u8; 12] {
     let mut order = [0; 12];
     let parts = chain.to_be_bytes().into_iter().chain(seq.to_be_bytes());
     for (place, byte) in order.iter_mut().zip(parts) {

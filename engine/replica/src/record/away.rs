@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use sheaf_crypto::ConversationId;
+use sheaf_crypto::{ConversationId, OperationId};
 
 use crate::time::Timestamp;
 
@@ -28,6 +28,9 @@ pub enum Away {
     Damaged,
     /// This device began at a snapshot that states it, and never had it. It is fetched by itself.
     Unread,
+    /// It was dropped by policy, and the secrets that would open it were forgotten since: nobody can
+    /// give it any more.
+    Forgotten,
 }
 
 /// A segment whose document is not here. Its heads and figures stay in its own record.
@@ -49,4 +52,18 @@ pub(crate) struct KeepRecord {
     pub(crate) keep: Option<Keep>,
     /// Segments that somebody asked for, and since when they are here again.
     pub(crate) fetched: Vec<(u32, Timestamp)>,
+}
+
+/// What was forgotten of one conversation: secrets from before a cut, and what only they open.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ForgottenRecord {
+    pub(crate) conversation: ConversationId,
+    /// The cuts.
+    pub(crate) cuts: Vec<OperationId>,
+    /// Segments whose saved documents are all that there is of them.
+    pub(crate) segments: Vec<u32>,
+    /// By chain index: the last item whose envelope was erased.
+    pub(crate) upto: Vec<(u32, u64)>,
+    /// That something came late was said.
+    pub(crate) noticed: bool,
 }

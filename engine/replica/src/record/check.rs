@@ -6,15 +6,15 @@ use crate::vault::VaultRecord;
 
 use super::{
     AccountRecord, AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord,
-    EnvelopeRecord, EpochRecord, EvidenceRecord, FrontierRecord, KeepRecord, Kind, LostRecord,
-    MessageRecord, NamedRecord, OfferedRecord, OperationRecord, OutboxRecord, ParkedRecord,
-    PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord, ShownRecord,
-    SiblingRecord, SnapshotRecord, StartRecord, StatedRecord, TokenRecord, UnreadRecord,
-    WithheldRecord, decode,
+    EnvelopeRecord, EpochRecord, EvidenceRecord, ForgottenRecord, FrontierRecord, KeepRecord, Kind,
+    LostRecord, MessageRecord, NamedRecord, OfferedRecord, OperationRecord, OutboxRecord,
+    ParkedRecord, PendingRecord, RecordError, RelayRecord, Row, RunRecord, SegmentRecord,
+    ShownRecord, SiblingRecord, SnapshotRecord, StartRecord, StatedRecord, TokenRecord,
+    UnreadRecord, WithheldRecord, decode,
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 34] = [
+pub const KINDS: [Kind; 35] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -49,6 +49,7 @@ pub const KINDS: [Kind; 34] = [
     Kind::Start,
     Kind::Unread,
     Kind::Named,
+    Kind::Forgotten,
 ];
 
 impl Kind {
@@ -96,6 +97,7 @@ impl Kind {
             Self::Start => "start",
             Self::Unread => "unread",
             Self::Named => "named",
+            Self::Forgotten => "forgotten",
         }
     }
 }
@@ -141,5 +143,6 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Start => decode::<StartRecord>(kind, value).map(drop),
         Kind::Unread => decode::<UnreadRecord>(kind, value).map(drop),
         Kind::Named => decode::<NamedRecord>(kind, value).map(drop),
+        Kind::Forgotten => decode::<ForgottenRecord>(kind, value).map(drop),
     }
 }

@@ -100,6 +100,14 @@ impl Replica {
                 self.audit("history cut".to_owned(), Some(conversation));
                 Ok(Reply::Done)
             }
+            Command::ForgetHistory(conversation) => {
+                self.with_members(&conversation, Conversation::cut_and_forget)?;
+                self.audit(
+                    "history cut, to be forgotten".to_owned(),
+                    Some(conversation),
+                );
+                Ok(Reply::Done)
+            }
             Command::ImportBundle { records } => self.import_bundle(&records),
             Command::Resync {
                 conversations,

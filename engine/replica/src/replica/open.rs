@@ -25,9 +25,10 @@ use crate::peer::Peers;
 use crate::progress::Reporter;
 use crate::record::{
     AwayRecord, ChainRecord, ContactRecord, ConversationRecord, CursorRecord, EpochRecord,
-    FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord, OutboxRecord,
-    ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord, ShownRecord,
-    SiblingRecord, StartRecord, StatedRecord, UnreadRecord, WithheldRecord, Write, decode,
+    ForgottenRecord, FrontierRecord, KeepRecord, Kind, LostRecord, OfferedRecord, OperationRecord,
+    OutboxRecord, ParkedRecord, PendingRecord, RecordError, Row, RunRecord, SegmentRecord,
+    ShownRecord, SiblingRecord, StartRecord, StatedRecord, UnreadRecord, WithheldRecord, Write,
+    decode,
 };
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -83,6 +84,11 @@ impl Sorted {
             Kind::Unread => {
                 let record: UnreadRecord = decode(kind, value)?;
                 self.of(record.conversation).unread.push(record.device);
+            }
+            Kind::Forgotten => {
+                let record: ForgottenRecord = decode(kind, value)?;
+                let known = self.of(record.conversation);
+                known.forgotten = Some(record);
             }
             Kind::Start => {
                 let record: StartRecord = decode(kind, value)?;

@@ -9,6 +9,7 @@ use sheaf_protocol::{
 
 use super::{Owner, Topics};
 use crate::io::Scope;
+use crate::record::{Kind, Write};
 use crate::stage::Stage;
 
 /// A topic of a request about many, and the cursor that was named.
@@ -123,6 +124,18 @@ impl Topics {
             }
         }
         self.subscribe_ready(stage);
+    }
+
+    /// Follows a topic no longer, and forgets where it was read to.
+    pub(crate) fn erase(&mut self, topic: &TopicId, stage: &mut Stage) {
+        let relays = self.topics.get(topic).into_iter();
+        let relays = relays.flat_map(|known| known.readings.keys());
+        let orders = relays.map(|relay| relay.0.to_vec()).chain([Vec::new()]);
+        for order in orders {
+            stage.write(Write::delete(Kind::Cursor, &topic.0, &order));
+        }
+        self.beginnings.remove(topic);
+        self.forget(topic, stage);
     }
 
     /// What was handed over is still taken in; reading goes on after it later.

@@ -127,10 +127,11 @@ impl Peer {
     }
 
     fn write(&mut self, writes: Vec<Write>) {
-        for write in writes {
-            match write.value {
-                Some(value) => self.disk.insert(write.key, value),
-                None => self.disk.remove(&write.key),
+        for Write { key, value, erases } in writes {
+            assert!(erases || value.is_some() || key.kind != Kind::Epoch);
+            match value {
+                Some(value) => self.disk.insert(key, value),
+                None => self.disk.remove(&key),
             };
         }
     }

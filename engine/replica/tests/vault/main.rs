@@ -314,3 +314,38 @@ fn what_was_not_sent_when_the_store_was_closed_is_sent_later() {
     assert_eq!(world.vaults(&talk.phrase).len(), before + 1);
     assert!(!status(world, talk.ada).stale);
 }
+
+#[test]
+fn what_was_forgotten_does_not_come_back_by_the_phrase() {
+    let mut talk = talk();
+    let world = &mut talk.world;
+    let epochs = |world: &World, at: usize| {
+        let shown = world.peers[at].replica.conversation(&talk.conversation);
+        let held = shown.unwrap().epochs.into_iter().filter(|(_, held)| *held);
+        held.map(|(epoch, _)| epoch).collect::<Vec<_>>()
+    };
+    let old = epochs(world, talk.ada);
+    let forget = Command::ForgetHistory(talk.conversation);
+    world.command(talk.ada, forget).unwrap();
+    for _ in 0..4 {
+        world.quiet();
+    }
+    for at in [talk.ada, talk.bob] {
+        assert!(epochs(world, at).iter().all(|epoch| !old.contains(epoch)));
+        assert_eq!(world.texts(at), ["one", "two"]);
+    }
+    world.send(talk.bob, talk.conversation, "three");
+    world.quiet();
+    world.lose(talk.ada);
+    let new = world.device();
+    assert_eq!(recovered(world.recover(new, &talk.phrase)).conversations, 1);
+    assert_eq!(world.texts(new), ["three"]);
+    assert!(epochs(world, new).iter().all(|epoch| !old.contains(epoch)));
+    world.send(new, talk.conversation, "four");
+    world.quiet();
+    assert_eq!(world.texts(talk.bob), ["one", "two", "three", "four"]);
+    assert_eq!(world.texts(new), ["three", "four"]);
+    let shown = world.peers[new].replica.conversation(&talk.conversation);
+    let shown = shown.unwrap();
+    assert_eq!((shown.parked, shown.forgetting), (0, None));
+}

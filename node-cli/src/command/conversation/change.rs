@@ -19,6 +19,14 @@ struct Gone {
 }
 
 #[derive(Serialize)]
+struct Cut {
+    conversation: String,
+    name: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    forget: bool,
+}
+
+#[derive(Serialize)]
 struct Kept {
     conversation: String,
     keep: String,
@@ -110,14 +118,25 @@ async fn apply(
                 )
             })
         }
-        ConversationRequest::Cut => {
-            conversation.cut_history().await?;
-            let cut = Created {
+        ConversationRequest::Cut { forget } => {
+            match forget {
+                true => conversation.forget_history().await?,
+                false => conversation.cut_history().await?,
+            }
+            let cut = Cut {
                 conversation: id,
                 name: info.name,
+                forget,
             };
             settings.printer.show(&cut, |cut| {
-                format!("the history of {} is cut here", harmless(&cut.name))
+                let also = match cut.forget {
+                    true => {
+                        "; the keys of what came before go once every device has acknowledged it"
+                    }
+                    false => "",
+                };
+                let name = harmless(&cut.name);
+                format!("the history of {name} is cut here{also}")
             })
         }
         ConversationRequest::Keep(keep) => {

@@ -82,6 +82,7 @@ pub(super) struct Cast {
     grants: BTreeMap<&'static str, OperationId>,
     epoch: EpochId,
     drawn: OperationId,
+    cut: OperationId,
     written: u64,
 }
 
@@ -114,6 +115,7 @@ impl Cast {
             grants: [("owner", founded), ("never", founded)].into(),
             epoch,
             drawn: founded,
+            cut: founded,
             written: 1,
         };
         cast.drawn = cast.write("owner", cast.rekey(&["owner"])).unwrap();
@@ -260,7 +262,17 @@ impl Cast {
     }
 
     /// What is meant by a row of the table when somebody tries it.
-    pub(super) fn case(&self, name: &str, who: &str) -> Case {
+    pub(super) fn case(&mut self, name: &str, who: &str) -> Case {
+        if name == "forget" {
+            let segment = self.log.current().highest_cut() + WINDOW_SEGMENTS;
+            let cut = Body::Cut {
+                snapshot: [0; 32],
+                segment,
+                heads: Vec::new(),
+                frontier: Vec::new(),
+            };
+            self.cut = self.write("owner", cut).unwrap();
+        }
         let prepared = match name {
             "thaw_own_other_device" => vec![Body::Freeze {
                 device: self.second(who),
@@ -448,6 +460,8 @@ impl Cast {
             "cut" => cut(SEGMENTS_MAX, [0; 32]),
             "cut_with_a_snapshot" => cut(SEGMENTS_MAX, [1; 32]),
             "cut_below" => cut(WINDOW_SEGMENTS, [0; 32]),
+            "forget" => Body::Forget { cut: self.cut },
+            "forget_before_no_cut" => Body::Forget { cut: self.drawn },
             "rename" => Body::Rename {
                 name: "yard".to_owned(),
             },

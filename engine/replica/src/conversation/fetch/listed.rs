@@ -28,6 +28,14 @@ impl Conversation {
                 authors.insert(actor, (inner.user, inner.device));
             }
         }
+        // Of what was erased the chains tell who wrote it.
+        let chains = self.chains.iter().filter(|_| self.is_settled(segment));
+        for ((device, run), _) in chains {
+            if let Some(user) = self.control.owner(device) {
+                let actor = actor_bytes(device, &self.id, segment, run);
+                authors.insert(actor, (user, *device));
+            }
+        }
         let own = (context.account.user(), context.account.device());
         for pending in self.pending.iter().filter(|own| own.segment == segment) {
             let actor = actor_bytes(&own.1, &self.id, segment, &pending.run);

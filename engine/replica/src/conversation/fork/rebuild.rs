@@ -9,7 +9,7 @@ use crate::conversation::merge::decode_content;
 use crate::document::{Incoming, MessageId, Outcome, Segment};
 use crate::io::Event;
 use crate::limits;
-use crate::record::{Kind, MessageRecord, RecordError, Row, Write};
+use crate::record::{self, Kind, MessageRecord, RecordError, Row, SnapshotRecord, Write};
 use sheaf_crypto::Kind as Purpose;
 
 /// What became other by making documents anew.
@@ -38,6 +38,7 @@ impl Conversation {
             let record = MessageRecord::decode(&row.value)?;
             listed.insert(record.message, record);
         }
+        let bases = self.bases(rows);
         let mut counts = Vec::with_capacity(kept.len());
         for envelope in kept.iter() {
             counts.push(self.counts(envelope));
@@ -53,6 +54,8 @@ impl Conversation {
         let mut changed = Changed::default();
         // What is away is judged when it is here again.
         segments.retain(|segment| !self.segments.is_away(*segment));
+        // Of what was forgotten only what came later can be made anew.
+        segments.retain(|segment| !self.is_settled(*segment) || bases.contains_key(segment));
         for segment in segments {
             let mut here: Vec<&mut Kept> = Vec::new();
             for (envelope, counts) in kept.iter_mut().zip(&counts) {
@@ -64,7 +67,8 @@ impl Conversation {
                 }
             }
             here.sort_by_key(|envelope| envelope.record.arrival);
-            self.make_segment(segment, here, &mut listed, &mut changed, context)?;
+            let base = bases.get(&segment).map(Vec::as_slice);
+            self.make_segment((segment, base), here, &mut listed, &mut changed, context)?;
         }
         self.conclude_forks(&listed, changed, context);
         Ok(())
@@ -87,16 +91,34 @@ impl Conversation {
         !self.stands_back(&inner.device, &inner.run, inner.seq, &inner.incarnation)
     }
 
+    /// Saved documents of segments whose envelopes were erased.
+    fn bases(&self, rows: &[Row]) -> BTreeMap<u32, Vec<u8>> {
+        let saved = rows.iter().filter(|row| row.kind == Kind::Snapshot);
+        let saved = saved.filter_map(|row| {
+            let segment = u32::from_be_bytes(*row.order.first_chunk()?);
+            let record: SnapshotRecord = record::decode(row.kind, &row.value).ok()?;
+            Some((segment, record.document))
+        });
+        saved
+            .filter(|(segment, _)| self.is_settled(*segment))
+            .collect()
+    }
+
     fn make_segment(
         &mut self,
-        segment: u32,
+        (segment, base): (u32, Option<&[u8]>),
         mut here: Vec<&mut Kept>,
         listed: &mut BTreeMap<MessageId, MessageRecord>,
         changed: &mut Changed,
         context: &mut Context<'_>,
     ) -> Result<(), RecordError> {
         let damaged = RecordError(Kind::Envelope);
-        let mut document = Segment::genesis(&self.id.0, segment).map_err(|_| damaged)?;
+        let made = match base {
+            Some(base) => Segment::load(&self.id.0, segment, base),
+            None => Segment::genesis(&self.id.0, segment),
+        };
+        let mut document = made.map_err(|_| damaged)?;
+        let before: BTreeSet<MessageId> = document.messages().map(|m| m.message.id).collect();
         let mut batch = Vec::new();
         for envelope in &here {
             let inner = &envelope.inner;
@@ -109,7 +131,9 @@ impl Conversation {
             });
         }
         let outcomes = document.merge(&batch);
-        let mut shown: BTreeMap<MessageId, MessageRecord> = BTreeMap::new();
+        let stay = listed.iter().filter(|(id, _)| before.contains(*id));
+        let mut shown: BTreeMap<MessageId, MessageRecord> =
+            stay.map(|(id, record)| (*id, record.clone())).collect();
         let mut bytes = 0_usize;
         for (envelope, outcome) in here.iter_mut().zip(outcomes) {
             bytes = bytes.saturating_add(envelope.record.wire.len());
@@ -129,10 +153,9 @@ impl Conversation {
         }
         self.keep_pending(segment, &mut document, &mut shown, listed, changed, context);
         self.relist(segment, shown, listed, changed, context);
-        let order = segment.to_be_bytes();
-        context
-            .stage
-            .write(Write::delete(Kind::Snapshot, &self.id.0, &order));
+        if base.is_none() {
+            self.drop_snapshot(segment, context);
+        }
         self.segments.renew(segment, document, bytes);
         self.segments.write(segment, self.id, context.stage);
         Ok(())

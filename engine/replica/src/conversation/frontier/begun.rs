@@ -79,9 +79,9 @@ impl Conversation {
     /// Every chain that a device may have items of, with the first one that it may have.
     pub(in crate::conversation) fn concerns(&self, device: &DeviceId) -> Vec<Concern> {
         let view = self.control.current();
-        let user = view.device(device).map(|(user, _)| *user);
-        let newcomer = user.filter(|user| self.control.is_newcomer(user));
-        let beginnings = newcomer.map(|user| self.control.beginnings(&user));
+        let reader = view.device(device).map(|(user, _)| (*user, *device));
+        let newcomer = reader.filter(|reader| self.control.is_newcomer(reader));
+        let beginnings = newcomer.map(|reader| self.control.beginnings(&reader));
         let chains = self.chains.iter();
         let concern = chains.filter_map(|(name, chain)| {
             let from = match &beginnings {

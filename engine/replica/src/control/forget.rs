@@ -1,0 +1,117 @@
+//! Forgetting: secrets from before a cut that devices let go of, and devices that begin at such a
+//! cut (docs/decisions/0020-forgetting.md).
+
+use std::collections::BTreeSet;
+
+use sheaf_crypto::{Body, DeviceId, EpochId, OperationId};
+use sheaf_membership::Part;
+
+use super::resolve::Past;
+use super::view::View;
+use super::{ControlLog, OperationError};
+
+/// What the log says of a statement that lets secrets be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Forgetting {
+    /// The cut that they lie before.
+    pub(crate) cut: OperationId,
+    /// The device that wrote it, which therefore knows it.
+    pub(crate) author: DeviceId,
+    /// Nothing voids it.
+    stands: bool,
+}
+
+impl Past<'_> {
+    /// Everything that lets secrets be forgotten, whether or not it stands.
+    pub(super) fn forgets(&self, view: &mut View) {
+        for (id, entry) in self.entries {
+            if let Body::Forget { cut } = &entry.operation.body {
+                let forgetting = Forgetting {
+                    cut: *cut,
+                    author: entry.operation.author,
+                    stands: self.stands(id, Part::Other),
+                };
+                view.forgets.insert(**id, forgetting);
+            }
+        }
+    }
+}
+
+/// Whether a device that some operations brought in can read everything in a cut's window, as far as
+/// what is forgotten goes; of a device that nothing has brought in yet: whether it will.
+pub(super) fn reads(
+    view: &View,
+    attachments: Option<&BTreeSet<OperationId>>,
+    cut: Option<&OperationId>,
+    saw: &impl Fn(&OperationId, &OperationId) -> bool,
+) -> bool {
+    let after = |forgetting: &Forgetting| cut.is_some_and(|cut| saw(cut, &forgetting.cut));
+    match attachments.filter(|attachments| !attachments.is_empty()) {
+        None => view.forgets.values().all(after),
+        Some(attachments) => attachments.iter().any(|attachment| {
+            let known = view.forgets.iter().filter(|(id, _)| saw(attachment, id));
+            known.map(|(_, forgetting)| forgetting).all(after)
+        }),
+    }
+}
+
+/// Whether what is let go of lies before a cut that everybody can write after.
+pub(super) fn check(view: &View, cut: &OperationId) -> Result<(), OperationError> {
+    let known = view.cuts.get(cut).filter(|cut| cut.stands);
+    let alone = known.is_some_and(|known| view.cut_of(known.segment) == Some(*cut));
+    alone.then_some(()).ok_or(OperationError::BadForget)
+}
+
+impl ControlLog {
+    /// What brought a device in; of one that is out, everything that did.
+    pub(super) fn attachments(&self, device: &DeviceId) -> BTreeSet<OperationId> {
+        if let Some(known) = self.current.attachments.get(device) {
+            return known.clone();
+        }
+        let entries = self.entries.iter();
+        let brought = entries.filter(|(_, entry)| entry.facts.devices.contains_key(device));
+        brought.map(|(id, _)| *id).collect()
+    }
+
+    /// The cuts that a device begins at because what lies before them is forgotten.
+    pub(super) fn forgotten_before(&self, device: &DeviceId) -> Vec<OperationId> {
+        let view = &self.current;
+        let attachments = self.attachments(device);
+        let knew = |forget: &OperationId| {
+            attachments.is_empty() || attachments.iter().any(|at| self.saw(at, forget))
+        };
+        let known = view.forgets.iter().filter(|(id, _)| knew(id));
+        known.map(|(_, forgetting)| forgetting.cut).collect()
+    }
+
+    /// Whether an epoch lies before what was forgotten when a device came in, or will come in now.
+    pub(crate) fn is_forgotten_for(&self, device: &DeviceId, epoch: &EpochId) -> bool {
+        let mut cuts = self.forgotten_before(device).into_iter();
+        cuts.any(|cut| self.is_before(epoch, &cut))
+    }
+
+    /// What is to be forgotten: every statement that stands, of a cut that stands and has its window
+    /// for itself.
+    pub(crate) fn forgettings(&self) -> Vec<(OperationId, Forgetting)> {
+        let view = &self.current;
+        let known = view.forgets.iter();
+        let stand = known
+            .filter(|(_, forgetting)| forgetting.stands && check(view, &forgetting.cut).is_ok());
+        stand.map(|(id, forgetting)| (*id, *forgetting)).collect()
+    }
+
+    /// Whether an epoch was drawn by somebody who did not know a cut.
+    pub(crate) fn is_before(&self, epoch: &EpochId, cut: &OperationId) -> bool {
+        let facts = self.current.epochs.get(epoch);
+        facts.is_some_and(|facts| !self.saw(&facts.operation, cut))
+    }
+
+    /// Whether a segment is of a window that was opened by somebody who did not know a cut.
+    pub(crate) fn lies_before(&self, segment: u32, cut: &OperationId) -> bool {
+        let window = self.current.cut_of(segment);
+        window.is_none_or(|window| !self.saw(&window, cut))
+    }
+}
+
+#[cfg(test)]
+mod tests;

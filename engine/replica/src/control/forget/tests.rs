@@ -1,0 +1,74 @@
+use std::collections::BTreeSet;
+
+use sheaf_crypto::{DeviceId, OperationId};
+
+use super::super::cut::Cut;
+use super::super::view::View;
+use super::{Forgetting, check, reads};
+use crate::limits::{SEGMENTS_MAX, WINDOW_SEGMENTS};
+
+fn id(number: u8) -> OperationId {
+    OperationId([number; 32])
+}
+
+/// Operations in one line, by their numbers.
+fn saw(later: &OperationId, earlier: &OperationId) -> bool {
+    later >= earlier
+}
+
+/// Cuts 10 and 20, forgotten by 12 and 22.
+fn view() -> View {
+    let mut view = View::default();
+    for (number, window) in [(10, 0), (20, 1)] {
+        let segment = SEGMENTS_MAX + window * WINDOW_SEGMENTS;
+        let stands = true;
+        view.cuts.insert(id(number), Cut { segment, stands });
+        let forgetting = Forgetting {
+            cut: id(number),
+            author: DeviceId([1; 32]),
+            stands,
+        };
+        view.forgets.insert(id(number + 2), forgetting);
+    }
+    view
+}
+
+#[test]
+fn who_came_before_a_statement_reads_on_and_who_comes_after_begins_at_its_cut() {
+    let view = view();
+    let from = |attachments: &[u8], cut: Option<u8>| {
+        let attachments: BTreeSet<_> = attachments.iter().map(|number| id(*number)).collect();
+        reads(&view, Some(&attachments), cut.map(id).as_ref(), &saw)
+    };
+    for early in [1, 11] {
+        assert!(from(&[early], None), "{early}");
+    }
+    for between in [12, 21] {
+        assert!(!from(&[between], None), "{between}");
+        assert!(!from(&[between], Some(9)), "{between}");
+        assert!(from(&[between], Some(10)), "{between}");
+    }
+    assert!(!from(&[30], Some(10)));
+    assert!(from(&[30], Some(20)));
+    // Of a device that was attached twice the earlier time counts as well.
+    assert!(from(&[1, 30], None));
+    // Who is not attached yet will come after everything.
+    assert!(!from(&[], Some(10)));
+    assert!(from(&[], Some(20)));
+    assert!(!reads(&view, None, None, &saw));
+    assert!(reads(&View::default(), None, None, &saw));
+}
+
+#[test]
+fn only_a_cut_that_stands_alone_is_forgotten_before() {
+    let mut view = view();
+    assert!(check(&view, &id(10)).is_ok());
+    assert!(check(&view, &id(11)).is_err());
+    let twin = *view.cuts.get(&id(10)).unwrap();
+    view.cuts.insert(id(15), twin);
+    assert!(check(&view, &id(10)).is_err());
+    assert!(check(&view, &id(15)).is_err());
+    let void = view.cuts.get_mut(&id(20)).unwrap();
+    void.stands = false;
+    assert!(check(&view, &id(20)).is_err());
+}

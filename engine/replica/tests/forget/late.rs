@@ -1,0 +1,186 @@
+//! Devices that come in after a statement begin at its cut, and what comes late is not waited for.
+
+use sheaf_crypto::EpochId;
+use sheaf_replica::record::Kind;
+use sheaf_replica::{Command, CommandError, Event, Keep, Reply};
+use std::collections::BTreeSet;
+
+use crate::world::{ALICE, BOB, Disk, MALLORY, Peer, World};
+use crate::{
+    ALL, away, back, device, envelopes, forget, goes_on, has_forgotten, held, holds_any, prepared,
+    rest, shown, texts,
+};
+
+/// One more device of Alice's, in the next place.
+fn link(world: &mut World) -> usize {
+    let place = world.peers.len();
+    let number = u8::try_from(place + 1).unwrap();
+    world.peers.push(Peer::open_as(number, Disk::new(), number));
+    let Reply::LinkStarted { code } = world.ask(ALICE, Command::StartLink) else {
+        panic!("a code was asked for");
+    };
+    let device = "second".to_owned();
+    world.ask(place, Command::JoinAccount { code, device });
+    let mut events = world.peers[place].events.iter();
+    let digits = events.find_map(|event| match event {
+        Event::LinkDigits { digits, .. } => Some(digits.clone()),
+        _ => None,
+    });
+    let digits = digits.expect("digits are shown");
+    world.ask(ALICE, Command::ApproveLink { digits });
+    rest(world);
+    place
+}
+
+fn begins_at_the_cut(world: &World, place: usize, old: &BTreeSet<EpochId>, read: &[&str]) {
+    assert_eq!(texts(world, place), read);
+    assert!(!holds_any(world, place, old));
+    assert_eq!(envelopes(world, place, old).0, 0);
+    let shown = shown(world, place);
+    assert_eq!((shown.parked, shown.waiting), (0, Vec::new()));
+    assert!(shown.since.is_some());
+    assert_eq!(shown.forgetting, None);
+}
+
+#[test]
+fn a_device_that_is_linked_later_begins_at_the_cut() {
+    let mut world = prepared();
+    let old = held(&world, ALICE);
+    forget(&mut world);
+    world.send(BOB, "new");
+    let second = link(&mut world);
+    begins_at_the_cut(&world, second, &old, &["new"]);
+    world.send(second, "from the second");
+    world.send(ALICE, "from the first");
+    rest(&mut world);
+    let read = ["new", "from the second", "from the first"];
+    begins_at_the_cut(&world, second, &old, &read);
+    for place in [ALICE, BOB, MALLORY, second] {
+        assert!(shown(&world, place).synced, "{place}");
+        world.restart(place);
+    }
+    rest(&mut world);
+    begins_at_the_cut(&world, second, &old, &read);
+    for place in ALL {
+        assert_eq!(texts(&world, place).len(), 15);
+        assert!(!holds_any(&world, place, &old));
+    }
+}
+
+#[test]
+fn so_does_one_that_is_linked_before_the_others_have_forgotten() {
+    let mut world = prepared();
+    let old = held(&world, ALICE);
+    away(&mut world, BOB);
+    forget(&mut world);
+    world.send(MALLORY, "new");
+    let second = link(&mut world);
+    assert!(held(&world, ALICE).is_superset(&old));
+    begins_at_the_cut(&world, second, &old, &["new"]);
+    // Bob knows of neither, and writes as before.
+    world.send(BOB, "before the cut");
+    back(&mut world, BOB);
+    rest(&mut world);
+    begins_at_the_cut(&world, second, &old, &["new"]);
+    world.send(BOB, "after the cut");
+    rest(&mut world);
+    begins_at_the_cut(&world, second, &old, &["new", "after the cut"]);
+    let before = texts(&world, ALICE);
+    assert!(before.contains(&"before the cut".to_owned()));
+    has_forgotten(&world, &ALL, &old, &before);
+    assert!(shown(&world, second).synced);
+}
+
+#[test]
+fn a_device_that_was_linked_beside_the_statement_reads_everything_first() {
+    let mut world = prepared();
+    let old = held(&world, ALICE);
+    // Alice's other device comes in where Mallory, an admin, has not told of the cut yet.
+    world.ask(
+        ALICE,
+        Command::SetRole {
+            conversation: world.conversation,
+            user: crate::user(&world, MALLORY),
+            role: sheaf_crypto::Role::Admin,
+        },
+    );
+    rest(&mut world);
+    away(&mut world, MALLORY);
+    world.ask(MALLORY, Command::ForgetHistory(world.conversation));
+    let second = link(&mut world);
+    assert_eq!(texts(&world, second), texts(&world, ALICE));
+    back(&mut world, MALLORY);
+    rest(&mut world);
+    let before = texts(&world, ALICE);
+    let all = [ALICE, BOB, MALLORY, second];
+    has_forgotten(&world, &all, &old, &before);
+    goes_on(&mut world, &all);
+}
+
+#[test]
+fn what_comes_late_is_dropped_and_named_once() {
+    let mut world = prepared();
+    away(&mut world, BOB);
+    world.send(ALICE, "in a file as well");
+    let export = Command::Export {
+        conversation: world.conversation,
+        device: device(&world, BOB),
+    };
+    let Reply::Exported(records) = world.ask(ALICE, export) else {
+        panic!("a file was asked for");
+    };
+    back(&mut world, BOB);
+    forget(&mut world);
+    let before = texts(&world, BOB);
+    assert!(before.contains(&"in a file as well".to_owned()));
+    let noted = |world: &World| {
+        let audit = world.peers[BOB].disk.iter();
+        let audit = audit.filter(|(key, _)| key.kind == Kind::Audit);
+        let words = audit.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        let late = words.filter(|words| words.contains("a record came whose secret was forgotten"));
+        late.count()
+    };
+    assert_eq!(noted(&world), 0);
+    for _ in 0..2 {
+        let records = records.clone();
+        world.ask(BOB, Command::ImportBundle { records });
+        rest(&mut world);
+        assert_eq!(noted(&world), 1);
+        world.restart(BOB);
+    }
+    assert_eq!(texts(&world, BOB), before);
+    assert_eq!(shown(&world, BOB).parked, 0);
+    let old = held(&world, BOB);
+    goes_on(&mut world, &ALL);
+    assert_eq!(held(&world, BOB), old);
+}
+
+#[test]
+fn what_was_dropped_before_cannot_be_fetched_any_more_and_nothing_more_is_dropped() {
+    let mut world = prepared();
+    let set = |keep| Command::SetKeep {
+        conversation: world.conversation,
+        keep: Some(keep),
+    };
+    let (few, fewer) = (set(Keep::Messages(6)), set(Keep::Messages(1)));
+    world.ask(BOB, few);
+    rest(&mut world);
+    assert_eq!(shown(&world, BOB).away.len(), 1);
+    assert_eq!(texts(&world, BOB).len(), 8);
+    forget(&mut world);
+    let older = Command::FetchOlder(world.conversation);
+    assert_eq!(world.answer(BOB, older), Err(CommandError::Forgotten));
+    assert_eq!(shown(&world, BOB).away.len(), 1);
+    for number in 0..8 {
+        world.send(ALICE, &format!("new {number}"));
+    }
+    rest(&mut world);
+    world.ask(BOB, fewer);
+    rest(&mut world);
+    assert!(texts(&world, BOB).contains(&"old 4".to_owned()));
+    assert_eq!(texts(&world, ALICE).len(), 20);
+    world.restart(BOB);
+    let older = Command::FetchOlder(world.conversation);
+    let older = world.answer(BOB, older);
+    assert!(older != Ok(Reply::NothingOlder), "{older:?}");
+}
