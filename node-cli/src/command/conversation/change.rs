@@ -123,21 +123,12 @@ async fn apply(
                 true => conversation.forget_history().await?,
                 false => conversation.cut_history().await?,
             }
-            let cut = Cut {
+            Cut {
                 conversation: id,
                 name: info.name,
                 forget,
-            };
-            settings.printer.show(&cut, |cut| {
-                let also = match cut.forget {
-                    true => {
-                        "; the keys of what came before go once every device has acknowledged it"
-                    }
-                    false => "",
-                };
-                let name = harmless(&cut.name);
-                format!("the history of {name} is cut here{also}")
-            })
+            }
+            .show(settings)
         }
         ConversationRequest::Keep(keep) => {
             conversation.keep(Some(keep)).await?;
@@ -157,6 +148,19 @@ async fn apply(
             conversation.remove_member(own).await?;
             gone(settings, id, own.to_string())
         }
+    }
+}
+
+impl Cut {
+    fn show(&self, settings: &Settings) -> Result<(), Failure> {
+        settings.printer.show(self, |cut| {
+            let also = match cut.forget {
+                true => "; the keys of what came before go once every device has acknowledged it",
+                false => "",
+            };
+            let name = harmless(&cut.name);
+            format!("the history of {name} is cut here{also}")
+        })
     }
 }
 
