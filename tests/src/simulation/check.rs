@@ -34,8 +34,9 @@ fn all_is_synced(world: &World) -> Result<(), Failure> {
         for info in device.replica.conversations() {
             if !info.synced {
                 return Err(Failure(format!(
-                    "device {number} does not see that all is synced: {:?}",
-                    info.peers
+                    "device {number} does not see that all is synced: {:?}; these wait: {:?}",
+                    info.peers,
+                    waiting(world, &info.conversation)
                 )));
             }
         }
@@ -68,6 +69,16 @@ fn nothing_forgotten_is_held(world: &World) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Devices with records that wait, and what for.
+fn waiting(world: &World, conversation: &ConversationId) -> Vec<(usize, Vec<String>)> {
+    let devices = world.devices.iter().enumerate();
+    let waiting = devices.filter_map(|(number, device)| {
+        let info = device.replica.conversation(conversation)?;
+        (info.parked > 0).then_some((number, info.waiting))
+    });
+    waiting.collect()
 }
 
 /// While the world is in motion: what a device shows as synced is on every device that takes part.
@@ -296,8 +307,9 @@ fn members_agree(world: &World, conversation: &ConversationId) -> Result<Vec<usi
         }
         if !view.synced && !world.touched.iter().any(|(place, _)| place == conversation) {
             return Err(Failure(format!(
-                "device {number} does not see that all is synced: {:?}",
-                view.peers
+                "device {number} does not see that all is synced: {:?}; these wait: {:?}",
+                view.peers,
+                waiting(world, conversation)
             )));
         }
         // Readers may hold what they wrote when they were writers and nobody saw in time.

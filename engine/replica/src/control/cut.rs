@@ -248,24 +248,34 @@ impl ControlLog {
         additions.map(|(id, _)| *id).collect()
     }
 
-    /// The cuts that a device's reading begins at: a chain's first item that names one of them as
-    /// seen is where that begins for it. None if it reads from the beginning.
-    pub(crate) fn beginnings(&self, (user, device): &Reader) -> Vec<OperationId> {
-        let mut all = self.beginnings_of(user);
+    /// Where a device's reading begins: at a chain's first item whose author knew all cuts of one of
+    /// these sets. None if it reads from the beginning.
+    pub(crate) fn beginnings(&self, (user, device): &Reader) -> Vec<BTreeSet<OperationId>> {
+        let all = self.beginnings_of(user);
         if self.current.forgets.is_empty() {
             return all;
         }
-        all.extend(self.forgotten_before(device));
-        let last = |cut: &&OperationId| {
-            let mut others = all.iter();
-            !others.any(|other| other != *cut && self.saw(other, cut))
-        };
-        let last: BTreeSet<OperationId> = all.iter().filter(last).copied().collect();
-        last.into_iter().collect()
+        let forgotten: BTreeSet<OperationId> = self.forgotten_before(device).into_iter().collect();
+        if all.is_empty() && !forgotten.is_empty() {
+            return vec![self.last_of(&forgotten)];
+        }
+        let both =
+            |cuts: &BTreeSet<OperationId>| self.last_of(&cuts.union(&forgotten).copied().collect());
+        all.iter().map(both).collect()
     }
 
-    /// The cuts that a user's reading begins at.
-    fn beginnings_of(&self, user: &UserId) -> Vec<OperationId> {
+    /// Those of some cuts that no other of them follows.
+    fn last_of(&self, cuts: &BTreeSet<OperationId>) -> BTreeSet<OperationId> {
+        let followed = |cut: &OperationId| {
+            let mut others = cuts.iter();
+            others.any(|other| other != cut && self.saw(other, cut))
+        };
+        cuts.iter().filter(|cut| !followed(cut)).copied().collect()
+    }
+
+    /// The sets of cuts that a user's reading begins at: of what was cut off before one of his
+    /// additions all, where newcomers may not read the past any one after that.
+    fn beginnings_of(&self, user: &UserId) -> Vec<BTreeSet<OperationId>> {
         let view = &self.current;
         let origins = self.origins(user);
         let saw = |later: &OperationId, earlier: &OperationId| self.saw(later, earlier);
@@ -274,33 +284,30 @@ impl ControlLog {
         }
         let mut found = Vec::new();
         for origin in &origins {
-            let near: Vec<&OperationId> = if view.since_join {
-                view.cuts.keys().filter(|cut| saw(cut, origin)).collect()
+            if view.since_join {
+                let near: Vec<&OperationId> =
+                    view.cuts.keys().filter(|cut| saw(cut, origin)).collect();
+                let first = near.iter().filter(|cut| {
+                    let mut others = near.iter();
+                    !others.any(|other| other != *cut && saw(cut, other))
+                });
+                found.extend(first.map(|cut| BTreeSet::from([**cut])));
             } else {
-                view.cuts.keys().filter(|cut| saw(origin, cut)).collect()
-            };
-            let nearest = near.iter().filter(|cut| {
-                !near.iter().any(|other| {
-                    let between = if view.since_join {
-                        saw(cut, other)
-                    } else {
-                        saw(other, cut)
-                    };
-                    other != *cut && between
-                })
-            });
-            found.extend(nearest.map(|cut| **cut));
+                let before = view.cuts.keys().filter(|cut| saw(origin, cut));
+                found.push(self.last_of(&before.copied().collect()));
+            }
         }
         found
     }
 
-    /// The first segment that a device's reading begins with; none if that is the first of all.
+    /// The first segment that a device's reading can begin with; none if that is the first of all.
     pub(crate) fn since(&self, reader: &Reader) -> Option<u32> {
         let beginnings = self.beginnings(reader);
-        let cuts = beginnings
-            .iter()
-            .filter_map(|cut| self.current.cuts.get(cut));
-        cuts.map(|cut| cut.segment).min()
+        let highest = beginnings.iter().filter_map(|cuts| {
+            let cuts = cuts.iter().filter_map(|cut| self.current.cuts.get(cut));
+            cuts.map(|cut| cut.segment).max()
+        });
+        highest.min()
     }
 
     /// Whether a device's reading begins somewhere after the start.

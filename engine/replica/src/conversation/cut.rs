@@ -1,5 +1,7 @@
 //! Where newcomers begin: cuts made here, and what a newcomer does without (docs/decisions/0009).
 
+use std::collections::BTreeSet;
+
 use sheaf_crypto::{Body, Dependency, DeviceId, Inner, ItemId, OperationId, RunId, item_of_record};
 
 use super::inbound::{Source, Verdict};
@@ -114,27 +116,29 @@ impl Conversation {
         self.control.is_newcomer(&context.reader())
     }
 
-    /// An item begins its device's chain here: it is the first of those that this device may read.
-    /// Where there are several beginnings it names all that its author knew; what he knew and does
-    /// not name he named before, and that comes first.
+    /// An item begins its device's chain here: it is the first of those that this device may read. Its
+    /// author knew all cuts of a beginning, and did not before the ones that the item names as new.
     pub(super) fn begins_chain(&self, inner: &Inner, view: &View, context: &Context<'_>) -> bool {
         let beginnings = self.control.beginnings(&context.reader());
-        let mut known = beginnings
-            .iter()
-            .filter(|cut| view.cuts.contains_key(*cut))
-            .peekable();
+        let knows = |cut: &OperationId| view.cuts.contains_key(cut);
         let named = |cut: &OperationId| {
             let mut named = inner.dependencies.iter();
             named.any(|seen| seen.item.0 == cut.0)
         };
-        known.peek().is_some() && known.all(named)
+        let mut begun = beginnings
+            .iter()
+            .filter(|cuts| cuts.iter().all(knows))
+            .peekable();
+        let knew = |cuts: &BTreeSet<OperationId>| !cuts.iter().any(named);
+        begun.peek().is_some() && !begun.any(knew)
     }
 
     /// An item's author did not know that this device's user begins: what comes before it never will.
     pub(super) fn is_before_beginning(&self, view: &View, context: &Context<'_>) -> bool {
         let beginnings = self.control.beginnings(&context.reader());
-        let mut known = beginnings.iter();
-        !beginnings.is_empty() && !known.any(|cut| view.cuts.contains_key(cut))
+        let knows = |cut: &OperationId| view.cuts.contains_key(cut);
+        let mut begun = beginnings.iter().filter(|cuts| cuts.iter().all(knows));
+        !beginnings.is_empty() && begun.next().is_none()
     }
 
     /// Something that has to come before an item. A newcomer waits for what documents are built on

@@ -99,13 +99,17 @@ impl Conversation {
         concern.collect()
     }
 
-    /// The first item of a chain whose author knew one of some cuts.
-    fn begins(&self, chain: &Chain, cuts: &[OperationId]) -> Option<u64> {
+    /// The first item of a chain whose author knew all cuts of one of some sets.
+    fn begins(&self, chain: &Chain, beginnings: &[BTreeSet<OperationId>]) -> Option<u64> {
         let begun = self.frontiers.begun.get(&chain.index);
-        let at = cuts.iter().filter_map(|cut| {
+        let place = |cut: &OperationId| {
             let named = begun.and_then(|begun| begun.get(cut)).copied();
             named.or_else(|| self.knew(chain, cut).then_some(0))
-        });
-        at.min()
+        };
+        let all = |cuts: &BTreeSet<OperationId>| {
+            let mut cuts = cuts.iter();
+            cuts.try_fold(0, |last, cut| place(cut).map(|place| last.max(place)))
+        };
+        beginnings.iter().filter_map(all).min()
     }
 }
