@@ -1,4 +1,4 @@
-//! The store's key in a real keyring: GNOME's, on a session bus of its own.
+//! The store's key in GNOME's keyring, on a session bus of its own.
 
 use std::process::{Command, Stdio};
 

@@ -20,12 +20,12 @@ fn time_moves_forward_only() {
 #[test]
 fn copies_with_one_clock_come_to_other_times() {
     let last = HybridTime::new(1_000, 7).unwrap();
-    for now in [900, 1_000, 1_001] {
+    for ms in [900, 1_000, 1_001] {
         let mut times: Vec<_> = (0..1024)
-            .map(|chance| HybridTime::next_after(now, last, chance))
+            .map(|chance| HybridTime::next_after(ms, last, chance))
             .collect();
-        assert!(times.iter().all(|time| *time > last && time.ms() >= now));
-        assert!(times.iter().all(|time| time.ms() <= now.max(1_001)));
+        assert!(times.iter().all(|time| *time > last && time.ms() >= ms));
+        assert!(times.iter().all(|time| time.ms() <= ms.max(1_001)));
         times.dedup();
         assert!(times.len() > 900, "{} times", times.len());
     }
