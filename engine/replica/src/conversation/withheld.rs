@@ -267,14 +267,10 @@ impl Conversation {
         }
         let mut news = News::default();
         self.merge(vec![staged], &mut news, context);
-        // The last snapshot may claim to cover this item: it is replaced in the same batch.
+        // The last snapshot may claim to cover this item: it is replaced in the same batch,
+        // however small the tail is.
         let covered = self.covered();
-        if self.is_settled(segment) {
-            self.segments.save(segment, covered, self.id, context.stage);
-        } else {
-            self.segments
-                .snapshot(segment, 0, covered, self.id, context.stage);
-        }
+        self.segments.save(segment, covered, self.id, context.stage);
         self.tell(news, context);
         Ok(())
     }
