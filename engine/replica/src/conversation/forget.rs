@@ -200,12 +200,13 @@ impl Conversation {
     }
 
     /// Something is kept back that may count one day. What the removed wrote and nobody who takes
-    /// part vouches for will not, once all of them have acknowledged everything.
+    /// part vouches for will not, once all of them have acknowledged everything; but who was brought
+    /// back vouches for it with the next that he writes.
     fn holds_back(&self) -> bool {
         let view = self.control.current();
         self.withheld.values().any(|record| {
             let standing = view.standing(&record.device, &record.incarnation);
-            !matches!(standing, Standing::Ended(_))
+            !matches!(standing, Standing::Ended(_)) || view.device(&record.device).is_some()
         })
     }
 
