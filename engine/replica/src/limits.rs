@@ -161,8 +161,8 @@ pub const PEERS_MAX: usize = 100_000;
 pub const KEM_AGE_MS_MAX: u64 = 7 * 24 * 60 * MINUTE_MS;
 /// How long a replaced sealing key is kept, in milliseconds: thirty days.
 pub const KEM_KEPT_MS: u64 = 30 * 24 * 60 * MINUTE_MS;
-/// Sealing keys held from which on those go too that a conversation was told of last: room for the
-/// next ones comes first.
+/// Sealing keys held beyond which the oldest go that a conversation was told of last: room for the next
+/// ones comes first.
 pub const KEM_SECRETS_NEEDED_MAX: usize = 12;
 /// Time after which a primary device that was not heard of may be replaced, in milliseconds:
 /// fourteen days. A device is heard of at least weekly, by its new sealing key.

@@ -241,12 +241,13 @@ impl Conversation {
             || !context.topics.conversation_live(&self.id);
         if quiet {
             self.exchange.due = None;
-            if waiting == 0 {
+            if waiting == 0 || !context.link_is_up() {
                 self.exchange.attempts = 0;
             }
             return;
         }
-        if waiting < self.exchange.waiting {
+        // What was in vain so far need not be now: somebody heard of this device, or it of others.
+        if waiting != self.exchange.waiting {
             self.exchange.attempts = 0;
         }
         self.exchange.waiting = waiting;
@@ -258,6 +259,11 @@ impl Conversation {
             None if self.exchange.attempts < limits::ASK_ATTEMPTS_MAX => self.seek_in(context),
             Some(_) | None => {}
         }
+    }
+
+    /// Devices that did not answer may do so now.
+    pub(super) fn seek_again(&mut self) {
+        self.exchange.attempts = 0;
     }
 
     fn seek_in(&mut self, context: &mut Context<'_>) {

@@ -331,6 +331,7 @@ impl Conversation {
     }
 
     fn standing_changed(&mut self) {
+        self.seek_again();
         self.vouch_for_removed();
         self.judge_forks();
         self.release();

@@ -54,7 +54,8 @@ impl Replica {
     }
 
     /// Erases what was replaced long ago. The key of the certificate stays, because a card names it
-    /// for as long as the card lives, and so does the one that a conversation was told of last.
+    /// for as long as the card lives, and so does the one that a conversation was told of last: whoever
+    /// removed this device there may bring it back, and knows no newer one.
     pub(super) fn erase_kem(&mut self) {
         let Some(account) = self.account.as_mut() else {
             return;
@@ -64,20 +65,20 @@ impl Replica {
             return;
         };
         let conversations = self.conversations.values();
-        let mut needed: BTreeSet<u64> = conversations
-            .filter(|known| known.has_device(&own))
-            .map(|known| known.announced(&own))
-            .filter(|_| peer.drawn.len() < limits::KEM_SECRETS_NEEDED_MAX)
-            .collect();
+        let told: BTreeSet<u64> = conversations.map(|known| known.announced(&own)).collect();
         let certificate = account.devices.device(&own);
-        needed.extend(certificate.map(|known| known.certificate.kem.counter));
+        let certificate = certificate.map(|known| known.certificate.kem.counter);
         let now = self.now;
         let pairs = peer.drawn.iter().zip(peer.drawn.iter().skip(1));
-        let old: Vec<u64> = pairs
+        let replaced = pairs
             .filter(|(_, (_, replaced))| now.since_ms(*replaced) >= limits::KEM_KEPT_MS)
             .map(|((counter, _), _)| *counter)
-            .filter(|counter| !needed.contains(counter))
-            .collect();
+            .filter(|counter| Some(*counter) != certificate);
+        let (mut needed, mut old): (Vec<u64>, Vec<u64>) =
+            replaced.partition(|counter| told.contains(counter));
+        let over = peer.drawn.len().saturating_sub(old.len());
+        let over = over.saturating_sub(limits::KEM_SECRETS_NEEDED_MAX);
+        old.extend(needed.drain(..over.min(needed.len())));
         if old.is_empty() {
             return;
         }
