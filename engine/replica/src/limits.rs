@@ -191,6 +191,9 @@ pub const REKEY_PATIENCE_MS: u64 = 5_000;
 pub const DIGESTS_PER_CHECKPOINT: usize = 8;
 /// In place of a segment: where the store keeps envelopes that are not part of a document.
 pub const ASIDE: u32 = u32::MAX;
+/// Chains of which nothing is here and that a device is known to have seen, at most; of more it counts as
+/// not having seen them.
+pub const AHEAD_CHAINS_MAX: usize = 1_024;
 /// Chains that a question or an answer names at most; of more the rest is left out.
 pub const EXCHANGE_CHAINS_MAX: usize = 4_096;
 /// Items that one answer is put together from; the rest is asked for again.

@@ -7,6 +7,7 @@
 
 mod away;
 mod check;
+mod frontier;
 mod message;
 mod relay;
 mod stated;
@@ -25,6 +26,7 @@ use crate::time::Timestamp;
 pub use away::{Away, Keep};
 pub(crate) use away::{AwayRecord, ForgottenRecord, KeepRecord};
 pub use check::{KINDS, check};
+pub(crate) use frontier::FrontierRecord;
 pub use message::MessageRecord;
 pub(crate) use relay::{
     CursorRecord, EvidenceRecord, OfferedRecord, OutboxRecord, Place, RelayRecord,
@@ -337,21 +339,6 @@ pub(crate) struct WithheldRecord {
     pub(crate) incarnation: OperationId,
     /// Position in the order in which such items came, which is causal.
     pub(crate) arrival: u64,
-}
-
-/// What one device is known to have seen.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct FrontierRecord {
-    pub(crate) conversation: ConversationId,
-    pub(crate) device: DeviceId,
-    /// Highest sequence that it names, by chain index.
-    pub(crate) seen: Vec<(u32, u64)>,
-    /// Of its own chains: the last item that is more than a checkpoint.
-    pub(crate) substance: Vec<(u32, u64)>,
-    /// Of its own chains: the first item that names each cut.
-    pub(crate) begun: Vec<(u32, OperationId, u64)>,
-    /// Segments in which its documents are other ones than here.
-    pub(crate) differs: Vec<u32>,
 }
 
 /// What a device has shown to know in one conversation.

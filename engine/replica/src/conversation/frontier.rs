@@ -10,7 +10,9 @@ mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sheaf_crypto::{Dependency, DeviceId, Inner, Kind as Purpose, OperationId, document_digest};
+use sheaf_crypto::{
+    Dependency, DeviceId, Inner, Kind as Purpose, OperationId, RunId, document_digest,
+};
 
 use super::Conversation;
 use super::checkpoint::CheckpointBody;
@@ -21,7 +23,7 @@ use crate::control::Reader;
 use crate::epoch::Choice;
 use crate::io::Event;
 use crate::limits;
-use crate::record::{FrontierRecord, Kind, Write};
+use crate::record::FrontierRecord;
 use crate::time::Timestamp;
 use begun::Begun;
 
@@ -30,6 +32,8 @@ use begun::Begun;
 pub(super) struct Frontiers {
     /// By device: highest sequence that it names as seen, by chain index.
     seen: BTreeMap<DeviceId, BTreeMap<u32, u64>>,
+    /// The same of chains of which nothing is here yet.
+    ahead: BTreeMap<DeviceId, BTreeMap<(DeviceId, RunId), u64>>,
     /// By chain index: the last item that is more than a checkpoint.
     substance: BTreeMap<u32, u64>,
     /// Where each chain begins for whom.
@@ -48,19 +52,41 @@ impl Frontiers {
     /// An item was accepted: what its author has seen, some cuts left out that it need not have
     /// read, and whether it is to be acknowledged.
     fn note(&mut self, inner: &Inner, unread: &BTreeSet<OperationId>, chains: &Chains) {
-        let seen = self.seen.entry(inner.device).or_default();
         let read = inner.dependencies.iter();
         for dependency in read.filter(|seen| !unread.contains(&OperationId(seen.item.0))) {
-            if let Some(chain) = chains.get(&dependency.device, &dependency.run) {
-                let known = seen.entry(chain.index).or_default();
-                *known = (*known).max(dependency.seq);
-            }
+            let name = (dependency.device, dependency.run);
+            let known = if let Some(chain) = chains.get(&name.0, &name.1) {
+                let seen = self.seen.entry(inner.device).or_default();
+                seen.entry(chain.index).or_default()
+            } else {
+                let ahead = self.ahead.entry(inner.device).or_default();
+                if ahead.len() >= limits::AHEAD_CHAINS_MAX && !ahead.contains_key(&name) {
+                    continue;
+                }
+                ahead.entry(name).or_default()
+            };
+            *known = (*known).max(dependency.seq);
         }
         if inner.kind != Purpose::Checkpoint
             && let Some(chain) = chains.get(&inner.device, &inner.run)
         {
             self.substance.insert(chain.index, inner.seq);
         }
+    }
+
+    /// A chain begins here: gives the devices that named items of it before.
+    fn arrived(&mut self, name: (DeviceId, RunId), index: u32) -> Vec<DeviceId> {
+        let mut named = Vec::new();
+        for (device, ahead) in &mut self.ahead {
+            if let Some(seq) = ahead.remove(&name) {
+                let seen = self.seen.entry(*device).or_default();
+                let known = seen.entry(index).or_default();
+                *known = (*known).max(seq);
+                named.push(*device);
+            }
+        }
+        self.ahead.retain(|_, ahead| !ahead.is_empty());
+        named
     }
 
     pub(super) fn restore(&mut self, record: FrontierRecord) {
@@ -70,6 +96,11 @@ impl Frontiers {
         }
         let seen = record.seen.into_iter().collect();
         self.seen.insert(record.device, seen);
+        let ahead = record.ahead.into_iter();
+        let ahead: BTreeMap<_, _> = ahead.map(|(d, run, seq)| ((d, run), seq)).collect();
+        if !ahead.is_empty() {
+            self.ahead.insert(record.device, ahead);
+        }
         if !record.differs.is_empty() {
             let differs = record.differs.into_iter().collect();
             self.differs.insert(record.device, differs);
@@ -88,6 +119,10 @@ impl Conversation {
         let (cuts, unread) = self.named_cuts(inner);
         if let Some(chain) = self.chains.get(&inner.device, &inner.run) {
             self.frontiers.begin(chain.index, &cuts, inner.seq);
+            let name = (inner.device, inner.run);
+            for device in self.frontiers.arrived(name, chain.index) {
+                self.write_frontier(device, context);
+            }
         }
         self.frontiers.note(inner, &unread, &self.chains);
         self.write_frontier(inner.device, context);
@@ -108,6 +143,7 @@ impl Conversation {
             cuts.map(|(cut, seq)| (chain.index, *cut, *seq))
         });
         let differs = self.frontiers.differs.get(&device);
+        let ahead = self.frontiers.ahead.get(&device).into_iter().flatten();
         let record = FrontierRecord {
             conversation: self.id,
             device,
@@ -115,9 +151,9 @@ impl Conversation {
             substance: substance.collect(),
             begun: begun.collect(),
             differs: differs.into_iter().flatten().copied().collect(),
+            ahead: ahead.map(|((d, run), seq)| (*d, *run, *seq)).collect(),
         };
-        let write = Write::put(Kind::Frontier, &self.id.0, &device.0, &record);
-        context.stage.write_last(write);
+        context.stage.write_last(record.write());
     }
 
     /// Chains of other devices than the one given: the first item that a device which has everything

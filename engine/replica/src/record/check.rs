@@ -115,7 +115,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Operation => decode::<OperationRecord>(kind, value).map(drop),
         Kind::Epoch => decode::<EpochRecord>(kind, value).map(drop),
         Kind::Chain => decode::<ChainRecord>(kind, value).map(drop),
-        Kind::Frontier => decode::<FrontierRecord>(kind, value).map(drop),
+        Kind::Frontier => FrontierRecord::decode(value).map(drop),
         Kind::Envelope => decode::<EnvelopeRecord>(kind, value).map(drop),
         Kind::Pending => decode::<PendingRecord>(kind, value).map(drop),
         Kind::Snapshot => decode::<SnapshotRecord>(kind, value).map(drop),

@@ -147,7 +147,7 @@ impl Sorted {
                 self.of(record.conversation).offered.push(record);
             }
             Kind::Frontier => {
-                let record: FrontierRecord = decode(kind, value)?;
+                let record = FrontierRecord::decode(value)?;
                 self.of(record.conversation).frontiers.push(record);
             }
             Kind::Withheld => {
