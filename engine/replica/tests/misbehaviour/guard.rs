@@ -17,8 +17,8 @@ use crate::last_record;
 use crate::relay::Log;
 use crate::world::{ALICE, BOB, MALLORY, World};
 
-const MINUTE_MS: u64 = 60_000;
-const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+pub(super) const MINUTE_MS: u64 = 60_000;
+pub(super) const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
 impl World {
     /// Texts as a device lists them.
@@ -28,7 +28,7 @@ impl World {
     }
 
     /// Time passes for everybody.
-    fn pass(&mut self, ms: u64) {
+    pub(super) fn pass(&mut self, ms: u64) {
         for peer in &mut self.peers {
             peer.now = peer.now.after_ms(ms);
             peer.handle(Input::Elapsed);

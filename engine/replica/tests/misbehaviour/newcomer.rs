@@ -5,6 +5,7 @@ use sheaf_crypto::{DeviceId, History, Role, UserId};
 use sheaf_replica::{Command, Draft, Event, Reply};
 
 use crate::forge::{epochs, secrets};
+use crate::guard::{DAY_MS, MINUTE_MS};
 use crate::world::{ALICE, BOB, MALLORY, Peer, World};
 
 /// Whoever is added late.
@@ -175,6 +176,79 @@ fn what_an_earlier_membership_left_is_no_difference() {
     }
     let shown = world.peers[ALICE].replica.conversation(&conversation);
     assert!(shown.unwrap().synced);
+}
+
+#[test]
+fn who_was_removed_weeks_ago_is_brought_back_and_reads_everything() {
+    let mut world = World::new();
+    let conversation = world.conversation;
+    world.pass(60 * MINUTE_MS);
+    world.pass(7 * DAY_MS + 60 * MINUTE_MS);
+    rest(&mut world);
+    let mallory = user(&world, MALLORY);
+    let remove = Command::RemoveMember {
+        conversation,
+        user: mallory,
+    };
+    world.ask(ALICE, remove);
+    // Her sealing keys go on ageing, and nobody hears of it.
+    for _ in 0..8 {
+        world.pass(7 * DAY_MS + 60 * MINUTE_MS);
+        world.send(BOB, "while she is out");
+        rest(&mut world);
+    }
+    world.ask(
+        ALICE,
+        Command::AddMember {
+            conversation,
+            user: mallory,
+            role: Role::Writer,
+        },
+    );
+    rest(&mut world);
+    world.send(MALLORY, "back again");
+    rest(&mut world);
+    assert_eq!(texts(&world, MALLORY).len(), 3 + 8 + 1);
+    assert_eq!(texts(&world, MALLORY), texts(&world, ALICE));
+}
+
+#[test]
+fn what_somebody_names_before_it_is_here_counts_when_it_comes() {
+    let mut world = prepared();
+    let before = world.log.clone();
+    // Mallory learns of Carol's addition last, so nothing of hers is with Carol by then.
+    let hidden = add_alone(&mut world);
+    world.peers[MALLORY].feed.hidden.extend(hidden);
+    world.settle();
+    rest(&mut world);
+    let known = world.log.clone();
+    world.peers[MALLORY].feed.reveal();
+    while world.peers[MALLORY].step(&mut world.log) {}
+    world.peers[MALLORY].command(Command::Send {
+        conversation: world.conversation,
+        draft: Draft::text("by Mallory"),
+        token: None,
+    });
+    while world.peers[MALLORY].step(&mut world.log) {}
+    assert!(known.0 != before.0 && known.0 != world.log.0);
+    let of = |topic, records: &Vec<Vec<u8>>| {
+        let known: usize = known.0.get(topic).map_or(0, Vec::len);
+        records[known..].to_vec()
+    };
+    let hers = world.log.0.iter().flat_map(|(topic, r)| of(topic, r));
+    let hers: Vec<Vec<u8>> = hers.collect();
+    world.peers[CAROL].feed.hidden.extend(hers);
+    // Bob acknowledges what she wrote, and says nothing after it.
+    world.settle();
+    rest(&mut world);
+    world.restart(CAROL);
+    world.peers[CAROL].feed.reveal();
+    world.settle();
+    rest(&mut world);
+    assert_eq!(texts(&world, CAROL), ["by Mallory"]);
+    let shown = world.peers[CAROL].replica.conversation(&world.conversation);
+    let shown = shown.unwrap();
+    assert!(shown.synced, "{:?}", shown.peers);
 }
 
 #[test]
