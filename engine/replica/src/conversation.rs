@@ -100,7 +100,7 @@ enum Work {
     /// A secret that cannot be opened here, and the operation that should hold it.
     Complain(EpochId, OperationId),
     /// A device's question, and where the answer goes.
-    Answer(DeviceId, Ask, exchange::Way),
+    Answer(Box<exchange::Question>),
     /// Ask devices, once the given segments have said what they hold.
     Resync(Vec<DeviceId>, Vec<u32>, Vec<(u32, Vec<u8>)>),
     /// Ask a device for more.
@@ -246,7 +246,7 @@ impl Conversation {
                     self.complain(epoch, operation, context);
                     None
                 }
-                Work::Answer(to, ask, way) => self.answer(to, ask, way, context),
+                Work::Answer(question) => self.answer(question, context),
                 Work::Resync(of, segments, messages) => {
                     self.resync_with(of, segments, messages, context)
                 }

@@ -24,6 +24,7 @@ use crate::inbox::InboxBody;
 use crate::io::Event;
 use crate::limits;
 use crate::misbehaviour::{Act, Suspect};
+use crate::record::Range;
 use crate::time::Timestamp;
 
 /// How far one chain is held.
@@ -98,16 +99,38 @@ pub(super) enum Way {
     Export(CommandId),
 }
 
-/// One answer being put together.
-pub(super) struct Answering {
+/// A question that is being answered.
+pub(super) struct Question {
     pub(super) to: DeviceId,
     pub(super) ask: Ask,
     way: Way,
+    /// How many of its segments were compared: one document after the other is in memory.
+    compared: usize,
+    /// Changes that the other device's documents lack.
+    changes: BTreeSet<[u8; 32]>,
+    /// Where their envelopes are.
+    ranges: Vec<Range>,
+}
+
+impl Question {
+    pub(super) fn new(to: DeviceId, ask: Ask, way: Way) -> Self {
+        Self {
+            to,
+            ask,
+            way,
+            compared: 0,
+            changes: BTreeSet::new(),
+            ranges: Vec::new(),
+        }
+    }
+}
+
+/// One answer being put together.
+pub(super) struct Answering {
+    pub(super) question: Question,
     pub(super) more: bool,
     /// Chain index and sequence from which the other device lacks what there is.
     lacks: BTreeMap<u32, u64>,
-    /// Changes that the other device's documents lack, by segment.
-    changes: BTreeSet<[u8; 32]>,
 }
 
 impl Conversation {
@@ -296,7 +319,8 @@ impl Conversation {
         if !takes_part || !self.may_answer(from, context.now) {
             return;
         }
-        self.work.push_back(Work::Answer(from, ask, Way::Reply));
+        let question = Question::new(from, ask, Way::Reply);
+        self.work.push_back(Work::Answer(Box::new(question)));
         self.run(context);
     }
 
@@ -363,7 +387,8 @@ impl Conversation {
                     chains: answer.chains,
                     segments: Vec::new(),
                 };
-                self.work.push_back(Work::Answer(from, ask, Way::Offer));
+                let question = Question::new(from, ask, Way::Offer);
+                self.work.push_back(Work::Answer(Box::new(question)));
             }
             // Answers that bring nothing do not go on for ever.
             if answer.more && (brought > 0 || !answer.operations.is_empty()) {

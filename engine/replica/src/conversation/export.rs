@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sheaf_crypto::{DeviceId, Recipient, seal_inbox};
 
-use super::exchange::{Answer, Answering, Ask, Held, Way};
+use super::exchange::{Answer, Answering, Ask, Held, Question, Way};
 use super::{Conversation, Work};
 use crate::command::{CommandError, CommandId, Reply};
 use crate::context::Context;
@@ -51,8 +51,8 @@ impl Conversation {
         }
         let heads = Vec::new();
         let ask = Ask::supposed(self.id, heads, chains);
-        self.work
-            .push_back(Work::Answer(to, ask, Way::Export(command)));
+        let question = Question::new(to, ask, Way::Export(command));
+        self.work.push_back(Work::Answer(Box::new(question)));
         self.run(context);
     }
 
@@ -78,7 +78,8 @@ impl Conversation {
         reached: &BTreeMap<u32, u64>,
         context: &mut Context<'_>,
     ) {
-        let Answering { to, ask, more, .. } = answering;
+        let Answering { question, more, .. } = answering;
+        let Question { to, ask, .. } = question;
         let brought = !answer.records.is_empty() || !answer.operations.is_empty();
         let sealed = self.seal_for(to, &InboxBody::Answer(answer), context);
         if let Err(error) = sealed {
@@ -103,8 +104,8 @@ impl Conversation {
         }
         let chains = chains.into_iter().map(|((d, r), head)| (d, r, head));
         let next = Ask::supposed(self.id, self.control.heads(), chains.collect());
-        self.work
-            .push_back(Work::Answer(to, next, Way::Export(command)));
+        let question = Question::new(to, next, Way::Export(command));
+        self.work.push_back(Work::Answer(Box::new(question)));
     }
 
     fn seal_for(

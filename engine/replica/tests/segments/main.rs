@@ -224,6 +224,33 @@ fn a_damaged_snapshot_is_done_without() {
 }
 
 #[test]
+fn documents_of_more_segments_than_are_held_in_memory_are_compared() {
+    let mut world = world_of(40);
+    acknowledged(&mut world);
+    world.restart(ALICE);
+    world.restart(BOB);
+    assert_eq!(heads(&world, ALICE).len(), 10);
+    let resync = Command::Resync {
+        conversations: vec![world.conversation],
+        devices: Vec::new(),
+        full: true,
+    };
+    world.ask(ALICE, resync);
+    let events = world.peers[ALICE].events.iter();
+    let exchanged = events.filter_map(|event| match event {
+        Event::Exchanged {
+            missing_here,
+            missing_there,
+            brought,
+            ..
+        } => Some((*missing_here, *missing_there, *brought)),
+        _ => None,
+    });
+    let exchanged: Vec<_> = exchanged.collect();
+    assert_eq!(exchanged, [(0, 0, 0), (0, 0, 0)]);
+}
+
+#[test]
 fn who_writes_long_messages_goes_on_in_the_next_segment() {
     let mut world = World::new();
     // More than one author may put into one segment, long before it holds 4,096 messages.

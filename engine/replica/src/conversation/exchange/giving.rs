@@ -7,29 +7,38 @@ use sheaf_crypto::{DeviceId, OperationId, RunId, SignedOperation, actor_bytes};
 use super::super::merge::{decode_content, envelope_order};
 use super::super::segments::Loading;
 use super::super::{Conversation, Work};
-use super::{Answer, Answering, Ask, Way};
+use super::{Answer, Answering, Question, Way};
 use crate::context::Context;
 use crate::inbox::InboxBody;
 use crate::limits;
 use crate::record::{self, EnvelopeRecord, Kind, Range, RecordError, Row};
 
 impl Conversation {
-    /// Begins an answer: the envelopes are read first.
+    /// Begins an answer: documents are compared one after the other, then the envelopes are read.
     pub(in crate::conversation) fn answer(
         &mut self,
-        to: DeviceId,
-        ask: Ask,
-        way: Way,
+        mut question: Box<Question>,
         context: &mut Context<'_>,
     ) -> Option<Work> {
-        let unread = ask.segments.iter().map(|(segment, _)| *segment);
-        if let Some(segment) = unread
-            .filter(|segment| self.segments.knows(*segment))
-            .find(|segment| !self.segments.is_ready(*segment))
+        while question.compared < limits::EXCHANGE_SEGMENTS_MAX
+            && let Some((segment, _)) = question.ask.segments.get(question.compared)
         {
-            self.load(segment, context);
-            return Some(Work::Answer(to, ask, way));
+            let segment = *segment;
+            if self.segments.knows(segment) && !self.segments.is_ready(segment) {
+                self.load(segment, context);
+                return Some(Work::Answer(question));
+            }
+            self.compare_document(&mut question);
+            question.compared = question.compared.saturating_add(1);
+            self.evict(context);
         }
+        self.read_answer(*question, context);
+        None
+    }
+
+    /// Reads the envelopes of what the other device lacks.
+    fn read_answer(&mut self, mut question: Question, context: &mut Context<'_>) {
+        let (to, ask) = (question.to, &question.ask);
         let theirs: BTreeMap<(DeviceId, RunId), u64> = ask
             .chains
             .iter()
@@ -44,7 +53,7 @@ impl Conversation {
         let share = limits::EXCHANGE_ITEMS_MAX / behind.len().max(1);
         let share = u64::try_from(share.max(1)).unwrap_or(1);
         let mut more = behind.len() > limits::EXCHANGE_ITEMS_MAX;
-        let mut ranges = Vec::new();
+        let mut ranges = std::mem::take(&mut question.ranges);
         let mut lacks = BTreeMap::new();
         for (index, from, head) in behind.into_iter().take(limits::EXCHANGE_ITEMS_MAX) {
             let upto = head.min(from.saturating_add(share).saturating_sub(1));
@@ -54,18 +63,13 @@ impl Conversation {
                 ranges.push(self.envelopes(segment, index, from, upto));
             }
         }
-        let changes = self.lacking_changes(&ask, &mut ranges);
         let load = context.stage.load(ranges);
         let answering = Answering {
-            to,
-            ask,
-            way,
+            question,
             more,
             lacks,
-            changes,
         };
         self.segments.loading = Some(Loading::Answer(load, Box::new(answering)));
-        None
     }
 
     fn envelopes(&self, segment: u32, index: u32, from: u64, upto: u64) -> Range {
@@ -77,30 +81,30 @@ impl Conversation {
         }
     }
 
-    /// Changes that the other side's documents lack by the Automerge sync protocol; asks for the
-    /// envelopes of the chains that hold them.
-    fn lacking_changes(&mut self, ask: &Ask, ranges: &mut Vec<Range>) -> BTreeSet<[u8; 32]> {
-        let mut changes = BTreeSet::new();
-        let asked = ask.segments.iter().take(limits::EXCHANGE_SEGMENTS_MAX);
-        for (segment, message) in asked {
-            if !self.segments.knows(*segment) {
-                continue;
-            }
-            let Ok(Some(document)) = self.segments.document(*segment, &self.id) else {
-                continue;
-            };
-            let Ok(lacking) = document.lacking(message) else {
-                continue;
-            };
-            let actors: BTreeSet<[u8; 16]> = lacking.iter().map(|(actor, _)| *actor).collect();
-            for ((device, run), chain) in self.chains.iter() {
-                if actors.contains(&actor_bytes(device, &self.id, *segment, run)) {
-                    ranges.push(self.envelopes(*segment, chain.index, 0, u64::MAX));
-                }
-            }
-            changes.extend(lacking.into_iter().map(|(_, hash)| hash));
+    /// Changes that the other side's document of a segment lacks by the Automerge sync protocol, and
+    /// the chains that hold their envelopes.
+    fn compare_document(&mut self, question: &mut Question) {
+        let Some((segment, message)) = question.ask.segments.get(question.compared) else {
+            return;
+        };
+        if !self.segments.knows(*segment) {
+            return;
         }
-        changes
+        let Ok(Some(document)) = self.segments.document(*segment, &self.id) else {
+            return;
+        };
+        let Ok(lacking) = document.lacking(message) else {
+            return;
+        };
+        let actors: BTreeSet<[u8; 16]> = lacking.iter().map(|(actor, _)| *actor).collect();
+        for ((device, run), chain) in self.chains.iter() {
+            if actors.contains(&actor_bytes(device, &self.id, *segment, run)) {
+                let all = self.envelopes(*segment, chain.index, 0, u64::MAX);
+                question.ranges.push(all);
+            }
+        }
+        let hashes = lacking.into_iter().map(|(_, hash)| hash);
+        question.changes.extend(hashes);
     }
 
     /// The envelopes are read: the answer is put together and sent.
@@ -115,13 +119,13 @@ impl Conversation {
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
             // What was written before somebody's beginning is not handed to him either.
-            let to = &answering.to;
+            let to = &answering.question.to;
             if !self.control.device_is_entitled(&view, to, &envelope.epoch) {
                 continue;
             }
             let (chain, seq) = place_of(&row.order).ok_or(RecordError(Kind::Envelope))?;
             let behind = answering.lacks.get(&chain).is_some_and(|from| seq >= *from);
-            if behind || self.holds_any(&envelope, &answering.changes) {
+            if behind || self.holds_any(&envelope, &answering.question.changes) {
                 let place = (envelope.arrival, row.order.as_slice());
                 found.insert(place, (chain, seq, envelope));
             }
@@ -138,27 +142,30 @@ impl Conversation {
             records.push((envelope.epoch, envelope.wire));
             reached.insert(chain, seq);
         }
-        let operations = self.operations_beyond(&answering.ask.heads, &mut answering.more);
+        let operations = {
+            let heads = &answering.question.ask.heads;
+            self.operations_beyond(heads, &mut answering.more)
+        };
         let nothing = operations.is_empty() && records.is_empty();
-        if answering.way == Way::Offer && nothing {
+        if answering.question.way == Way::Offer && nothing {
             return Ok(());
         }
         let answer = Answer {
             conversation: self.id,
-            number: answering.ask.number,
+            number: answering.question.ask.number,
             operations,
             records,
             heads: self.control.heads(),
-            chains: self.held_for(&answering.to),
+            chains: self.held_for(&answering.question.to),
             more: answering.more,
-            last: answering.way != Way::Reply,
+            last: answering.question.way != Way::Reply,
         };
-        if let Way::Export(command) = answering.way {
+        if let Way::Export(command) = answering.question.way {
             self.export_answer(command, answering, answer, &reached, context);
             return Ok(());
         }
         let body = InboxBody::Answer(answer);
-        if let Err(error) = self.send_to(answering.to, &body, context) {
+        if let Err(error) = self.send_to(answering.question.to, &body, context) {
             tracing::warn!(%error, "a question is not answered");
         }
         Ok(())
