@@ -71,6 +71,11 @@ impl Fetching {
         self.attempts = 0;
     }
 
+    /// A device that is known to be running.
+    pub(super) fn ask_first(&mut self, device: DeviceId) {
+        self.gave = Some(device);
+    }
+
     /// A segment is not to come back.
     pub(super) fn leave(&mut self, segment: u32) {
         self.wanted.remove(&segment);

@@ -133,7 +133,7 @@ impl Conversation {
     pub(crate) fn join(
         invite: &Invite,
         beginning: Option<&Beginning>,
-        by: UserId,
+        by: (UserId, DeviceId),
         context: &mut Context<'_>,
     ) -> Result<Self, OperationError> {
         let (founding, rest) = invite
@@ -145,13 +145,13 @@ impl Conversation {
         for operation in rest {
             conversation.accept_operation(operation, context)?;
         }
-        conversation.take_handed(invite, by, context);
+        conversation.take_handed(invite, by.0, context);
         let own = context.account.device();
         if conversation.control.current().device(&own).is_none() {
             return Err(OperationError::NotAMember);
         }
         if let Some(beginning) = beginning
-            && !conversation.begin_at(beginning, context)
+            && !conversation.begin_at(beginning, by.1, context)
         {
             tracing::warn!("a snapshot does not verify; everything is read");
         }
@@ -166,7 +166,7 @@ impl Conversation {
         }
         context.stage.notify(Event::ConversationAdded {
             conversation: conversation.id,
-            by: Some(by),
+            by: Some(by.0),
         });
         Ok(conversation)
     }

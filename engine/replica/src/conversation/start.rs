@@ -95,8 +95,14 @@ impl Conversation {
         })
     }
 
-    /// Begins at a snapshot; nothing changes if it does not verify.
-    pub(super) fn begin_at(&mut self, beginning: &Beginning, context: &mut Context<'_>) -> bool {
+    /// Begins at a snapshot; nothing changes if it does not verify. History is asked for first of the
+    /// device that gave it: that one is running.
+    pub(super) fn begin_at(
+        &mut self,
+        beginning: &Beginning,
+        by: DeviceId,
+        context: &mut Context<'_>,
+    ) -> bool {
         let Some((inner, statement)) = self.verified_statement(beginning, context) else {
             return false;
         };
@@ -130,6 +136,7 @@ impl Conversation {
             self.put_away(stated.segment, Away::Unread, upto.clone(), context);
             self.fetching.want(stated.segment);
         }
+        self.fetching.ask_first(by);
         self.remember_statement(&statement, beginning.made.clone(), Compared::Never, context);
         self.verified_by(&item, beginning.verified.clone(), context);
         let record = StartRecord {

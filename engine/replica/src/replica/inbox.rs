@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sheaf_crypto::{JoinedInbox, inbox_capability};
+use sheaf_crypto::{DeviceId, JoinedInbox, UserId, inbox_capability};
 use sheaf_protocol::ClientFrame;
 
 use super::{Replica, context, devices};
@@ -159,7 +159,7 @@ impl Replica {
                 } else {
                     self.grow_account(&senders);
                 }
-                Ok(self.take_invite(&invite, beginning.as_ref(), user)?)
+                Ok(self.take_invite(&invite, beginning.as_ref(), (user, device))?)
             }
             InboxBody::Own {
                 operations,
@@ -189,11 +189,11 @@ impl Replica {
         &mut self,
         invite: &Invite,
         beginning: Option<&Beginning>,
-        by: sheaf_crypto::UserId,
+        by: (UserId, DeviceId),
     ) -> Result<(), String> {
         if self
             .contacts
-            .get(&by)
+            .get(&by.0)
             .is_some_and(|contact| contact.blocked)
         {
             return Err("the person who invites is blocked".to_owned());
@@ -201,7 +201,7 @@ impl Replica {
         let founding = invite.operations.first().ok_or("the invite is empty")?;
         let id = founding.founded();
         if self.conversations.contains_key(&id) {
-            self.on_conversation(&id, |known, context| known.extend(invite, by, context));
+            self.on_conversation(&id, |known, context| known.extend(invite, by.0, context));
             return Ok(());
         }
         if self.conversations.len() >= crate::limits::CONVERSATIONS_MAX {

@@ -139,6 +139,43 @@ fn a_newcomer_gets_the_newest_first_and_all_in_the_end() {
 }
 
 #[test]
+fn who_invites_is_asked_first_and_nobody_else_is_waited_for() {
+    for running in [ALICE, BOB, MALLORY] {
+        let mut world = world_of(15);
+        pass(&mut world, 30);
+        let conversation = world.conversation;
+        let user = world.peers[running].replica.overview().user.unwrap();
+        if running != ALICE {
+            let role = Role::Admin;
+            let promote = Command::SetRole {
+                conversation,
+                user,
+                role,
+            };
+            world.ask(ALICE, promote);
+            let card = world.peers[CAROL].replica.overview().card.unwrap();
+            world.ask(running, Command::AddContact { card, alias: None });
+        }
+        for place in [ALICE, BOB, MALLORY] {
+            if place != running {
+                world.peers[place].offline();
+            }
+        }
+        let user = world.peers[CAROL].replica.overview().user.unwrap();
+        let role = Role::Writer;
+        world.ask(
+            running,
+            Command::AddMember {
+                conversation,
+                user,
+                role,
+            },
+        );
+        assert_eq!(fetched(&world), [3, 2, 1, 0], "{running}");
+    }
+}
+
+#[test]
 fn she_writes_and_reads_at_once_while_nobody_answers() {
     let mut world = world_of(15);
     pass(&mut world, 30);
