@@ -67,6 +67,7 @@ pub(crate) struct Unsettled {
     pub(crate) caught_up: bool,
     pub(crate) pending: u64,
     pub(crate) parked: u64,
+    pub(crate) unwritten: bool,
 }
 
 /// Everything that the driver owns.
@@ -319,6 +320,7 @@ impl Driver {
             caught_up: settled.caught_up,
             pending: settled.pending,
             parked: settled.parked,
+            unwritten: settled.unwritten,
         };
         self.unsettled.send_if_modified(|known| {
             let changed = *known != unsettled;

@@ -218,6 +218,11 @@ impl Stage {
         self.waiting.push_back((batch, effects));
     }
 
+    /// A batch is not durable yet.
+    pub(crate) fn is_writing(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Lets go what waited for a batch and everything before it.
     pub(crate) fn persisted(&mut self, batch: BatchId) {
         while self

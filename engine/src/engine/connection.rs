@@ -92,7 +92,8 @@ impl Engine {
         }
     }
 
-    /// Waits until everything here is durable at the relay and everything at the relay is here.
+    /// Waits until everything here is durable at the relay, and everything at the relay is durable
+    /// here.
     ///
     /// # Errors
     /// [`EngineError::Link`] without a connection, [`EngineError::NotSettled`] once the time is
@@ -102,8 +103,10 @@ impl Engine {
         self.wait_connected(timeout).await?;
         let left = timeout.saturating_sub(started.elapsed());
         let mut unsettled = self.unsettled.clone();
-        let settled = unsettled
-            .wait_for(|now| now.connected && now.caught_up && now.pending == 0 && now.parked == 0);
+        let settled = unsettled.wait_for(|now| {
+            let written = !now.unwritten && now.pending == 0;
+            now.connected && now.caught_up && written && now.parked == 0
+        });
         let settled = tokio::time::timeout(left, settled)
             .await
             .is_ok_and(|seen| seen.is_ok());

@@ -54,6 +54,8 @@ pub struct Settled {
     pub parked: u64,
     /// Conversations in which this device has seen something that it has not acknowledged yet.
     pub unacknowledged: u64,
+    /// Something that was taken in is not durable here yet.
+    pub unwritten: bool,
 }
 
 impl Replica {
@@ -137,6 +139,7 @@ impl Replica {
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
             unacknowledged: u64::try_from(owing.count()).unwrap_or(u64::MAX),
+            unwritten: self.stage.is_writing(),
         }
     }
 
