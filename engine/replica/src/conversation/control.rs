@@ -30,8 +30,15 @@ impl Conversation {
         signed: &SignedOperation,
         context: &mut Context<'_>,
     ) -> Result<bool, OperationError> {
+        let waits = self.parked.len() > 0;
+        let began = waits.then(|| self.control.beginnings(&context.reader()));
         if !self.control.insert(signed)? {
             return Ok(false);
+        }
+        if began.is_some_and(|began| began != self.control.beginnings(&context.reader())) {
+            // What was waited for may lie before where this device begins to read.
+            self.parked.look_again();
+            self.work.push_back(Work::Retry);
         }
         self.store_operation(signed, context);
         let Some(entry) = self.control.entry(&signed.id()) else {

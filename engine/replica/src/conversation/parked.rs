@@ -151,6 +151,13 @@ impl Parked {
         self.waiting.insert(record.number, waiting);
     }
 
+    /// What each record waits for is found out anew.
+    pub(super) fn look_again(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.need = Need::Unknown;
+        }
+    }
+
     /// Whether there is something whose need is met.
     pub(super) fn has_ready(&self, control: &ControlLog, chains: &Chains, epochs: &Epochs) -> bool {
         let mut needs = self.waiting.values().map(|waiting| &waiting.need);
