@@ -184,8 +184,8 @@ impl ControlLog {
     /// Rule (c) of research/keys.md 2.5, and its counterpart for newcomers who may not read the
     /// past: the epoch came after every cut, and after every member was added.
     pub(crate) fn is_open(&self, view: &View, operation: &OperationId) -> bool {
-        let mut cuts = view.cuts.iter().filter(|(_, cut)| cut.stands);
-        let after_cuts = cuts.all(|(cut, _)| self.saw(operation, cut));
+        let mut cuts = view.cuts.keys();
+        let after_cuts = cuts.all(|cut| self.saw(operation, cut));
         after_cuts
             && (!view.since_join
                 || view.members.values().all(|member| {
