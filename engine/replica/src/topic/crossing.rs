@@ -88,6 +88,7 @@ impl Topics {
     /// What the passing of time shows: questions without answers, and records that do not come.
     pub(crate) fn watch(&mut self, now: Timestamp) -> Vec<Finding> {
         let mut found = Vec::new();
+        self.witnessing.wake(now);
         let over = |since: Timestamp| since.after_ms(limits::ANSWER_MS_MAX) <= now;
         let silent = self.witnessing.questions.values();
         let silent: Vec<RelayId> = silent.filter(|q| over(q.asked)).map(|q| q.relay).collect();

@@ -115,6 +115,19 @@ impl Witnessing {
         self.beyond.remove(&of).map(|beyond| beyond.statement)
     }
 
+    /// Where much more time passed than was asked to be woken after, this device slept, and nobody can
+    /// have answered: everybody is given time anew.
+    pub(super) fn wake(&mut self, now: Timestamp) {
+        let asked = self.questions.values_mut().map(|asked| &mut asked.asked);
+        let beyond = self.beyond.values_mut();
+        let beyond = beyond.filter_map(|beyond| beyond.since.as_mut());
+        for since in asked.chain(beyond).chain(self.stalled.values_mut()) {
+            if since.after_ms(limits::ANSWER_MS_MAX.saturating_mul(2)) <= now {
+                *since = now;
+            }
+        }
+    }
+
     /// Whether the relay has promised to have another record at a place.
     pub(super) fn contradicts(
         &self,
