@@ -114,6 +114,9 @@ impl Topics {
             }
             if let Some(reading) = self.reading(&relay, &id) {
                 reading.told.hold_against(&beyond.statement);
+                if reading.has_let_go(beyond.statement.cursor.sequence) {
+                    continue;
+                }
             }
             found.push(Finding::Withheld(relay, id, beyond.by));
         }

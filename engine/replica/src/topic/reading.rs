@@ -92,6 +92,12 @@ impl Reading {
         self.drop_early();
     }
 
+    /// The relay says that it had a record, and has nothing any more of what was not read: it was let
+    /// go of, which those may ask for who have it (docs/decisions/0018-relays-let-go.md).
+    pub(super) fn has_let_go(&self, sequence: u64) -> bool {
+        !self.delivered && self.stated >= Some(sequence)
+    }
+
     /// A subscription is asked for.
     pub(super) fn begin(&mut self, request: RequestId, log: LogId) {
         self.expect_log(log);
