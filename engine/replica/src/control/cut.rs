@@ -300,12 +300,15 @@ impl ControlLog {
         found
     }
 
-    /// The first segment that a device's reading can begin with; none if that is the first of all.
+    /// The first segment that a device's reading can begin with; none if that is the first of all. Of
+    /// cuts made at once nobody who was added after them can read a window: he can read the next.
     pub(crate) fn since(&self, reader: &Reader) -> Option<u32> {
         let beginnings = self.beginnings(reader);
         let highest = beginnings.iter().filter_map(|cuts| {
-            let cuts = cuts.iter().filter_map(|cut| self.current.cuts.get(cut));
-            cuts.map(|cut| cut.segment).max()
+            let known = cuts.iter().filter_map(|cut| self.current.cuts.get(cut));
+            let highest = known.map(|cut| cut.segment).max()?;
+            let next = highest.saturating_add(WINDOW_SEGMENTS);
+            Some(if cuts.len() > 1 { next } else { highest })
         });
         highest.min()
     }
