@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use sheaf_crypto::{DeviceId, Inner, Kind as Purpose, OperationId, RunId, item_of_record};
+use sheaf_crypto::{DeviceId, Inner, ItemId, Kind as Purpose, OperationId, RunId, item_of_record};
 use sheaf_protocol::{Class, hash_record};
 
 use super::inbound::{News, Staged};
@@ -256,13 +256,11 @@ impl Conversation {
             inner,
         };
         // This device counts it now, and says so with its next content: others may not have heard
-        // what made it count.
-        if !self.keeps_any(&record.device, &record.run)
-            && let Some(chain) = self.chains.get(&record.device, &record.run)
-            && record.device != context.account.device()
+        // what made it count, and what is written here builds on it.
+        if record.device != context.account.device()
+            && let Some(last) = self.last_that_counts(&record)
         {
-            let head = (chain.head, chain.item);
-            self.seen.insert((record.device, record.run), head);
+            self.seen.insert((record.device, record.run), last);
             self.vouch_due = true;
         }
         let mut news = News::default();
@@ -273,6 +271,21 @@ impl Conversation {
         self.segments.save(segment, covered, self.id, context.stage);
         self.tell(news, context);
         Ok(())
+    }
+
+    /// The last item of the chain of one that was applied, before the first that is kept back; none if
+    /// that comes before it.
+    fn last_that_counts(&self, applied: &WithheldRecord) -> Option<(u64, ItemId)> {
+        let chain = self.chains.get(&applied.device, &applied.run)?;
+        let places = (chain.index, 0)..=(chain.index, u64::MAX);
+        match self.withheld.range(places).next() {
+            None => Some((chain.head, chain.item)),
+            Some((_, kept)) if kept.seq > applied.seq => {
+                let before = kept.seq.saturating_sub(1);
+                kept.previous.map(|item| (before, item))
+            }
+            Some(_) => None,
+        }
     }
 
     /// After a removal: content of the removed that is applied here, and that the remover had not
