@@ -224,6 +224,14 @@ impl Chains {
         chain.index
     }
 
+    /// A device was heard of otherwise than by an item; gives the run in which that is noted.
+    pub(crate) fn heard(&mut self, device: &DeviceId, now: Timestamp) -> Option<RunId> {
+        let own = self.chains.iter_mut().filter(|((d, _), _)| d == device);
+        let ((_, run), chain) = own.max_by_key(|(_, chain)| chain.last_seen)?;
+        chain.last_seen = now.max(chain.last_seen);
+        Some(*run)
+    }
+
     /// Forgets how far the chains of all devices but one go; their indices stay theirs. Gives them.
     pub(crate) fn empty_all_but(&mut self, own: &DeviceId) -> Vec<(DeviceId, RunId)> {
         let mut emptied = Vec::new();

@@ -236,6 +236,8 @@ pub const SNAPSHOT_TURN_MS: u64 = 30_000;
 /// After this long, in milliseconds, without anything new of what a snapshot states, a newcomer reads
 /// the relays from the beginning.
 pub const START_PATIENCE_MS: u64 = 10_000;
+/// The same after a restart, in milliseconds: it waited before.
+pub const START_AGAIN_PATIENCE_MS: u64 = 3_000;
 /// A segment that somebody asked for stays this long before it is dropped again, in milliseconds.
 pub const FETCHED_KEPT_MS: u64 = 24 * 60 * MINUTE_MS;
 /// A month of the policy that drops old segments, in milliseconds: thirty days.

@@ -136,7 +136,7 @@ pub struct PeerInfo {
     pub lacks: u64,
     /// Segments in which it has the same items and states other documents.
     pub differs: Vec<u32>,
-    /// When an item of it was last taken in.
+    /// When an item of it was last taken in, or history that it gave.
     pub last_seen: Option<Timestamp>,
 }
 

@@ -285,6 +285,7 @@ impl Conversation {
             fetch.giver = Some(from);
             self.fetching.gave = Some(from);
             self.fetching.current = Some(fetch);
+            self.note_heard(from, context.now, context);
         } else if !fetch.got.is_empty() {
             // What came together does not lead to the recorded heads: begun anew with another device.
             self.fetching.current = None;

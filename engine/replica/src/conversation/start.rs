@@ -32,6 +32,8 @@ pub(super) struct Start {
     stage: Stage,
     /// When something of it came last, while there was a connection.
     since: Option<Timestamp>,
+    /// How long it is waited for more, in milliseconds.
+    patience: u64,
     /// What the relays gave of the frontier.
     given: reread::Given,
 }
@@ -48,11 +50,12 @@ enum Stage {
 }
 
 impl Start {
-    fn new(record: StartRecord) -> Self {
+    fn new(record: StartRecord, patience: u64) -> Self {
         Self {
             record,
             stage: Stage::Asking,
             since: None,
+            patience,
             given: reread::Given::default(),
         }
     }
@@ -82,7 +85,8 @@ impl Conversation {
         };
         self.began = record.frontier.iter().copied().collect();
         if !record.proved {
-            self.start = Some(Box::new(Start::new(record)));
+            let patience = limits::START_AGAIN_PATIENCE_MS;
+            self.start = Some(Box::new(Start::new(record, patience)));
         }
     }
 
@@ -137,6 +141,7 @@ impl Conversation {
             self.fetching.want(stated.segment);
         }
         self.fetching.ask_first(by);
+        self.note_heard(by, now.after_ms(1), context);
         self.remember_statement(&statement, beginning.made.clone(), Compared::Never, context);
         self.verified_by(&item, beginning.verified.clone(), context);
         let record = StartRecord {
@@ -149,7 +154,8 @@ impl Conversation {
         };
         self.began = record.frontier.iter().copied().collect();
         self.write_start(&record, context);
-        self.start = Some(Box::new(Start::new(record)));
+        let patience = limits::START_PATIENCE_MS;
+        self.start = Some(Box::new(Start::new(record, patience)));
         self.note_unread(own, true, context);
         context.topics.begin_at(&statement.read);
         true
@@ -248,7 +254,7 @@ impl Conversation {
         match start.stage {
             Stage::Asking => {
                 let since = *start.since.get_or_insert(context.now);
-                let due = since.after_ms(limits::START_PATIENCE_MS);
+                let due = since.after_ms(start.patience);
                 if start.record.reading || due <= context.now {
                     self.read_from_beginning(context);
                 } else {

@@ -163,15 +163,20 @@ fn who_invites_is_asked_first_and_nobody_else_is_waited_for() {
         }
         let user = world.peers[CAROL].replica.overview().user.unwrap();
         let role = Role::Writer;
-        world.ask(
-            running,
-            Command::AddMember {
-                conversation,
-                user,
-                role,
-            },
-        );
-        assert_eq!(fetched(&world), [3, 2, 1, 0], "{running}");
+        world.peers[running].command(Command::AddMember {
+            conversation,
+            user,
+            role,
+        });
+        while fetched(&world).is_empty() {
+            let World { peers, log, .. } = &mut world;
+            peers[CAROL].now = peers[CAROL].now.after_ms(1);
+            assert!(peers.iter_mut().any(|peer| peer.step(log)), "{running}");
+        }
+        assert_eq!(fetched(&world), [3]);
+        // Who answered is asked first by the next run as well.
+        world.restart(CAROL);
+        assert_eq!(fetched(&world), [2, 1, 0], "{running}");
     }
 }
 

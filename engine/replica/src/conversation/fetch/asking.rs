@@ -7,8 +7,21 @@ use crate::context::Context;
 use crate::document::Segment;
 use crate::limits;
 use crate::record::Away;
+use crate::time::Timestamp;
 
 impl Conversation {
+    /// A device answers: after a restart it is asked first.
+    pub(in crate::conversation) fn note_heard(
+        &mut self,
+        device: DeviceId,
+        at: Timestamp,
+        context: &mut Context<'_>,
+    ) {
+        if let Some(run) = self.chains.heard(&device, at) {
+            self.write_chain(device, run, context);
+        }
+    }
+
     /// The devices in the order in which they are asked: the one that gave something last comes first,
     /// else the one whose items came last. It is likely to be running.
     fn asked_in_order(&mut self, attempts: u32, context: &Context<'_>) -> Vec<DeviceId> {
