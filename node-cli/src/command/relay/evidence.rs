@@ -101,10 +101,11 @@ pub(super) async fn evidence(settings: &Settings, export: Option<PathBuf>) -> Re
 /// # Errors
 /// When one of them proves nothing, or there is none.
 pub(super) fn verify(settings: &Settings, path: &Path) -> Result<(), Failure> {
-    let mut content = String::new();
+    let mut content = Vec::new();
     let read = std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut content));
+        .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut content));
     read.map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?;
+    let content = String::from_utf8(content).map_err(|_| refused(1, "the file is not text"))?;
     let mut pieces = Vec::new();
     for (number, line) in (1..).zip(content.lines()) {
         let checked = line.parse::<Evidence>().and_then(|piece| {
