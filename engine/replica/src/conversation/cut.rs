@@ -130,7 +130,9 @@ impl Conversation {
             .filter(|cuts| cuts.iter().all(knows))
             .peekable();
         let knew = |cuts: &BTreeSet<OperationId>| !cuts.iter().any(named);
-        begun.peek().is_some() && !begun.any(knew)
+        // What came before a cut that was forgotten, and is not here, never will be.
+        let forgot = |cut: &OperationId| knows(cut) && named(cut);
+        self.forgotten.cuts().any(forgot) || begun.peek().is_some() && !begun.any(knew)
     }
 
     /// An item's author did not know that this device's user begins: what comes before it never will.

@@ -36,6 +36,10 @@ pub(super) struct Forgotten {
 }
 
 impl Forgotten {
+    pub(super) fn cuts(&self) -> impl Iterator<Item = &OperationId> {
+        self.cuts.iter()
+    }
+
     /// A segment's document is here, or nowhere.
     pub(super) fn holds(&self, segment: u32) -> bool {
         self.segments.contains(&segment)
