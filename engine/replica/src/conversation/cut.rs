@@ -116,6 +116,11 @@ impl Conversation {
         self.control.is_newcomer(&context.reader())
     }
 
+    /// Chains may begin here at a later item than their first.
+    pub(super) fn begins_within(&self, context: &Context<'_>) -> bool {
+        self.is_newcomer(context) || self.forgotten.cuts().next().is_some()
+    }
+
     /// An item begins its device's chain here: it is the first of those that this device may read. Its
     /// author knew all cuts of a beginning, and did not before the ones that the item names as new.
     pub(super) fn begins_chain(&self, inner: &Inner, view: &View, context: &Context<'_>) -> bool {
@@ -130,8 +135,9 @@ impl Conversation {
             .filter(|cuts| cuts.iter().all(knows))
             .peekable();
         let knew = |cuts: &BTreeSet<OperationId>| !cuts.iter().any(named);
-        // What came before a cut that was forgotten, and is not here, never will be.
-        let forgot = |cut: &OperationId| knows(cut) && named(cut);
+        // Of somebody who is out, what came before a cut that was forgotten, and is not here, never will.
+        let out = self.control.current().device(&inner.device).is_none();
+        let forgot = |cut: &OperationId| out && knows(cut) && named(cut);
         self.forgotten.cuts().any(forgot) || begun.peek().is_some() && !begun.any(knew)
     }
 

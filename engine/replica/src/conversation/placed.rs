@@ -26,7 +26,7 @@ impl Conversation {
         let mut place = self
             .chains
             .place(chain, inner.seq, inner.previous.as_ref(), &item);
-        if place == Place::Old && self.is_newcomer(context) {
+        if place == Place::Old && self.begins_within(context) {
             // What lies before a newcomer's part of a chain is none of his business.
             let part = self.chains.get(chain.0, chain.1);
             if part.is_some_and(|part| inner.seq < part.first) {

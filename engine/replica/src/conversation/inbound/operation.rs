@@ -48,9 +48,9 @@ impl Conversation {
         if let Err(verdict) = self.placed(inner, item, wire, source, (None, view), context) {
             // An operation is judged by its parents alone, and it may hold the very secret that
             // opens the items before it: it does not wait for its place, nor for the side of a fork
-            // that stands. A newcomer's part of a chain may begin after it.
+            // that stands. A part of a chain may begin after it.
             let judged = matches!(verdict, Verdict::Park(_) | Verdict::Aside);
-            if (judged || self.is_newcomer(context)) && !known {
+            if (judged || self.begins_within(context)) && !known {
                 match self.accept_operation(&signed, context) {
                     Ok(_) => self.work.push_back(Work::Retry),
                     Err(error) => return refused(error.to_string(), context),
