@@ -305,6 +305,12 @@ impl Opened {
         &self.inner.control_heads
     }
 
+    /// The run, the sequence and the incarnation that are claimed.
+    #[must_use]
+    pub fn place(&self) -> (RunId, u64, OperationId) {
+        (self.inner.run, self.inner.seq, self.inner.incarnation)
+    }
+
     /// What an `Equivocation` shows to prove that the author signed this: the signed part, or only
     /// the item's name where that part is larger than [`limits::EVIDENCE_BYTES_MAX`].
     #[must_use]

@@ -307,7 +307,7 @@ impl Conversation {
     }
 
     pub(crate) fn parked(&self) -> usize {
-        self.parked.len()
+        self.waiting().count()
     }
 
     /// Work that waits for a document.
@@ -335,7 +335,7 @@ impl Conversation {
         outbox: usize,
         caught_up: bool,
     ) -> ConversationInfo {
-        let caught_up = caught_up && self.parked.len() == 0 && !self.is_busy();
+        let caught_up = caught_up && !self.is_waiting() && !self.is_busy();
         let peers = self.peers(device);
         let view = self.control.current();
         let members = view
@@ -359,7 +359,7 @@ impl Conversation {
             },
             since: self.control.since(&(own, device)),
             pending: u64::try_from(self.pending.len().saturating_add(outbox)).unwrap_or(u64::MAX),
-            parked: u64::try_from(self.parked.len()).unwrap_or(u64::MAX),
+            parked: u64::try_from(self.parked()).unwrap_or(u64::MAX),
             heads: self.segments.heads(),
             away: self
                 .segments
@@ -369,7 +369,7 @@ impl Conversation {
             keep: self.keeping.own(),
             forgetting: self.forgetting(device),
             epochs: epochs.collect(),
-            waiting: self.parked.reasons(),
+            waiting: parked::reasons(self.waiting()),
             writing: match self.epochs.choose(&self.control, now) {
                 Choice::Use(epoch) | Choice::Forward(epoch, _) => Some(epoch),
                 Choice::Rekey => None,

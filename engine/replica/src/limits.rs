@@ -1,7 +1,8 @@
 //! Every bound of the replica, and what happens at it. Units are in the names.
 
-/// Records that wait for what they depend on, per conversation. At the bound the topic is no longer
-/// read; its cursor stays, and reading goes on when the gap closes.
+/// Records that wait for what they depend on, per conversation. At the bound those of who is
+/// out that would not count are let go of; then the topic is no longer read; its cursor stays, and
+/// reading goes on when the gap closes.
 pub const PARKED_RECORDS_MAX: usize = 8_192;
 /// Bytes of such records, per conversation; same behaviour at the bound.
 pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;

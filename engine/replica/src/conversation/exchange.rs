@@ -257,23 +257,24 @@ impl Conversation {
 
     /// Asks by itself for what is waited for, after everything that the relay has was read.
     pub(super) fn seek(&mut self, context: &mut Context<'_>) {
-        let waiting = self.parked.len();
-        let quiet = waiting == 0
+        let waiting = self.is_waiting();
+        let quiet = !waiting
             || self.is_busy()
             || !context.link_is_up()
             || !context.topics.conversation_live(&self.id);
         if quiet {
             self.exchange.due = None;
-            if waiting == 0 || !context.link_is_up() {
+            if !waiting || !context.link_is_up() {
                 self.exchange.attempts = 0;
             }
             return;
         }
         // What was in vain so far need not be now: somebody heard of this device, or it of others.
-        if waiting != self.exchange.waiting {
+        let parked = self.parked.len();
+        if parked != self.exchange.waiting {
             self.exchange.attempts = 0;
         }
-        self.exchange.waiting = waiting;
+        self.exchange.waiting = parked;
         match self.exchange.due {
             Some(due) if due <= context.now => {
                 self.seek_now(context);
@@ -358,7 +359,7 @@ impl Conversation {
         let records = self.fetched((from, number), records, context);
         let brought = records.len();
         for (epoch, wire) in records {
-            if self.parked.is_full() {
+            if self.is_full(context) {
                 break;
             }
             if self.has_forgotten(&epoch) {

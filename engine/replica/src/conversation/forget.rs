@@ -186,7 +186,7 @@ impl Conversation {
         let mut topics = before.map(|(_, held)| held.keys.topic());
         self.is_part(context)
             && self.pending.is_empty()
-            && self.parked.len() == 0
+            && !self.is_waiting()
             && !self.disputed()
             && !self.holds_back()
             && !self.is_starting()

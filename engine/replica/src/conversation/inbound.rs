@@ -13,11 +13,11 @@ mod operation;
 
 use std::collections::VecDeque;
 
-use sheaf_crypto::{DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Role, item_of_record};
+use sheaf_crypto::{EpochId, Inner, ItemId, Kind as Purpose, Role, item_of_record};
 use sheaf_protocol::{TopicId, hash_record};
 
 use super::merge::{decode_body, decode_content};
-use super::parked::Need;
+use super::parked::{Author, Need};
 use super::stated::NewStatement;
 use super::vault::attaching;
 use super::{Conversation, Records, Work};
@@ -98,7 +98,7 @@ impl Conversation {
                     continue;
                 }
             };
-            if self.parked.is_full() {
+            if self.is_full(context) {
                 batch.records.clear();
                 self.merge(std::mem::take(&mut staged), &mut news, context);
                 context
@@ -212,17 +212,17 @@ impl Conversation {
                 .parked
                 .has_ready(&self.control, &self.chains, &self.epochs);
         self.tell(news, context);
-        if was_full && !self.parked.is_full() {
+        if was_full && !self.is_full(context) {
             context.topics.resume(&self.id, context.stage);
         }
         (more || self.segments.is_loading()).then_some(Work::Retry)
     }
 
-    /// Who a record says that it is by.
-    fn author_of(&self, epoch: &EpochId, wire: &[u8]) -> Option<DeviceId> {
+    /// Where a record says that it stands.
+    fn author_of(&self, epoch: &EpochId, wire: &[u8]) -> Option<Author> {
         let held = self.epochs.get(epoch)?;
         let opened = sheaf_crypto::open(&held.keys, wire).ok()?;
-        Some(opened.device())
+        Some(Author::from(&opened))
     }
 
     fn read(&mut self, read: Read, context: &mut Context<'_>) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sheaf_crypto::{ConversationId, Dependency, DeviceId, EpochId, OperationId};
+use sheaf_crypto::{ConversationId, Dependency, DeviceId, EpochId, Opened, OperationId, RunId};
 
 use crate::chain::Chains;
 use crate::control::ControlLog;
@@ -10,6 +10,9 @@ use crate::epoch::Epochs;
 use crate::limits;
 use crate::record::{Kind, ParkedRecord, Write};
 use crate::stage::Stage;
+
+/// Different reasons that are told.
+const REASONS_MAX: usize = 16;
 
 /// What a record waits for.
 #[derive(Debug, Clone)]
@@ -25,9 +28,6 @@ pub(super) enum Need {
     /// Not examined yet, or not since the store was opened.
     Unknown,
 }
-
-/// Different reasons that are told.
-const REASONS_MAX: usize = 16;
 
 impl std::fmt::Display for Need {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,12 +45,40 @@ impl std::fmt::Display for Need {
     }
 }
 
-struct Waiting {
+/// Who says that he wrote a record, and its place in his chain.
+#[derive(Debug, Clone)]
+pub(super) struct Author {
+    pub(super) device: DeviceId,
+    pub(super) run: RunId,
+    pub(super) seq: u64,
+    pub(super) incarnation: OperationId,
+}
+
+impl From<&Opened> for Author {
+    fn from(opened: &Opened) -> Self {
+        let (run, seq, incarnation) = opened.place();
+        Self {
+            device: opened.device(),
+            run,
+            seq,
+            incarnation,
+        }
+    }
+}
+
+pub(super) struct Waiting {
     epoch: EpochId,
     wire: Vec<u8>,
-    /// Who wrote it, where that is known.
-    author: Option<DeviceId>,
+    /// Known once it could be opened.
+    pub(super) author: Option<Author>,
     need: Need,
+}
+
+/// What is waited for, in words.
+pub(super) fn reasons<'a>(waiting: impl Iterator<Item = &'a Waiting>) -> Vec<String> {
+    let needs = waiting.map(|waiting| waiting.need.to_string());
+    let unique: BTreeSet<String> = needs.take(1_000).collect();
+    unique.into_iter().take(REASONS_MAX).collect()
 }
 
 /// All of them, in the order of arrival.
@@ -78,20 +106,19 @@ impl Parked {
         self.waiting.len()
     }
 
-    /// What is waited for, in words.
-    pub(super) fn reasons(&self) -> Vec<String> {
-        let needs = self
-            .waiting
-            .values()
-            .map(|waiting| waiting.need.to_string());
-        let unique: BTreeSet<String> = needs.take(1_000).collect();
-        unique.into_iter().take(REASONS_MAX).collect()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Waiting)> {
+        self.waiting
+            .iter()
+            .map(|(number, waiting)| (*number, waiting))
     }
 
     /// Who wrote what waits here: each has what it waits for.
     pub(super) fn authors(&self) -> BTreeSet<DeviceId> {
-        let authors = self.waiting.values().filter_map(|waiting| waiting.author);
-        authors.collect()
+        let authors = self
+            .waiting
+            .values()
+            .filter_map(|waiting| waiting.author.as_ref());
+        authors.map(|author| author.device).collect()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -104,7 +131,7 @@ impl Parked {
         conversation: ConversationId,
         epoch: EpochId,
         wire: Vec<u8>,
-        author: Option<DeviceId>,
+        author: Option<Author>,
         need: Need,
         stage: &mut Stage,
     ) -> bool {
@@ -126,7 +153,7 @@ impl Parked {
     pub(super) fn put_back(
         &mut self,
         record: ParkedRecord,
-        author: Option<DeviceId>,
+        author: Option<Author>,
         need: Need,
         stage: &mut Stage,
     ) {
@@ -139,7 +166,7 @@ impl Parked {
         self.insert(record, None, Need::Unknown);
     }
 
-    fn insert(&mut self, record: ParkedRecord, author: Option<DeviceId>, need: Need) {
+    fn insert(&mut self, record: ParkedRecord, author: Option<Author>, need: Need) {
         self.next = self.next.max(record.number.saturating_add(1));
         self.bytes = self.bytes.saturating_add(record.wire.len());
         let waiting = Waiting {
@@ -175,18 +202,26 @@ impl Parked {
     ) -> Option<ParkedRecord> {
         let met = |(_, waiting): &(&u64, &Waiting)| waiting.need.is_met(control, chains, epochs);
         let number = self.waiting.iter().find(met).map(|(number, _)| *number)?;
-        let waiting = self.waiting.remove(&number)?;
-        self.bytes = self.bytes.saturating_sub(waiting.wire.len());
-        stage.write(Write::delete(
-            Kind::Parked,
-            &conversation.0,
-            &number.to_be_bytes(),
-        ));
+        let waiting = self.take(number, conversation, stage)?;
         Some(ParkedRecord {
             conversation,
             epoch: waiting.epoch,
             number,
             wire: waiting.wire,
         })
+    }
+
+    /// Takes a record out, durably.
+    pub(super) fn take(
+        &mut self,
+        number: u64,
+        conversation: ConversationId,
+        stage: &mut Stage,
+    ) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(waiting.wire.len());
+        let order = number.to_be_bytes();
+        stage.write(Write::delete(Kind::Parked, &conversation.0, &order));
+        Some(waiting)
     }
 }

@@ -177,7 +177,7 @@ impl Conversation {
         let own = context.account.device();
         context.link_is_up()
             && self.pending.is_empty()
-            && self.parked.len() == 0
+            && !self.is_waiting()
             && !self.is_busy()
             && self.is_plain()
             && self.segments.away().next().is_none()

@@ -13,6 +13,7 @@ use sheaf_protocol::{Class, hash_record};
 
 use super::inbound::{News, Staged};
 use super::merge::{decode_content, envelope_order};
+use super::parked::{Author, Waiting};
 use super::segments::Loading;
 use super::{Conversation, Work};
 use crate::command::CommandError;
@@ -70,6 +71,41 @@ impl Conversation {
                 seq > frontier.max(self.chains.vouched(device, run))
             }
         }
+    }
+
+    /// What waits here and would count. Of who is out, a part of his chain may never come: it is sealed
+    /// under an epoch that he drew after he had been removed, say. Nobody waits for what he wrote after
+    /// it and what would be kept back; once somebody vouches for it, he can give what is before it.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        let parked = self.parked.iter().map(|(_, waiting)| waiting);
+        parked.filter(|waiting| self.would_count(waiting))
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting().next().is_some()
+    }
+
+    fn would_count(&self, waiting: &Waiting) -> bool {
+        waiting.author.as_ref().is_none_or(|author| {
+            let Author { device, run, .. } = author;
+            let head = self.chains.newest_of(device).map_or(0, |(seq, _)| seq);
+            let missing = head.saturating_add(1).min(author.seq);
+            !self.stands_back(device, run, missing, &author.incarnation)
+        })
+    }
+
+    /// Whether nothing more can wait. What would not count makes room; it is asked for again where
+    /// somebody vouches for it.
+    pub(super) fn is_full(&mut self, context: &mut Context<'_>) -> bool {
+        if self.parked.is_full() {
+            let parked = self.parked.iter();
+            let aside = parked.filter(|(_, waiting)| !self.would_count(waiting));
+            let aside: Vec<u64> = aside.map(|(number, _)| number).collect();
+            for number in aside {
+                self.parked.take(number, self.id, context.stage);
+            }
+        }
+        self.parked.is_full()
     }
 
     /// Remembers what was kept back, so that it can be applied later.

@@ -13,6 +13,7 @@
 mod cut;
 mod forge;
 mod fork;
+mod gap;
 mod guard;
 mod newcomer;
 mod relay;

@@ -40,7 +40,7 @@ const MATRIX: [(Purpose, [char; 5]); 6] = [
 ];
 
 /// What a device wrote, in order, each with the place of its epoch among Alice's.
-fn written(world: &World, author: &DeviceSecrets) -> Vec<(Inner, Epoch)> {
+pub(super) fn written(world: &World, author: &DeviceSecrets) -> Vec<(Inner, Epoch)> {
     let mut all = Vec::new();
     for place in 0..epochs(&world.peers[ALICE].disk, &world.conversation).len() {
         let epoch = || epochs(&world.peers[ALICE].disk, &world.conversation).remove(place);
@@ -59,7 +59,7 @@ fn written(world: &World, author: &DeviceSecrets) -> Vec<(Inner, Epoch)> {
 }
 
 /// Acknowledgements come that wait for their time.
-fn rest(world: &mut World) {
+pub(super) fn rest(world: &mut World) {
     for _ in 0..40 {
         let woken = world.peers.iter_mut().map(|peer| peer.wake());
         if !woken.fold(false, |any, one| any | one) {

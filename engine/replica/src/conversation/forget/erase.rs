@@ -24,6 +24,11 @@ impl Conversation {
         let Some(mut underway) = underway.filter(|u| u.left.last() == Some(&segment)) else {
             return Ok(());
         };
+        if segment != limits::ASIDE && !self.segments.is_ready(segment) {
+            // The document was let go of meanwhile: it is read once more.
+            self.forgotten.underway = Some(underway);
+            return Ok(());
+        }
         let mut orders = Vec::new();
         for row in rows {
             let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;

@@ -28,7 +28,7 @@ impl Conversation {
 
     /// What this device says of its history in a checkpoint.
     pub(in crate::conversation) fn says_unread(&self, own: &DeviceId) -> Option<bool> {
-        let unread = self.is_starting() || self.parked.len() > 0;
+        let unread = self.is_starting() || self.is_waiting();
         self.is_unread(own).then_some(unread)
     }
 

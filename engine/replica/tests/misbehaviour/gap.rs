@@ -1,0 +1,53 @@
+//! Somebody leaves a part of his chain out.
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use sheaf_crypto::{ItemId, seal};
+use sheaf_replica::Command;
+
+use crate::forge::secrets;
+use crate::roles::{rest, written};
+use crate::world::{ALICE, BOB, MALLORY, World};
+
+/// What waits at a device, and whether it sees that all is synced.
+fn waits(world: &World, place: usize) -> (u64, bool) {
+    let replica = &world.peers[place].replica;
+    let shown = replica.conversation(&world.conversation).unwrap();
+    (shown.parked, shown.synced)
+}
+
+/// Mallory skips an item that nobody will ever have.
+fn skip(world: &mut World) {
+    let mallory = secrets(&world.peers[MALLORY].disk);
+    let (mut inner, epoch) = written(world, &mallory).pop().unwrap();
+    inner.seq += 2;
+    inner.previous = Some(ItemId([7; 32]));
+    inner.dependencies.clear();
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let record = seal(&epoch.keys, &inner, &mallory, &mut rng).unwrap();
+    world.inject(epoch.keys.topic(), record);
+}
+
+#[test]
+fn a_gap_of_somebody_who_is_removed_keeps_nobody_from_being_synced() {
+    let mut world = World::new();
+    world.send(MALLORY, "before it");
+    rest(&mut world);
+    assert_eq!(waits(&world, BOB), (0, true));
+    skip(&mut world);
+    assert_eq!(waits(&world, ALICE), (1, false));
+    assert_eq!(waits(&world, BOB), (1, false));
+
+    let user = world.peers[MALLORY].replica.overview().user.unwrap();
+    let conversation = world.conversation;
+    world.ask(ALICE, Command::RemoveMember { conversation, user });
+    rest(&mut world);
+    assert_eq!(waits(&world, ALICE), (0, true));
+    assert_eq!(waits(&world, BOB), (0, true));
+
+    world.restart_bob();
+    world.send(ALICE, "goes on");
+    rest(&mut world);
+    assert_eq!(waits(&world, BOB), (0, true));
+    assert!(world.messages(BOB).iter().any(|m| m.text == "goes on"));
+}
