@@ -15,7 +15,7 @@ use crate::activity::{Activity, Life, LinkStatus};
 use crate::engine::Reading;
 use crate::link::{LinkError, LinkEvent, Sockets, Target, Transport};
 use crate::links::{Links, Standing, Told};
-use crate::store::{Store, Writer, Written};
+use crate::store::{Store, Writer, Written, full};
 
 /// Where the answer to a command goes.
 type Answer = oneshot::Sender<Result<Reply, CommandError>>;
@@ -68,6 +68,8 @@ pub(crate) struct Unsettled {
     pub(crate) pending: u64,
     pub(crate) parked: u64,
     pub(crate) unwritten: bool,
+    /// The store could not be written or read.
+    pub(crate) failed: bool,
 }
 
 /// Everything that the driver owns.
@@ -105,6 +107,8 @@ pub(crate) struct Own {
     finished: bool,
     /// Why the last write failed.
     failed: Option<String>,
+    /// The app knows that the store failed.
+    told: bool,
 }
 
 pub(crate) fn now() -> Timestamp {
@@ -147,6 +151,7 @@ impl Driver {
                 () = sleep(doze), if doze.is_some() => self.life.doze(),
             }
             self.drain();
+            self.show_failure();
             self.show_life();
             if self.own.closing.is_none() && self.own.closed() {
                 break;
@@ -321,12 +326,26 @@ impl Driver {
             pending: settled.pending,
             parked: settled.parked,
             unwritten: settled.unwritten,
+            failed: self.replica.failed().is_some(),
         };
         self.unsettled.send_if_modified(|known| {
             let changed = *known != unsettled;
             *known = unsettled;
             changed
         });
+    }
+
+    /// Says once that the store failed, and ends the connections: what came could not be kept.
+    fn show_failure(&mut self) {
+        let Some(reason) = self.replica.failed().filter(|_| !self.own.told) else {
+            return;
+        };
+        let reason = reason.to_owned();
+        let full = reason == full();
+        tracing::warn!(%reason, "the store failed");
+        self.own.told = true;
+        self.notify(Event::StoreFailed { reason, full });
+        self.follow_targets();
     }
 
     /// Why the writing thread takes no more: what it said about the batch that it failed at, which
@@ -400,7 +419,8 @@ impl Driver {
     fn follow_targets(&mut self) {
         let wanted = self.replica.link_wanted();
         let mut targets: Vec<Target> = Vec::new();
-        for address in wanted.iter().chain(&self.relays) {
+        let all = wanted.iter().chain(&self.relays);
+        for address in all.filter(|_| !self.own.told) {
             let known = targets.iter().any(|t| t.address.relay == address.relay);
             if let Some(seed) = self.replica.relay_identity_seed(&address.relay)
                 && !known

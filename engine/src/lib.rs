@@ -48,7 +48,7 @@ pub use link::{LinkError, Sockets, Transport};
 pub use relays::RelayStatus;
 pub use store::{
     BackupError, BackupMade, CheckReport, ErasableReport, KindReport, OpenError, Overwrite,
-    ReadError, Weight,
+    ReadError, Weight, has_room,
 };
 
 pub use sync::{Barrier, Resynced};

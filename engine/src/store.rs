@@ -35,6 +35,8 @@ pub use backup::{BackupError, BackupMade, Overwrite};
 pub(crate) use backup::{restore, write as write_backup};
 pub use check::{CheckReport, KindReport};
 pub use erase::ErasableReport;
+pub(crate) use room::full;
+pub use room::has_room;
 pub use stats::Weight;
 pub(crate) use writer::{Durable, Writer};
 

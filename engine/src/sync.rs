@@ -54,7 +54,7 @@ impl Engine {
     /// what is missing when the time is over.
     ///
     /// # Errors
-    /// [`EngineError::Closed`].
+    /// [`CommandError::StoreFailed`](sheaf_replica::CommandError::StoreFailed) at once.
     pub async fn barrier(
         &self,
         everywhere: bool,
@@ -63,9 +63,13 @@ impl Engine {
         let deadline = Instant::now() + timeout;
         let mark = self.query(sheaf_replica::Replica::mark).await?;
         let mut unsettled = self.unsettled();
-        let durable = timeout_at(deadline, unsettled.wait_for(|now| now.pending == 0))
-            .await
-            .is_ok_and(|seen| seen.is_ok());
+        let durable = timeout_at(
+            deadline,
+            unsettled.wait_for(|now| now.failed || now.pending == 0),
+        )
+        .await
+        .is_ok_and(|seen| seen.is_ok());
+        self.expect_store().await?;
         let mut behind = Vec::new();
         if !everywhere {
             return Ok(Barrier { durable, behind });
@@ -73,6 +77,7 @@ impl Engine {
         loop {
             let upto = mark.clone();
             behind = self.query(move |replica| replica.behind(&upto)).await?;
+            self.expect_store().await?;
             if behind.is_empty() || Instant::now() >= deadline {
                 break;
             }

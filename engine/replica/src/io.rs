@@ -259,6 +259,14 @@ pub enum Event {
         /// Name of what carries the connection, while there is one.
         transport: Option<&'static str>,
     },
+    /// The store could not be written or read. From here on nothing is taken in, no command is done and
+    /// no relay is connected to; what is here can be read. It goes on when the store is opened again.
+    StoreFailed {
+        /// What the disk said.
+        reason: String,
+        /// The disk is full: it can go on once there is room.
+        full: bool,
+    },
     /// All topics were read to their end at every relay that there is a connection to.
     CaughtUp,
     /// How the first sync of this device, or a longer catch-up, goes on. Comes at each change of stage

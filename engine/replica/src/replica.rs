@@ -126,6 +126,11 @@ impl Replica {
     /// Takes an input in. Never fails: bad bytes are an outcome.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = self.now.max(now);
+        // What could not be kept is not taken in; a command learns why.
+        let heard = matches!(input, Input::Command(..) | Input::LinkDown(_));
+        if self.failed.is_some() && !heard {
+            return;
+        }
         self.stage.at(self.now);
         match input {
             Input::Command(id, command) => self.command(id, command),
@@ -163,6 +168,12 @@ impl Replica {
         self.note_progress();
         self.ask_to_wait();
         self.stage.close();
+    }
+
+    /// Why the store could not be written or read; nothing is taken in since.
+    #[must_use]
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
     }
 
     /// The next thing to do; drained after every [`Self::handle`].

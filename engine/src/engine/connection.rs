@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sheaf_replica::Overview;
+use sheaf_replica::{CommandError, Overview, Replica};
 
 use super::{Counters, Engine, EngineError};
 use crate::activity::{Activity, LinkStatus};
@@ -76,8 +76,9 @@ impl Engine {
     ///
     /// # Errors
     /// The last [`LinkError`] once the time is over; at once if the relay's key or version is wrong
-    /// or it does not admit this device.
+    /// or it does not admit this device, or if the store failed.
     pub async fn wait_connected(&self, timeout: Duration) -> Result<(), EngineError> {
+        self.expect_store().await?;
         let mut state = self.state.clone();
         let up = state.wait_for(|state| match state {
             LinkState::Synchronizing | LinkState::Active => true,
@@ -97,7 +98,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Link`] without a connection, [`EngineError::NotSettled`] once the time is
-    /// over.
+    /// over; [`CommandError::StoreFailed`] at once.
     pub async fn wait_settled(&self, timeout: Duration) -> Result<Overview, EngineError> {
         let started = tokio::time::Instant::now();
         self.wait_connected(timeout).await?;
@@ -105,11 +106,12 @@ impl Engine {
         let mut unsettled = self.unsettled.clone();
         let settled = unsettled.wait_for(|now| {
             let written = !now.unwritten && now.pending == 0;
-            now.connected && now.caught_up && written && now.parked == 0
+            now.failed || now.connected && now.caught_up && written && now.parked == 0
         });
         let settled = tokio::time::timeout(left, settled)
             .await
             .is_ok_and(|seen| seen.is_ok());
+        self.expect_store().await?;
         if settled {
             return self.overview().await;
         }
@@ -117,6 +119,26 @@ impl Engine {
             pending, parked, ..
         } = *self.unsettled.borrow();
         Err(EngineError::NotSettled { pending, parked })
+    }
+}
+
+impl Engine {
+    /// Why the store could not be written or read, if it was so ([`Event::StoreFailed`]).
+    ///
+    /// # Errors
+    /// [`EngineError::Closed`].
+    pub async fn store_failure(&self) -> Result<Option<String>, EngineError> {
+        let failed = |replica: &Replica| replica.failed().map(ToOwned::to_owned);
+        self.query(failed).await
+    }
+
+    /// # Errors
+    /// [`CommandError::StoreFailed`].
+    pub(crate) async fn expect_store(&self) -> Result<(), EngineError> {
+        match self.store_failure().await? {
+            Some(reason) => Err(CommandError::StoreFailed(reason).into()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -12,6 +12,9 @@ const RESERVE_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes that the note of how the store was closed leaves free; it is the last thing written.
 const RESERVE_BYTES_MIN: u64 = 1024 * 1024;
 
+/// Room for fewer bytes is not worth starting for.
+const WORTH_BYTES: usize = 1024 * 1024;
+
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -37,8 +40,16 @@ pub(super) fn check(directory: &Path, bytes: usize, what: Use) -> Result<(), Str
     Ok(())
 }
 
+/// Whether there is room again for a store that failed because its disk was full
+/// ([`Event::StoreFailed`](crate::Event::StoreFailed)): for a mebibyte beside what is kept free.
+/// A directory that cannot be looked at has none.
+#[must_use]
+pub fn has_room(directory: &Path) -> bool {
+    check(directory, WORTH_BYTES, Use::Records).is_ok()
+}
+
 /// Words for a full disk, whoever noticed it.
-pub(super) fn full() -> String {
+pub(crate) fn full() -> String {
     "no space is left on the disk; nothing saved is lost, make room and try again".to_owned()
 }
 

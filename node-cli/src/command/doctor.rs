@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sheaf_engine::{
-    ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, Engine, EngineError, Overview,
-    PeerInfo, Role, UserId,
+    CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, Engine, EngineError,
+    Overview, PeerInfo, Role, UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -51,7 +51,7 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
     settings.home.expect_store()?;
     let relays = settings.home.relays(&settings.relays)?;
     let state = settings.home.state();
-    let findings = with_engine(settings, Reach::Online, |engine| async move {
+    let found = with_engine(settings, Reach::Online, |engine| async move {
         let mut findings = Vec::new();
         disk(&state, &mut findings);
         if relays.is_empty() {
@@ -65,6 +65,14 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
             connection(&engine, wait, &mut findings).await?;
         }
         relays_of(&engine, &mut findings).await?;
+        if let Some(reason) = engine.store_failure().await? {
+            findings.push(Finding::new(
+                "store_failed",
+                "store",
+                format!("nothing more can be kept here: {reason}"),
+                "make room on the disk, or see what `sheaf store check` says; then start again",
+            ));
+        }
         let overview = engine.overview().await?;
         let devices = engine.devices().await?;
         let contacts = engine.contacts().await?;
@@ -81,11 +89,12 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
         for info in &engine.conversations().await? {
             conversation(info, &overview, &contacts, &mut findings);
         }
-        Ok(findings)
+        // Before the store is closed, which may fail.
+        settings.printer.list(&findings, text)?;
+        Ok(findings.len())
     })
     .await?;
-    settings.printer.list(&findings, text)?;
-    match findings.len() {
+    match found {
         0 => Ok(()),
         _ => Err(Failure::silent(Code::Partial)),
     }
@@ -114,6 +123,8 @@ async fn connection(
     match engine.wait_connected(wait).await {
         Ok(()) => {}
         Err(EngineError::Closed) => return Err(EngineError::Closed.into()),
+        // Said beside the relays.
+        Err(EngineError::Command(CommandError::StoreFailed(_))) => return Ok(()),
         Err(error) => {
             let failure = Failure::from(error);
             findings.push(Finding::new(

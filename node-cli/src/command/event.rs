@@ -380,6 +380,10 @@ fn describe_repair(event: &Event) -> Option<(Value, String)> {
 fn describe_rest(event: &Event) -> Option<(Value, String)> {
     let id = |id: &dyn std::fmt::Display| id.to_string();
     Some(match event {
+        Event::StoreFailed { reason, full } => (
+            json!({ "event": "store_failed", "reason": reason, "full": full }),
+            format!("the store failed: {reason}"),
+        ),
         Event::DeviceAdded { device, name } => (
             json!({ "event": "device_added", "device": id(device), "name": name }),
             format!("device {} was added: {device}", harmless(name)),

@@ -1,8 +1,9 @@
 //! `sheaf run`.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use sheaf_engine::{Engine, Event, EventStream};
+use sheaf_engine::{Engine, Event, EventStream, has_room};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
@@ -16,11 +17,16 @@ use super::progress::{Lines, Meter};
 /// Wrong passphrases that a locked program takes before it ends.
 const ATTEMPTS_MAX: usize = 3;
 
+/// How often it is looked whether there is room on a full disk again.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
+
 /// Why it is not connected any more.
 enum End {
     Signal,
     /// Nothing happened for the time after which the store is to be closed.
     Idle,
+    /// The disk is full.
+    NoRoom,
 }
 
 /// The signals that end it in order.
@@ -40,6 +46,13 @@ pub(super) async fn run(settings: &Settings, lock_after: Option<Duration>) -> Re
     loop {
         match once(settings, lock_after, &mut signals).await {
             Ok(End::Signal) => return Ok(()),
+            Ok(End::NoRoom) => {
+                settings.printer.say("waiting for room on the disk");
+                if !wait_for_room(settings, &mut signals).await {
+                    return Ok(());
+                }
+                continue;
+            }
             Ok(End::Idle) => {
                 wrong = 0;
                 settings.printer.say("locked");
@@ -74,18 +87,36 @@ async fn once(
     lock_after: Option<Duration>,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
-    with_engine(settings, Reach::Online, |engine| async move {
+    let full = Cell::new(false);
+    let noted = &full;
+    let done = with_engine(settings, Reach::Online, |engine| async move {
         let events = engine.events();
         settings
             .printer
             .say("connected devices stay in step until Ctrl-C");
-        tokio::select! {
+        let end = tokio::select! {
             end = show_all(settings, &engine, events, lock_after) => end,
             _ = signals.interrupt.recv() => Ok(End::Signal),
             _ = signals.terminate.recv() => Ok(End::Signal),
-        }
+        };
+        noted.set(matches!(end, Ok(End::NoRoom)));
+        end
     })
-    .await
+    .await;
+    // What cannot be written cannot be closed in order either.
+    if full.get() { Ok(End::NoRoom) } else { done }
+}
+
+/// Waits until the store can be written again; `false` if a signal came first.
+async fn wait_for_room(settings: &Settings, signals: &mut Signals) -> bool {
+    while !has_room(&settings.home.state()) {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_FOR_ROOM) => {}
+            _ = signals.interrupt.recv() => return false,
+            _ = signals.terminate.recv() => return false,
+        }
+    }
+    true
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
@@ -120,12 +151,17 @@ async fn show_all(
             continue;
         }
         meter.clear();
+        if let Event::StoreFailed { reason, full } = &event {
+            if !*full {
+                return Err(Failure::failed(format!("the store failed: {reason}"))
+                    .advise("`sheaf store check` says what is damaged"));
+            }
+            show_event(settings, engine, event).await?;
+            return Ok(End::NoRoom);
+        }
         show_event(settings, engine, event).await?;
     }
-    Err(
-        Failure::failed("the engine ended; its store could not be written")
-            .advise("look for the reason with -v, make room on the disk, start again"),
-    )
+    Err(Failure::failed("the engine ended"))
 }
 
 /// A connection that comes and goes is nothing that happened; progress comes with what did.

@@ -28,6 +28,8 @@ struct Status {
     tried_again: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_failed: Option<String>,
     pending: u64,
     parked: u64,
     last_sync: Option<String>,
@@ -106,7 +108,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
     settings.home.expect_store()?;
     let relays = settings.home.relays(&settings.relays)?;
     let remembered = settings.home.remembered()?;
-    let status = with_engine(settings, reach, |engine| async move {
+    with_engine(settings, reach, |engine| async move {
         let (connection, reason) = match relays.is_empty() {
             true => ("no relay", None),
             false if wait.is_zero() => ("offline", None),
@@ -138,7 +140,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             waiting: info.waiting.clone(),
             segments: segment_heads(info),
         });
-        Ok(Status {
+        let status = Status {
             user: user.to_string(),
             name: overview.name,
             device: device.to_string(),
@@ -154,11 +156,13 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
             coming: coming(&progress),
             progress: progress.into(),
             unconfirmed: unconfirmed(&engine.relays().await?),
+            store_failed: engine.store_failure().await?,
             conversations: conversations.collect(),
-        })
+        };
+        // Before the store is closed, which may fail.
+        settings.printer.show(&status, text)
     })
-    .await?;
-    settings.printer.show(&status, text)
+    .await
 }
 
 /// In words: synced only where it is proved.
@@ -219,11 +223,13 @@ fn text(status: &Status) -> String {
         .tried_again
         .as_deref()
         .map(|at| format!("; tried again at {at}"));
+    let failed = status.store_failed.as_deref();
+    let failed = failed.map(|reason| format!("store       failed: {reason}\n"));
     let coming = status.coming.as_deref();
     let coming = coming.map(|words| format!("progress    {words}\n"));
     format!(
         "user        {} {}\ndevice      {} {}\nrelay       {}\nconnection  {}{}{}{}\n\
-         pending     {}\nparked      {}\nlast sync   {}\n{}{}\n{}",
+         pending     {}\nparked      {}\nlast sync   {}\n{}{}{}\n{}",
         harmless(&status.name),
         status.user,
         harmless(&status.device_name),
@@ -236,6 +242,7 @@ fn text(status: &Status) -> String {
         status.pending,
         status.parked,
         status.last_sync.as_deref().unwrap_or("never"),
+        failed.unwrap_or_default(),
         coming.unwrap_or_default(),
         unconfirmed,
         table(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::home::{Home, text};
+use crate::relay::Relay;
 
 /// A file system of its own, of a few mebibytes.
 struct SmallDisk {
@@ -62,6 +63,20 @@ impl Drop for SmallDisk {
         let done = unmount.arg("--lazy").arg(&self.mounted).status();
         assert!(done.is_ok_and(|done| done.success()) || std::thread::panicking());
     }
+}
+
+/// Lines for `message import`, each of 15,000 bytes.
+fn lines_file(directory: &Path, count: u32) -> String {
+    let lines = (1..=count).map(|seq| {
+        let text = format!("{seq} {}", "x7Q".repeat(5_000));
+        let time = "2026-01-01T00:00:00Z";
+        let line = serde_json::json!({ "seq": seq, "time": time, "kind": "text", "author": "x",
+            "text": text });
+        format!("{line}\n")
+    });
+    let file = directory.join("lines");
+    std::fs::write(&file, lines.collect::<String>()).unwrap();
+    file.to_str().unwrap().to_owned()
 }
 
 fn listed(home: &Home) -> Vec<String> {
@@ -135,16 +150,8 @@ fn a_full_disk_in_the_midst_of_an_import() {
     home.ok(&["init", "--user", "Alice", "--device", "first"]);
     home.ok(&["conversation", "create", "yard"]);
     let elsewhere = tempfile::tempdir().unwrap();
-    let file = elsewhere.path().join("lines");
-    let lines = (1..=400).map(|seq| {
-        let text = format!("{seq} {}", "x7Q".repeat(5_000));
-        let time = "2026-01-01T00:00:00Z";
-        let line = serde_json::json!({ "seq": seq, "time": time, "kind": "text", "author": "x",
-            "text": text });
-        format!("{line}\n")
-    });
-    std::fs::write(&file, lines.collect::<String>()).unwrap();
-    let ended = home.run(&["message", "import", "yard", file.to_str().unwrap()]);
+    let file = lines_file(elsewhere.path(), 400);
+    let ended = home.run(&["message", "import", "yard", &file]);
     assert!([1, 3].contains(&ended.code), "{ended:?}");
     assert!(ended.stderr.contains("make room"), "{ended:?}");
     let before = listed(&home);
@@ -154,6 +161,48 @@ fn a_full_disk_in_the_midst_of_an_import() {
     assert_eq!(listed(&home), before);
     home.ok(&["message", "send", "yard", "more", "--wait", "0"]);
     assert_eq!(listed(&home).len(), before.len() + 1);
+}
+
+/// Whoever is behind has no room for what comes: it is said, and goes on once there is some.
+#[test]
+fn who_stays_connected_says_that_the_disk_is_full_and_goes_on_by_itself() {
+    let Some(disk) = SmallDisk::mount(6_000) else {
+        return;
+    };
+    let relay = Relay::start();
+    let (alice, bob) = (Home::of("alice", "laptop"), Home::within(&disk.mounted));
+    bob.ok(&["init", "--user", "bob", "--device", "wall"]);
+    for (from, to) in [(&alice, &bob), (&bob, &alice)] {
+        let card = text(&from.ok(&["card"]), "card");
+        to.ok(&["contact", "add", &card]);
+    }
+    alice.ok(&["conversation", "create", "yard", "--member", "bob"]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = lines_file(elsewhere.path(), 400);
+    alice.ok(&["message", "import", "yard", &file]);
+    alice.ok(&["sync", "now", "--relay", relay.address()]);
+
+    let mut running = bob.start(&["run", "--relay", relay.address()]);
+    let failed = running.event("store_failed");
+    assert_eq!(failed["full"], true);
+    assert!(text(&failed, "reason").contains("no space is left on the disk"));
+    running.interrupt();
+    assert_eq!(running.end().code, 0);
+
+    let status = bob.run(&["status", "--wait", "20"]);
+    says_what_to_do(&status.stderr);
+    let status: serde_json::Value = serde_json::from_str(status.stdout.trim()).unwrap();
+    assert!(text(&status, "store_failed").contains("no space is left on the disk"));
+    assert!(bob.run(&["doctor"]).stdout.contains("store_failed"));
+
+    let mut running = bob.start(&["run"]);
+    running.event("store_failed");
+    disk.resize(90_000);
+    while running.event("progress")["stage"] != "done" {}
+    running.interrupt();
+    assert_eq!(running.end().code, 0);
+    assert_eq!(listed(&bob), listed(&alice));
+    assert_eq!(listed(&bob).len(), 400);
 }
 
 /// Without the right to mount: a limit on the size of files.
