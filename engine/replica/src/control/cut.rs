@@ -332,15 +332,16 @@ impl ControlLog {
 
     /// Whether a device can read everything in the window of some segment, as a view has windows.
     pub(crate) fn is_visible(&self, view: &View, reader: &Reader, segment: u32) -> bool {
-        !self.is_newcomer(reader) || self.can_read(reader, view.cut_of(segment).as_ref())
+        let mut cuts = view.cuts_of(segment).peekable();
+        !self.is_newcomer(reader)
+            || cuts.peek().is_some() && cuts.all(|cut| self.can_read(reader, Some(&cut)))
     }
 
     /// Whether the author of an item that knew these cuts knew the one of a segment's window.
     pub(crate) fn knew_window(&self, cuts: &BTreeSet<OperationId>, segment: u32) -> bool {
-        match self.current.cut_of(segment) {
-            Some(cut) => cuts.iter().any(|known| self.saw(known, &cut)),
-            None => true,
-        }
+        let knew = |cut: OperationId| cuts.iter().any(|known| self.saw(known, &cut));
+        let mut of = self.current.cuts_of(segment).peekable();
+        of.peek().is_none() || of.any(knew)
     }
 
     /// Cuts of a view that no other cut of it follows.

@@ -106,10 +106,10 @@ impl ControlLog {
         facts.is_some_and(|facts| !self.saw(&facts.operation, cut))
     }
 
-    /// Whether a segment is of a window that was opened by somebody who did not know a cut.
+    /// Whether a segment is of a window that somebody opened who did not know a cut.
     pub(crate) fn lies_before(&self, segment: u32, cut: &OperationId) -> bool {
-        let window = self.current.cut_of(segment);
-        window.is_none_or(|window| !self.saw(&window, cut))
+        let mut windows = self.current.cuts_of(segment).peekable();
+        windows.peek().is_none() || windows.any(|window| !self.saw(&window, cut))
     }
 }
 

@@ -144,12 +144,17 @@ impl View {
 
     /// The cut whose window holds a segment; none for the first window, or if two claim it.
     pub(crate) fn cut_of(&self, segment: u32) -> Option<OperationId> {
-        let mut of = self
-            .cuts
-            .iter()
-            .filter(|(_, cut)| cut.segment <= segment && segment <= Window::last(cut.segment));
-        let found = of.next().map(|(id, _)| *id);
+        let mut of = self.cuts_of(segment);
+        let found = of.next();
         found.filter(|_| of.next().is_none())
+    }
+
+    /// The cuts that claim the window of a segment: one or, made at once, several; none for the first
+    /// window. Whoever writes there knows one of them.
+    pub(crate) fn cuts_of(&self, segment: u32) -> impl Iterator<Item = OperationId> {
+        let of = self.cuts.iter();
+        of.filter(move |(_, cut)| cut.segment <= segment && segment <= Window::last(cut.segment))
+            .map(|(id, _)| *id)
     }
 
     /// Whether a segment belongs to a window of this view.
