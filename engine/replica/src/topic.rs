@@ -357,7 +357,7 @@ impl Topics {
         if !rising || !reading.subscribed || first <= previous && !records.is_empty() {
             return Err(BadDelivery);
         }
-        if previous > reading.at() {
+        if !reading.fits(previous) {
             let stalled = &mut self.witnessing.stalled;
             stalled.entry((relay, *id)).or_insert(stage.now());
             let Some(reading) = self.reading(&relay, id) else {
@@ -423,8 +423,14 @@ impl Topics {
         self.heard.note(origin, hash);
     }
 
-    /// The relay says that a topic was delivered to its end.
-    pub(crate) fn caught_up(&mut self, relay: RelayId, id: &TopicId, stage: &mut Stage) {
+    /// The relay says that a topic was delivered to its end, which is at a place.
+    pub(crate) fn caught_up(
+        &mut self,
+        relay: RelayId,
+        id: &TopicId,
+        sequence: u64,
+        stage: &mut Stage,
+    ) {
         let Some(log) = self.connections.get(&relay).map(|known| known.log) else {
             return;
         };
@@ -432,10 +438,7 @@ impl Topics {
         let Some(reading) = reading else {
             return;
         };
-        reading.live = true;
-        let at = reading.cursor.map(|cursor| cursor.sequence);
-        let early = &mut reading.early;
-        early.retain(|(previous, _)| at.is_none_or(|at| *previous >= at));
+        reading.reach(sequence);
         if !reading.caught_up || reading.cursor.is_none() {
             reading.caught_up = true;
             let start = Cursor { log, sequence: 0 };

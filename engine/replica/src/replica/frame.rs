@@ -43,8 +43,9 @@ impl Replica {
             } => {
                 self.deliver(relay, &topic, previous, records);
             }
-            ServerFrame::CaughtUp { topic, .. } => {
-                self.topics.caught_up(relay, &topic, &mut self.stage);
+            ServerFrame::CaughtUp { topic, sequence } => {
+                let stage = &mut self.stage;
+                self.topics.caught_up(relay, &topic, sequence, stage);
                 self.take_early(relay, &topic);
                 self.vault_caught_up(&topic);
             }
@@ -106,7 +107,7 @@ impl Replica {
                 }
                 for topic in answered.unchanged {
                     self.topics.spot_check(relay, &topic);
-                    self.topics.caught_up(relay, &topic, &mut self.stage);
+                    self.topics.caught_up(relay, &topic, 0, &mut self.stage);
                     self.take_early(relay, &topic);
                 }
             }

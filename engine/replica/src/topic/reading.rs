@@ -32,6 +32,9 @@ pub(super) struct Reading {
     pub(super) live: bool,
     /// It is not read until records that wait have found what they wait for.
     pub(super) paused: bool,
+    /// How far history was delivered on this subscription: what the relay has not delivered up to
+    /// there, it does not have.
+    reached: u64,
     /// Records ahead of the cursor.
     pub(super) early: VecDeque<(u64, Vec<Delivery>)>,
     early_records: usize,
@@ -70,6 +73,20 @@ impl Reading {
         self.cursor.map_or(0, |cursor| cursor.sequence)
     }
 
+    /// Records that come behind a place can be taken: what is before them came, or does not exist.
+    pub(super) fn fits(&self, previous: u64) -> bool {
+        previous <= self.at().max(self.reached)
+    }
+
+    /// History was delivered to its end.
+    pub(super) fn reach(&mut self, sequence: u64) {
+        self.live = true;
+        self.reached = self.reached.max(sequence);
+        let at = self.cursor.map(|cursor| cursor.sequence);
+        self.early
+            .retain(|(previous, _)| at.is_none_or(|at| *previous >= at));
+    }
+
     /// The relay's store is of this incarnation: a cursor of another one means nothing in it.
     pub(super) fn expect_log(&mut self, log: LogId) {
         let known = self.cursor.map(|cursor| cursor.log).or(self.log);
@@ -104,6 +121,7 @@ impl Reading {
         self.subscribed = true;
         self.subscription = request.0;
         self.live = false;
+        self.reached = 0;
         self.expected = self.highest;
         self.delivered = false;
     }
@@ -112,6 +130,7 @@ impl Reading {
     pub(super) fn stop(&mut self) {
         self.subscribed = false;
         self.live = false;
+        self.reached = 0;
         self.drop_early();
     }
 
@@ -134,9 +153,8 @@ impl Reading {
 
     /// What waited and fits now.
     pub(super) fn take_early(&mut self, log: LogId) -> Option<Advance> {
-        let at = self.at();
         let mut early = self.early.iter();
-        let place = early.position(|(previous, _)| *previous <= at)?;
+        let place = early.position(|(previous, _)| self.fits(*previous))?;
         let (_, records) = self.early.remove(place)?;
         self.early_records = self.early_records.saturating_sub(records.len());
         self.advance(log, records)

@@ -85,6 +85,27 @@ fn leave_out(pretends: bool) {
     has(&world, BOB, &["kept back", "shown"]);
 }
 
+/// What was let go of does not come: what is written next is not waited with, and nobody is named.
+#[test]
+fn behind_what_was_let_go_of_it_goes_on_at_once() {
+    let mut world = World::new(1);
+    let topic = world.topic();
+    world.disconnect(BOB);
+    let before = world.relays[0].stores[0].head(&topic);
+    world.send(ALICE, "let go of");
+    let head = world.relays[0].stores[0].head(&topic);
+    let gone = (before + 1..=head).map(|sequence| (BOB, topic, sequence));
+    world.relays[0].dropped.extend(gone);
+    world.connect(BOB);
+    world.settle();
+    world.relays[0].pretends = true;
+    world.send(ALICE, "at once");
+    // Half of the time after which a record that is on its way is missed.
+    world.pass(15);
+    has(&world, BOB, &["let go of", "at once"]);
+    assert_eq!(world.acts(BOB), []);
+}
+
 /// Bob is shown a store of his own from now on, as it stands.
 fn split(world: &mut World) {
     let store = world.relays[0].stores[0].clone();
