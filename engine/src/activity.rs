@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sheaf_protocol::{ErrorCode, Refusal};
 use sheaf_replica::{LifeCycle, Scope, Timestamp};
 
 use crate::link::{LinkError, LinkEvent, Transport};
@@ -37,6 +38,8 @@ pub struct LinkStatus {
     pub retry_at: Option<Timestamp>,
     /// The relay asked for that time, and it is kept even if the app is in a hurry.
     pub retry_asked: bool,
+    /// What the relay said when it last did not take a record on this connection.
+    pub refused: Option<String>,
     /// Until when the relay takes no more from this device, as it said itself.
     pub refused_until: Option<Timestamp>,
     /// Round trip of the last heartbeat.
@@ -106,9 +109,19 @@ impl Life {
         self.caught_up = false;
     }
 
-    pub(crate) fn refused(&mut self, retry_after_ms: u32, now: Timestamp) {
-        if retry_after_ms > 0 {
-            self.status.refused_until = Some(now.after_ms(u64::from(retry_after_ms)));
+    pub(crate) fn refused(&mut self, refusal: &Refusal, now: Timestamp) {
+        let after = refusal.retry_after_ms;
+        if after > 0 {
+            self.status.refused_until = Some(now.after_ms(u64::from(after)));
+        }
+        if matches!(
+            refusal.code,
+            ErrorCode::RecordTooLarge
+                | ErrorCode::Full
+                | ErrorCode::RateLimited
+                | ErrorCode::Unavailable
+        ) {
+            self.status.refused = Some(refusal.message.clone());
         }
     }
 
@@ -128,6 +141,7 @@ impl Life {
                 self.caught_up = false;
                 self.status.transport = Some(*transport);
                 self.status.error = None;
+                self.status.refused = None;
                 self.status.retry_at = None;
             }
             LinkEvent::Frame(..) => {}

@@ -265,7 +265,7 @@ impl Driver {
             LinkEvent::Frame(connection, frame) => {
                 if self.links.is_current(&relay, connection) {
                     if let ServerFrame::Refused(refusal) = &frame {
-                        self.life.refused(refusal.retry_after_ms, now());
+                        self.life.refused(refusal, now());
                     }
                     self.input(Input::Received(relay, frame));
                 }

@@ -74,6 +74,15 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
             ));
         }
         let overview = engine.overview().await?;
+        if let Some(said) = engine.link_status().refused.filter(|_| overview.pending > 0) {
+            findings.push(Finding::new(
+                "relay_refuses",
+                "relay",
+                format!("it does not take what this device writes: {said}"),
+                "it is kept here and offered again; whoever runs the relay can see in its log why, or \
+                 use another relay beside it (`sheaf relay add`)",
+            ));
+        }
         let devices = engine.devices().await?;
         let contacts = engine.contacts().await?;
         own_device(&devices, &mut findings);

@@ -205,6 +205,22 @@ fn who_stays_connected_says_that_the_disk_is_full_and_goes_on_by_itself() {
     assert_eq!(listed(&bob).len(), 400);
 }
 
+#[test]
+fn a_relay_without_room_is_found_by_the_doctor() {
+    let relay = Relay::full();
+    let home = Home::of("alice", "laptop");
+    home.ok(&["conversation", "create", "yard"]);
+    home.ok(&["message", "send", "yard", "kept here", "--wait", "0"]);
+    let ended = home.run(&["doctor", "--wait", "2", "--relay", relay.address()]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stdout.contains("\"relay_refuses\""), "{ended:?}");
+    assert!(
+        ended.stdout.contains("does not take records now"),
+        "{ended:?}"
+    );
+    assert_eq!(listed(&home).len(), 1);
+}
+
 /// Without the right to mount: a limit on the size of files.
 #[test]
 fn a_file_that_may_not_grow_loses_nothing() {

@@ -14,21 +14,26 @@ pub struct Relay {
     directory: TempDir,
 }
 
-fn config(directory: &Path) -> Config {
+fn config(directory: &Path, free_bytes_min: u64) -> Config {
     let mut config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         data: directory.join("relay"),
         ..Config::default()
     };
     config.http.enabled = false;
-    config.store.free_bytes_min = 0;
+    config.store.free_bytes_min = free_bytes_min;
     config.store.cache_bytes = 8 * 1024 * 1024;
     config
 }
 
 impl Relay {
     pub fn start() -> Self {
-        Self::start_in(tempfile::tempdir().unwrap())
+        Self::start_in(tempfile::tempdir().unwrap(), 0)
+    }
+
+    /// One whose disk has no room for a record.
+    pub fn full() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), u64::MAX)
     }
 
     /// Ends it; gives what it leaves behind.
@@ -42,7 +47,7 @@ impl Relay {
         let directory = self.stop();
         let copy = tempfile::tempdir().unwrap();
         copy_all(directory.path(), copy.path());
-        (Self::start_in(directory), Self::start_in(copy))
+        (Self::start_in(directory, 0), Self::start_in(copy, 0))
     }
 
     fn shut(&mut self) {
@@ -51,9 +56,9 @@ impl Relay {
         }
     }
 
-    fn start_in(directory: TempDir) -> Self {
+    fn start_in(directory: TempDir, free_bytes_min: u64) -> Self {
         let runtime = Runtime::new().unwrap();
-        let relay = sheaf_relay::Relay::start(config(directory.path()));
+        let relay = sheaf_relay::Relay::start(config(directory.path(), free_bytes_min));
         let relay = runtime.block_on(Box::pin(relay)).unwrap();
         Self {
             address: relay.address().to_string(),
