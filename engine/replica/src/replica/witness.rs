@@ -117,8 +117,11 @@ impl Replica {
                 Finding::BadStatement(relay) => self.blame(relay, Act::BadStatement),
                 Finding::Unanswered(relay) => self.blame(relay, Act::Unanswered),
                 Finding::Stalled(relay, topic) => {
-                    if let Some(gap) = self.topics.skip(&relay, &topic) {
-                        self.left_out(relay, &topic, gap);
+                    if let Some((gap, gone)) = self.topics.skip(&relay, &topic) {
+                        if !gone {
+                            self.accuse(&topic, gap);
+                        }
+                        self.seek(relay, &topic);
                         self.take_early(relay, &topic);
                     }
                 }
@@ -185,12 +188,23 @@ impl Replica {
     }
 
     /// Records in the middle were left out: the other devices are asked for what is missing.
-    pub(super) fn left_out(&mut self, relay: RelayId, topic: &TopicId, (from, to): (u64, u64)) {
-        let act = Act::LeftOut { from, to };
+    pub(super) fn left_out(&mut self, relay: RelayId, topic: &TopicId, gap: (u64, u64)) {
+        self.accuse(topic, gap);
+        self.seek(relay, topic);
+    }
+
+    fn accuse(&mut self, topic: &TopicId, (from, to): (u64, u64)) {
+        if let Some(Owner::Epoch(id, _)) = self.topics.owner(topic) {
+            let act = Act::LeftOut { from, to };
+            self.stage.report(Suspect::Topic(*topic), act, Some(id));
+        }
+    }
+
+    /// Asks the other devices for what a relay does not give, not too often.
+    fn seek(&mut self, relay: RelayId, topic: &TopicId) {
         let Some(Owner::Epoch(id, _)) = self.topics.owner(topic) else {
             return;
         };
-        self.stage.report(Suspect::Topic(*topic), act, Some(id));
         if self.topics.may_seek(&relay, topic, self.now) {
             self.on_conversation(&id, |known, context| {
                 known.resync(&[], false, context);

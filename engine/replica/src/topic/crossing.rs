@@ -152,8 +152,8 @@ impl Topics {
     }
 
     /// What should stand before records that wait does not come: they are taken without it. Gives
-    /// the places that were left out.
-    pub(crate) fn skip(&mut self, relay: &RelayId, id: &TopicId) -> Option<(u64, u64)> {
+    /// the places that were left out, and whether the relay let go of them.
+    pub(crate) fn skip(&mut self, relay: &RelayId, id: &TopicId) -> Option<((u64, u64), bool)> {
         self.witnessing.stalled.remove(&(*relay, *id));
         let log = self.connections.get(relay)?.log;
         let reading = self.reading(relay, id)?;
@@ -162,7 +162,8 @@ impl Topics {
         let sequence = next.filter(|next| *next > at)?;
         reading.cursor = Some(Cursor { log, sequence });
         reading.told.rewind(sequence);
-        Some((at.saturating_add(1), sequence))
+        let gone = reading.live && reading.has_let_go(sequence);
+        Some(((at.saturating_add(1), sequence), gone))
     }
 
     /// Whether other devices are to be asked now for what a relay left out.

@@ -54,7 +54,7 @@ impl Topics {
         self.following.retain(|_, (asked, _)| asked != relay);
         for topic in self.topics.values_mut() {
             if let Some(reading) = topic.readings.get_mut(relay) {
-                reading.stop();
+                reading.disconnect();
                 reading.count_anew();
                 reading.paused = false;
                 reading.faults.connection_ended();

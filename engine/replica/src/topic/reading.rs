@@ -32,9 +32,10 @@ pub(super) struct Reading {
     pub(super) live: bool,
     /// It is not read until records that wait have found what they wait for.
     pub(super) paused: bool,
-    /// How far history was delivered on this subscription: what the relay has not delivered up to
-    /// there, it does not have.
+    /// How far history was delivered: what the relay has not delivered up to there, it does not have.
     reached: u64,
+    /// Subscriptions on this connection. What is said of one may come after the next was asked for.
+    asked: u32,
     /// Records ahead of the cursor.
     pub(super) early: VecDeque<(u64, Vec<Delivery>)>,
     early_records: usize,
@@ -81,7 +82,9 @@ impl Reading {
     /// History was delivered to its end.
     pub(super) fn reach(&mut self, sequence: u64) {
         self.live = true;
-        self.reached = self.reached.max(sequence);
+        if self.asked == 1 {
+            self.reached = self.reached.max(sequence);
+        }
         let at = self.cursor.map(|cursor| cursor.sequence);
         self.early
             .retain(|(previous, _)| at.is_none_or(|at| *previous >= at));
@@ -121,9 +124,16 @@ impl Reading {
         self.subscribed = true;
         self.subscription = request.0;
         self.live = false;
+        self.asked = self.asked.saturating_add(1);
         self.reached = 0;
         self.expected = self.highest;
         self.delivered = false;
+    }
+
+    /// The connection is gone.
+    pub(super) fn disconnect(&mut self) {
+        self.stop();
+        self.asked = 0;
     }
 
     /// The connection is gone, or the subscription ends.
