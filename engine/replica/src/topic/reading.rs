@@ -163,11 +163,16 @@ impl Reading {
 
     /// What waited and fits now.
     pub(super) fn take_early(&mut self, log: LogId) -> Option<Advance> {
-        let mut early = self.early.iter();
-        let place = early.position(|(previous, _)| self.fits(*previous))?;
-        let (_, records) = self.early.remove(place)?;
-        self.early_records = self.early_records.saturating_sub(records.len());
-        self.advance(log, records)
+        loop {
+            let mut early = self.early.iter();
+            let place = early.position(|(previous, _)| self.fits(*previous))?;
+            let (_, records) = self.early.remove(place)?;
+            self.early_records = self.early_records.saturating_sub(records.len());
+            // What came twice says nothing new, and others wait behind it.
+            if let Some(advance) = self.advance(log, records) {
+                return Some(advance);
+            }
+        }
     }
 
     pub(super) fn advance(&mut self, log: LogId, records: Vec<Delivery>) -> Option<Advance> {
@@ -191,5 +196,28 @@ impl Reading {
     /// Whether records that came from an origin are of the subscription that stands.
     pub(super) fn is_of(&self, origin: &Origin) -> bool {
         self.subscription == origin.subscription
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_twice_hides_nothing_that_waits_behind_it() {
+        let log = LogId(1);
+        let delivery = |sequence| {
+            let record = vec![1];
+            vec![Delivery { sequence, record }]
+        };
+        let mut reading = Reading::default();
+        for (previous, sequence) in [(1, 2), (1, 2), (2, 3)] {
+            reading.keep_early(previous, delivery(sequence));
+        }
+        assert!(reading.take_early(log).is_none());
+        assert!(reading.advance(log, delivery(1)).is_some());
+        let taken = std::iter::from_fn(|| reading.take_early(log));
+        assert_eq!(taken.map(|advance| advance.records.len()).sum::<usize>(), 2);
+        assert_eq!(reading.at(), 3);
     }
 }
