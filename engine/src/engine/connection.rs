@@ -123,7 +123,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// Why the store could not be written or read, if it was so ([`Event::StoreFailed`]).
+    /// Why the store could not be written or read, if it was so ([`Event::StoreFailed`](crate::Event::StoreFailed)).
     ///
     /// # Errors
     /// [`EngineError::Closed`].
