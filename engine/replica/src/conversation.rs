@@ -18,6 +18,7 @@ mod found;
 mod frontier;
 mod guard;
 mod inbound;
+mod keys;
 mod members;
 mod merge;
 mod noted;
@@ -99,6 +100,8 @@ enum Work {
     Retry,
     /// A secret that cannot be opened here, and the operation that should hold it.
     Complain(EpochId, OperationId),
+    /// A member device that reads none of the newest epochs is to be sent the log to its inbox.
+    Invite(DeviceId),
     /// A device's question, and where the answer goes.
     Answer(Box<exchange::Question>),
     /// Ask devices, once the given segments have said what they hold.
@@ -170,6 +173,8 @@ pub(crate) struct Conversation {
     forgotten: forget::Forgotten,
     /// Epochs that were asked for since this process started.
     asked: BTreeSet<EpochId>,
+    /// Devices that asked and were invited again: since when they are counted, and how often.
+    invited: BTreeMap<DeviceId, (Timestamp, u32)>,
     /// Operations without effect, each with the removal that voids it, as they were noted.
     void: BTreeMap<OperationId, OperationId>,
     /// What each device has shown to know.
@@ -211,6 +216,7 @@ impl Conversation {
             forks: fork::Forks::default(),
             forgotten: forget::Forgotten::default(),
             asked: BTreeSet::new(),
+            invited: BTreeMap::new(),
             void: BTreeMap::new(),
             shown: shown::Shown::new(),
             vouch_due: false,
@@ -244,6 +250,10 @@ impl Conversation {
                 Work::Retry => self.retry(context),
                 Work::Complain(epoch, operation) => {
                     self.complain(epoch, operation, context);
+                    None
+                }
+                Work::Invite(device) => {
+                    self.invite_again(device, context);
                     None
                 }
                 Work::Answer(question) => self.answer(question, context),

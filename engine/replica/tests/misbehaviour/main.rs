@@ -10,6 +10,7 @@
     reason = "a test may stop at its first error"
 )]
 
+mod away;
 mod cut;
 mod forge;
 mod fork;

@@ -1,0 +1,111 @@
+//! Secrets that a member device lacks: asked for and answered.
+
+use std::sync::Arc;
+
+use sheaf_crypto::{Body, DeviceId, EpochId, OperationId};
+
+use super::{Conversation, Work};
+use crate::context::Context;
+use crate::limits;
+
+impl Conversation {
+    /// Asks for the newest secrets that this member device was not given.
+    pub(crate) fn ask_for_keys(&mut self, context: &mut Context<'_>) {
+        if !self.is_part(context) {
+            return;
+        }
+        let view = Arc::clone(self.control.current());
+        // Where no epoch opens those before it, each of them is asked for.
+        let alone = |epoch: &&EpochId| {
+            let closed = view.since_join || !view.cuts.is_empty();
+            closed || view.newest.contains(*epoch)
+        };
+        let missing = view.epochs.iter().rev();
+        let missing = missing.filter(|(epoch, _)| alone(epoch) && !self.epochs.holds(epoch));
+        let own = context.reader();
+        let missing = missing.filter(|(epoch, _)| self.control.is_entitled(&view, &own, epoch));
+        let missing = missing.filter(|(epoch, _)| !self.has_forgotten(epoch));
+        let mut missing: Vec<_> = missing.collect();
+        missing.sort_by_key(|(_, facts)| std::cmp::Reverse(facts.depth));
+        for (epoch, facts) in missing.into_iter().take(limits::EPOCHS_ASKED_MAX) {
+            self.work.push_back(Work::Complain(*epoch, facts.operation));
+        }
+        self.run(context);
+    }
+
+    /// Says that a secret could not be opened here, once for each epoch.
+    pub(super) fn complain(
+        &mut self,
+        epoch: EpochId,
+        operation: OperationId,
+        context: &mut Context<'_>,
+    ) {
+        let view = Arc::clone(self.control.current());
+        let own = context.reader();
+        if self.epochs.holds(&epoch)
+            || !self.is_part(context)
+            || !self.control.is_entitled(&view, &own, &epoch)
+            || self.has_forgotten(&epoch)
+            || !self.asked.insert(epoch)
+        {
+            return;
+        }
+        if let Err(error) = self.write_operation(Body::BadSeal { epoch, operation }, context) {
+            tracing::warn!(%error, "missing key not asked for");
+        }
+    }
+
+    /// A member device could not open its seal, or was not given one: who drew the epoch forwards the
+    /// secret, and so does the holder with the lowest id, since either may be gone.
+    pub(super) fn answer_bad_seal(
+        &mut self,
+        epoch: EpochId,
+        to: DeviceId,
+        context: &mut Context<'_>,
+    ) {
+        let view = Arc::clone(self.control.current());
+        let live = view.live().any(|(device, _)| *device == to);
+        let lowest = view
+            .holders(&epoch)
+            .into_iter()
+            .find(|device| *device != to && view.device(device).is_some());
+        let own = context.account.device();
+        let facts = view.epochs.get(&epoch);
+        let author = facts.and_then(|facts| self.control.entry(&facts.operation));
+        let drew = author.is_some_and(|entry| entry.operation.author == own);
+        let mine = (drew || lowest == Some(own)) && self.epochs.holds(&epoch);
+        if !live || !mine || !self.control.device_is_entitled(&view, &to, &epoch) {
+            return;
+        }
+        if let Err(error) = self.hand_over(epoch, &[to], context) {
+            tracing::warn!(%error, "epoch not forwarded");
+            return;
+        }
+        // The log has it read what it says that it cannot: what is published reaches it nowhere.
+        let invited = |work: &Work| matches!(work, Work::Invite(device) if *device == to);
+        if facts.is_some_and(|facts| facts.holders.contains(&to)) && !self.work.iter().any(invited)
+        {
+            self.work.push_back(Work::Invite(to));
+        }
+    }
+
+    /// Sends a member device the whole log, with what was forwarded to it, to its inbox.
+    pub(super) fn invite_again(&mut self, device: DeviceId, context: &mut Context<'_>) {
+        let recipients = self.control.current().recipients();
+        let Some(to) = recipients.iter().find(|to| to.device == device) else {
+            return;
+        };
+        let invited = self.invited.entry(device).or_insert((context.now, 0));
+        if context.now.since_ms(invited.0) >= limits::INVITES_AGAIN_MS {
+            *invited = (context.now, 0);
+        }
+        if invited.1 >= limits::INVITES_AGAIN_MAX {
+            tracing::warn!(%device, "asks for keys too often to be invited again");
+            return;
+        }
+        invited.1 = invited.1.saturating_add(1);
+        if let Err(error) = self.invite(to, context) {
+            tracing::warn!(%error, "device not invited again");
+        }
+    }
+}
