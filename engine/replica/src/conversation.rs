@@ -172,7 +172,7 @@ pub(crate) struct Conversation {
     forks: fork::Forks,
     forgotten: forget::Forgotten,
     /// Epochs that were asked for since this process started.
-    asked: BTreeSet<EpochId>,
+    asked: BTreeMap<EpochId, keys::Asked>,
     /// Devices that asked and were invited again: since when they are counted, and how often.
     invited: BTreeMap<DeviceId, (Timestamp, u32)>,
     /// Operations without effect, each with the removal that voids it, as they were noted.
@@ -215,7 +215,7 @@ impl Conversation {
             beginning: false,
             forks: fork::Forks::default(),
             forgotten: forget::Forgotten::default(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             invited: BTreeMap::new(),
             void: BTreeMap::new(),
             shown: shown::Shown::new(),

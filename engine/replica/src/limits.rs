@@ -128,6 +128,8 @@ pub const CHAINS_AHEAD_MAX: usize = 4_096;
 pub const EPOCHS_HANDED_MAX: usize = 1_024;
 /// Newest epochs that an unchained one follows; more stay open and are followed by the next.
 pub const EPOCHS_FOLLOWED_MAX: usize = 64;
+/// Times that a device asks for one epoch's secret while the answers do not open.
+pub const KEY_ASKED_MAX: u32 = 4;
 /// Times in [`INVITES_AGAIN_MS`] that a member device which cannot open its keys is sent the log.
 pub const INVITES_AGAIN_MAX: u32 = 16;
 /// See [`INVITES_AGAIN_MAX`]; in milliseconds: a day.

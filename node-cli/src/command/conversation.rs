@@ -53,6 +53,7 @@ struct Forgetting {
     devices: Vec<String>,
     fork: bool,
     kept_back: bool,
+    cut_shared: bool,
 }
 
 #[derive(Serialize)]
@@ -274,6 +275,7 @@ fn forgetting(info: &ConversationInfo) -> Option<Forgetting> {
         devices: devices.map(|device| device_name(info, device)).collect(),
         fork: waits.disputed,
         kept_back: waits.kept_back,
+        cut_shared: waits.shared,
     })
 }
 
@@ -293,6 +295,10 @@ pub(super) fn forgetting_words(info: &ConversationInfo) -> Option<String> {
     }
     if waits.kept_back {
         reasons.push("something is kept back of a device".to_owned());
+    }
+    if waits.shared {
+        let again = "another cut was made at the same time: ask for it again";
+        reasons.push(again.to_owned());
     }
     if reasons.is_empty() {
         reasons.push("everything to be read and sent".to_owned());

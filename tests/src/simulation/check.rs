@@ -58,6 +58,10 @@ fn nothing_forgotten_is_held(world: &World) -> Result<(), Failure> {
                 let Some(info) = info.filter(|info| info.takes_part) else {
                     continue;
                 };
+                // Cuts that were made at once may share a window by chance, which is said.
+                if info.forgetting.as_ref().is_some_and(|waits| waits.shared) {
+                    continue;
+                }
                 if let Some(waits) = info.forgetting {
                     let failure = format!("device {number} does not forget: {waits:?}");
                     return Err(Failure(failure));

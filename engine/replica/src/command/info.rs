@@ -121,6 +121,9 @@ pub struct ForgettingInfo {
     pub disputed: bool,
     /// Something is kept back of a device in quarantine or frozen.
     pub kept_back: bool,
+    /// Another cut was made at the same time and shares its window by chance: nothing is forgotten
+    /// until it is asked for again.
+    pub shared: bool,
 }
 
 /// How another device of a conversation stands, as its own signed items say.

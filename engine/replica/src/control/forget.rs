@@ -62,6 +62,21 @@ pub(super) fn check(view: &View, cut: &OperationId) -> Result<(), OperationError
     alone.then_some(()).ok_or(OperationError::BadForget)
 }
 
+/// Cuts before which secrets were to be forgotten, where the statement comes to nothing because others
+/// that were made at the same time share the window, and no later one made up for it.
+pub(super) fn in_vain(
+    view: &View,
+    saw: &impl Fn(&OperationId, &OperationId) -> bool,
+) -> Vec<OperationId> {
+    let stands = |cut: &OperationId| view.cuts.get(cut).is_some_and(|cut| cut.stands);
+    let known = view.forgets.values().filter(|known| known.stands);
+    let cuts: BTreeSet<OperationId> = known.map(|known| known.cut).filter(stands).collect();
+    let held = cuts.iter().filter(|cut| check(view, cut).is_ok());
+    let held: Vec<OperationId> = held.copied().collect();
+    let made_up = |cut: &OperationId| held.iter().any(|held| held == cut || saw(held, cut));
+    cuts.into_iter().filter(|cut| !made_up(cut)).collect()
+}
+
 impl ControlLog {
     /// What brought a device in; of one that is out, everything that did.
     pub(super) fn attachments(&self, device: &DeviceId) -> BTreeSet<OperationId> {
@@ -98,6 +113,11 @@ impl ControlLog {
         let stand = known
             .filter(|(_, forgetting)| forgetting.stands && check(view, &forgetting.cut).is_ok());
         stand.map(|(id, forgetting)| (*id, *forgetting)).collect()
+    }
+
+    /// Cuts before which secrets were to be forgotten, and were not.
+    pub(crate) fn forgotten_in_vain(&self) -> Vec<OperationId> {
+        in_vain(&self.current, &|later, earlier| self.saw(later, earlier))
     }
 
     /// Whether an epoch was drawn by somebody who did not know a cut.

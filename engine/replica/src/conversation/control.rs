@@ -137,7 +137,9 @@ impl Conversation {
             Ok(secret) => self.learn(forward.epoch, secret, context),
             // It was sealed to a key that was erased since: its author was away for long.
             Err(sheaf_crypto::SealError::NoKemSecret) => {
-                self.complain_later(forward.epoch);
+                if !self.not_opened(forward.epoch) {
+                    self.complain_later(forward.epoch);
+                }
             }
             Err(error) => {
                 let act = Act::RefusedOperation(error.to_string());

@@ -370,6 +370,7 @@ impl Conversation {
                 .park(self.id, epoch, wire, None, Need::Unknown, context.stage);
         }
         self.work.push_back(Work::Retry);
+        self.ask_again();
         if !answer.last {
             let missing_there = self.missing_there(from, &answer.heads, &answer.chains);
             context.stage.notify(Event::Exchanged {

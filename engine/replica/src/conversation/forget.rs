@@ -6,6 +6,7 @@
 //! everything that only they open.
 
 mod erase;
+mod late;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -233,7 +234,15 @@ impl Conversation {
     /// What is still to be forgotten here, and what that waits for.
     pub(super) fn forgetting(&self, own: DeviceId) -> Option<ForgettingInfo> {
         let due = self.due_to_forget();
-        due.first()?;
+        let done = |cut: &OperationId| {
+            let mut done = self.forgotten.cuts.iter();
+            done.any(|done| self.control.saw(done, cut))
+        };
+        let vain = self.control.forgotten_in_vain();
+        let shared = vain.iter().any(|cut| !done(cut));
+        if due.is_empty() && !shared {
+            return None;
+        }
         let devices = due.iter();
         let devices = devices.flat_map(|(statement, known)| self.awaited(statement, known, own));
         let devices: BTreeSet<DeviceId> = devices.collect();
@@ -241,6 +250,7 @@ impl Conversation {
             devices: devices.into_iter().collect(),
             disputed: self.disputed(),
             kept_back: self.holds_back(),
+            shared,
         })
     }
 

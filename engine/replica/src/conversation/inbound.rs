@@ -153,6 +153,7 @@ impl Conversation {
 
     /// Examines parked records again whose needs are met.
     pub(super) fn retry(&mut self, context: &mut Context<'_>) -> Option<Work> {
+        self.place_late(context);
         let was_full = self.parked.is_full();
         let mut news = News::default();
         let mut staged = Vec::new();

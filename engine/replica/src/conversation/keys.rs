@@ -8,6 +8,14 @@ use super::{Conversation, Work};
 use crate::context::Context;
 use crate::limits;
 
+/// A secret that was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    times: u32,
+    /// What was answered does not open.
+    in_vain: bool,
+}
+
 impl Conversation {
     /// Asks for the newest secrets that this member device was not given.
     pub(crate) fn ask_for_keys(&mut self, context: &mut Context<'_>) {
@@ -33,7 +41,26 @@ impl Conversation {
         self.run(context);
     }
 
-    /// Says that a secret could not be opened here, once for each epoch.
+    /// What was forwarded does not open: who did it had not heard of the newest sealing key. It is
+    /// asked for again once that may have come about; `false` if it was not asked for.
+    pub(super) fn not_opened(&mut self, epoch: EpochId) -> bool {
+        let asked = self.asked.get_mut(&epoch);
+        asked.map(|asked| asked.in_vain = true).is_some()
+    }
+
+    /// Asks again for what was answered in vain.
+    pub(super) fn ask_again(&mut self) {
+        let view = self.control.current();
+        let in_vain = self.asked.iter().filter(|(_, asked)| asked.in_vain);
+        let again = in_vain.filter_map(|(epoch, _)| {
+            let facts = view.epochs.get(epoch)?;
+            Some(Work::Complain(*epoch, facts.operation))
+        });
+        self.work.extend(again);
+    }
+
+    /// Says that a secret could not be opened here, once for each epoch, and some times more if what
+    /// was answered does not open either.
     pub(super) fn complain(
         &mut self,
         epoch: EpochId,
@@ -46,10 +73,15 @@ impl Conversation {
             || !self.is_part(context)
             || !self.control.is_entitled(&view, &own, &epoch)
             || self.has_forgotten(&epoch)
-            || !self.asked.insert(epoch)
         {
             return;
         }
+        let asked = self.asked.entry(epoch).or_default();
+        if asked.times > 0 && !(asked.in_vain && asked.times < limits::KEY_ASKED_MAX) {
+            return;
+        }
+        asked.times = asked.times.saturating_add(1);
+        asked.in_vain = false;
         if let Err(error) = self.write_operation(Body::BadSeal { epoch, operation }, context) {
             tracing::warn!(%error, "missing key not asked for");
         }

@@ -121,6 +121,16 @@ impl Parked {
         authors.map(|author| author.device).collect()
     }
 
+    /// Items that are waited for because somebody names them as seen.
+    pub(super) fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
+        self.waiting
+            .values()
+            .filter_map(|waiting| match &waiting.need {
+                Need::Dependency(seen) => Some(seen),
+                Need::Operation(_) | Need::Chain(..) | Need::Epoch(_) | Need::Unknown => None,
+            })
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= limits::PARKED_RECORDS_MAX || self.bytes >= limits::PARKED_BYTES_MAX
     }

@@ -184,3 +184,31 @@ fn what_was_dropped_before_cannot_be_fetched_any_more_and_nothing_more_is_droppe
     let older = world.answer(BOB, older);
     assert!(older != Ok(Reply::NothingOlder), "{older:?}");
 }
+
+#[test]
+fn what_a_removed_member_still_wrote_and_only_one_took_in_comes_to_the_others_with_the_log() {
+    let mut world = prepared();
+    let conversation = world.conversation;
+    let old = held(&world, ALICE);
+    away(&mut world, MALLORY);
+    let user = crate::user(&world, MALLORY);
+    world.ask(ALICE, Command::RemoveMember { conversation, user });
+    rest(&mut world);
+    world.ask(MALLORY, Command::RemoveMember { conversation, user });
+    world.ask(ALICE, Command::ForgetHistory(conversation));
+    // Alice waits for Bob to acknowledge it, and takes in what Bob cannot read any more.
+    assert!(holds_any(&world, ALICE, &old) && !holds_any(&world, BOB, &old));
+    back(&mut world, MALLORY);
+    world.send(ALICE, "names that as seen");
+    rest(&mut world);
+    for place in [ALICE, BOB] {
+        let shown = shown(&world, place);
+        assert_eq!((shown.parked, shown.waiting.len()), (0, 0), "{place}");
+        assert!(
+            shown.synced && shown.forgetting.is_none(),
+            "{place} {shown:#?}"
+        );
+        assert!(!holds_any(&world, place, &old), "{place}");
+    }
+    goes_on(&mut world, &[ALICE, BOB]);
+}

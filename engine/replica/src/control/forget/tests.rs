@@ -4,7 +4,7 @@ use sheaf_crypto::{DeviceId, OperationId};
 
 use super::super::cut::Cut;
 use super::super::view::View;
-use super::{Forgetting, check, reads};
+use super::{Forgetting, check, in_vain, reads};
 use crate::limits::{SEGMENTS_MAX, WINDOW_SEGMENTS};
 
 fn id(number: u8) -> OperationId {
@@ -71,4 +71,23 @@ fn only_a_cut_that_stands_alone_is_forgotten_before() {
     let void = view.cuts.get_mut(&id(20)).unwrap();
     void.stands = false;
     assert!(check(&view, &id(20)).is_err());
+}
+
+#[test]
+fn what_shares_its_window_comes_to_nothing_until_a_later_one_makes_up_for_it() {
+    let mut view = view();
+    assert!(in_vain(&view, &saw).is_empty());
+    let twin = *view.cuts.get(&id(20)).unwrap();
+    view.cuts.insert(id(15), twin);
+    assert_eq!(in_vain(&view, &saw), [id(20)]);
+    let forgetting = view.forgets.remove(&id(12)).unwrap();
+    let cut = id(30);
+    let segment = SEGMENTS_MAX + 2 * WINDOW_SEGMENTS;
+    let stands = true;
+    view.cuts.insert(cut, Cut { segment, stands });
+    view.forgets
+        .insert(id(32), Forgetting { cut, ..forgetting });
+    assert!(in_vain(&view, &saw).is_empty());
+    view.cuts.insert(id(31), Cut { segment, stands });
+    assert_eq!(in_vain(&view, &saw), [id(20), cut]);
 }

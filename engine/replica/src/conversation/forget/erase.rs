@@ -130,16 +130,4 @@ impl Conversation {
     pub(in crate::conversation) fn is_settled(&self, segment: u32) -> bool {
         self.forgotten.holds(segment)
     }
-
-    /// Something came that a forgotten secret would open. Once it is said.
-    pub(in crate::conversation) fn too_late(&mut self, context: &mut Context<'_>) {
-        if self.forgotten.noticed {
-            return;
-        }
-        self.forgotten.noticed = true;
-        self.write_forgotten(context);
-        let what = "a record came whose secret was forgotten; it is not read".to_owned();
-        let who = "unknown".to_owned();
-        context.stage.note(what, who, Some(self.id));
-    }
 }

@@ -1,0 +1,73 @@
+//! What comes after the secret that opens it was forgotten.
+
+use sheaf_crypto::{Dependency, Inner, ItemId, Kind as Purpose, Operation, OperationId};
+
+use super::super::Conversation;
+use crate::chain::Place;
+use crate::context::Context;
+use crate::control::Standing;
+
+impl Conversation {
+    /// Something came that a forgotten secret would open. Once it is said.
+    pub(in crate::conversation) fn too_late(&mut self, context: &mut Context<'_>) {
+        if self.forgotten.noticed {
+            return;
+        }
+        self.forgotten.noticed = true;
+        self.write_forgotten(context);
+        let what = "a record came whose secret was forgotten; it is not read".to_owned();
+        let who = "unknown".to_owned();
+        context.stage.note(what, who, Some(self.id));
+    }
+
+    /// Gives operations their places that others name as seen and whose records are not read here any
+    /// more. Who was taken out wrote them before he knew of it, somebody took them in who had not
+    /// forgotten yet, and the log came with them by another way.
+    pub(in crate::conversation) fn place_late(&mut self, context: &mut Context<'_>) {
+        if self.forgotten.cuts.is_empty() {
+            return;
+        }
+        let named: Vec<Dependency> = self.parked.dependencies().copied().collect();
+        for seen in named {
+            let entry = self.control.entry(&OperationId(seen.item.0));
+            let operation = entry.map(|entry| entry.operation.clone());
+            let operation = operation.filter(|operation| {
+                let place = (operation.author, operation.run, operation.seq);
+                let view = self.control.current();
+                let standing = view.standing(&operation.author, &operation.incarnation);
+                place == (seen.device, seen.run, seen.seq) && matches!(standing, Standing::Ended(_))
+            });
+            if let Some(operation) = operation {
+                self.place_operation(operation, seen.item, context);
+            }
+        }
+    }
+
+    fn place_operation(&mut self, operation: Operation, item: ItemId, context: &mut Context<'_>) {
+        let chain = (&operation.author, &operation.run);
+        let place = (operation.seq, operation.previous.as_ref());
+        let place = self.chains.place(chain, place.0, place.1, &item);
+        if !matches!(place, Place::Next | Place::Gap) {
+            return;
+        }
+        let inner = Inner {
+            kind: Purpose::Control,
+            user: operation.user,
+            device: operation.author,
+            run: operation.run,
+            incarnation: operation.incarnation,
+            seq: operation.seq,
+            previous: operation.previous,
+            control_heads: operation.parents,
+            dependencies: Vec::new(),
+            body: Vec::new(),
+        };
+        self.accept_item(&inner, item, context);
+        self.vouch_for_removed();
+        // Neither it nor what lies before it is kept here.
+        if let Some(chain) = self.chains.get(&inner.device, &inner.run) {
+            self.forgotten.upto.insert(chain.index, inner.seq);
+        }
+        self.write_forgotten(context);
+    }
+}
