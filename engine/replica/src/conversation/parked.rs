@@ -66,6 +66,12 @@ impl From<&Opened> for Author {
     }
 }
 
+impl Author {
+    fn claim(&self) -> Claim {
+        (self.device, self.run, self.incarnation)
+    }
+}
+
 pub(super) struct Waiting {
     epoch: EpochId,
     wire: Vec<u8>,
@@ -81,10 +87,17 @@ pub(super) fn reasons<'a>(waiting: impl Iterator<Item = &'a Waiting>) -> Vec<Str
     unique.into_iter().take(REASONS_MAX).collect()
 }
 
+/// Where a chain is waited for, and the grant that its author claims.
+pub(super) type Claim = (DeviceId, RunId, OperationId);
+
 /// All of them, in the order of arrival.
 #[derive(Default)]
 pub(super) struct Parked {
     waiting: BTreeMap<u64, Waiting>,
+    /// Of those whose author is known: how many there are at each place.
+    claims: BTreeMap<Claim, BTreeMap<u64, usize>>,
+    /// How many are left.
+    unclaimed: usize,
     bytes: usize,
     next: u64,
 }
@@ -114,11 +127,17 @@ impl Parked {
 
     /// Who wrote what waits here: each has what it waits for.
     pub(super) fn authors(&self) -> BTreeSet<DeviceId> {
-        let authors = self
-            .waiting
-            .values()
-            .filter_map(|waiting| waiting.author.as_ref());
-        authors.map(|author| author.device).collect()
+        self.claims.keys().map(|(device, ..)| *device).collect()
+    }
+
+    /// Of what waits here and whose author is known: the chains, and the places in them.
+    pub(super) fn claims(&self) -> impl Iterator<Item = (&Claim, &BTreeMap<u64, usize>)> {
+        self.claims.iter()
+    }
+
+    /// Something waits of which the author is not known yet.
+    pub(super) fn has_unclaimed(&self) -> bool {
+        self.unclaimed > 0
     }
 
     /// Items that are waited for because somebody names them as seen.
@@ -179,6 +198,14 @@ impl Parked {
     fn insert(&mut self, record: ParkedRecord, author: Option<Author>, need: Need) {
         self.next = self.next.max(record.number.saturating_add(1));
         self.bytes = self.bytes.saturating_add(record.wire.len());
+        match &author {
+            None => self.unclaimed = self.unclaimed.saturating_add(1),
+            Some(author) => {
+                let places = self.claims.entry(author.claim()).or_default();
+                let count = places.entry(author.seq).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
         let waiting = Waiting {
             epoch: record.epoch,
             wire: record.wire,
@@ -229,9 +256,29 @@ impl Parked {
         stage: &mut Stage,
     ) -> Option<Waiting> {
         let waiting = self.waiting.remove(&number)?;
+        self.unclaim(waiting.author.as_ref());
         self.bytes = self.bytes.saturating_sub(waiting.wire.len());
         let order = number.to_be_bytes();
         stage.write(Write::delete(Kind::Parked, &conversation.0, &order));
         Some(waiting)
+    }
+
+    fn unclaim(&mut self, author: Option<&Author>) {
+        let Some(author) = author else {
+            self.unclaimed = self.unclaimed.saturating_sub(1);
+            return;
+        };
+        let Some(places) = self.claims.get_mut(&author.claim()) else {
+            return;
+        };
+        if let Some(count) = places.get_mut(&author.seq) {
+            *count = count.saturating_sub(1);
+        }
+        if places.get(&author.seq) == Some(&0) {
+            places.remove(&author.seq);
+        }
+        if places.is_empty() {
+            self.claims.remove(&author.claim());
+        }
     }
 }

@@ -81,15 +81,28 @@ impl Conversation {
         parked.filter(|waiting| self.would_count(waiting))
     }
 
+    /// Whether there is any. It is asked often: of what lies beyond a chain's head all counts or nothing.
     pub(super) fn is_waiting(&self) -> bool {
-        self.waiting().next().is_some()
+        let mut claims = self.parked.claims();
+        self.parked.has_unclaimed()
+            || claims.any(|((device, run, incarnation), places)| {
+                let next = self.next_of(device);
+                let counts = |seq: u64| !self.stands_back(device, run, seq, incarnation);
+                let mut taken = places.range(..next).map(|(seq, _)| *seq);
+                taken.any(counts) || (places.range(next..).next().is_some() && counts(next))
+            })
+    }
+
+    /// The place after the last one of a device.
+    fn next_of(&self, device: &DeviceId) -> u64 {
+        let newest = self.chains.newest_of(device);
+        newest.map_or(1, |(seq, _)| seq.saturating_add(1))
     }
 
     fn would_count(&self, waiting: &Waiting) -> bool {
         waiting.author.as_ref().is_none_or(|author| {
             let Author { device, run, .. } = author;
-            let head = self.chains.newest_of(device).map_or(0, |(seq, _)| seq);
-            let missing = head.saturating_add(1).min(author.seq);
+            let missing = self.next_of(device).min(author.seq);
             !self.stands_back(device, run, missing, &author.incarnation)
         })
     }
