@@ -346,6 +346,9 @@ impl Conversation {
         caught_up: bool,
     ) -> ConversationInfo {
         let caught_up = caught_up && !self.is_waiting() && !self.is_busy();
+        let lacking = self.lacking_key(&(own, device));
+        let mut waiting = parked::reasons(self.waiting());
+        waiting.extend(lacking.map(|epoch| parked::Need::Epoch(epoch).to_string()));
         let peers = self.peers(device);
         let view = self.control.current();
         let members = view
@@ -379,7 +382,7 @@ impl Conversation {
             keep: self.keeping.own(),
             forgetting: self.forgetting(device),
             epochs: epochs.collect(),
-            waiting: parked::reasons(self.waiting()),
+            waiting,
             writing: match self.epochs.choose(&self.control, now) {
                 Choice::Use(epoch) | Choice::Forward(epoch, _) => Some(epoch),
                 Choice::Rekey => None,
@@ -395,6 +398,7 @@ impl Conversation {
                 .collect(),
             caught_up,
             synced: caught_up
+                && lacking.is_none()
                 && outbox == 0
                 && self.pending.is_empty()
                 && peers.iter().all(PeerInfo::has_everything),

@@ -257,7 +257,7 @@ impl Conversation {
 
     /// Asks by itself for what is waited for, after everything that the relay has was read.
     pub(super) fn seek(&mut self, context: &mut Context<'_>) {
-        let waiting = self.is_waiting();
+        let waiting = self.is_waiting() || self.lacking_key(&context.reader()).is_some();
         let quiet = !waiting
             || self.is_busy()
             || !context.link_is_up()

@@ -6,6 +6,7 @@ use sheaf_crypto::{Body, DeviceId, EpochId, OperationId};
 
 use super::{Conversation, Work};
 use crate::context::Context;
+use crate::control::Reader;
 use crate::limits;
 
 /// A secret that was asked for.
@@ -39,6 +40,19 @@ impl Conversation {
             self.work.push_back(Work::Complain(*epoch, facts.operation));
         }
         self.run(context);
+    }
+
+    /// A newest secret that a device which takes part is to have and has not: what is written under
+    /// it is not even known here.
+    pub(super) fn lacking_key(&self, own: &Reader) -> Option<EpochId> {
+        let view = self.control.current();
+        let lacking = |epoch: &&EpochId| {
+            !self.epochs.holds(epoch)
+                && self.control.is_entitled(view, own, epoch)
+                && !self.has_forgotten(epoch)
+        };
+        let lacking = view.newest.iter().find(lacking)?;
+        self.has_live(&own.1).then_some(*lacking)
     }
 
     /// What was forwarded does not open: who did it had not heard of the newest sealing key. It is

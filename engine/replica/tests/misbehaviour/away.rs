@@ -1,9 +1,10 @@
 //! Who was away for long comes back to everything, whatever aged meanwhile.
 
-use sheaf_replica::{Command, Suspect};
+use sheaf_replica::{Command, Input, Suspect};
 
 use crate::forge::epochs;
 use crate::guard::{DAY_MS, MINUTE_MS};
+use crate::relay::Log;
 use crate::world::{ALICE, BOB, MALLORY, World};
 
 fn texts(world: &World, place: usize) -> Vec<String> {
@@ -38,7 +39,21 @@ fn what_was_sealed_to_erased_keys_is_asked_for_and_answered_where_it_is_read() {
         world.pass(7 * DAY_MS + 60 * MINUTE_MS);
     }
     world.send(ALICE, "long after");
+    for place in [ALICE, MALLORY] {
+        world.peers[place].handle(Input::LinkDown(Log::id()));
+        world.peers[place].offline();
+    }
     world.peers[BOB].feed.reveal();
+    world.settle();
+    // Nobody is there who could answer: what he lacks is named.
+    let known = world.peers[BOB].replica.conversation(&world.conversation);
+    let known = known.unwrap();
+    assert!(!known.synced);
+    let named = |why: &String| why.starts_with("the secret of epoch");
+    assert!(known.waiting.iter().any(named), "{:?}", known.waiting);
+    for place in [ALICE, MALLORY] {
+        world.peers[place].link_up();
+    }
     world.settle();
     for _ in 0..8 {
         world.pass(60 * MINUTE_MS);
