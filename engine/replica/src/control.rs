@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sheaf_crypto::{
-    Body, ConversationId, DeviceId, Genesis, Operation, OperationId, RunId, SignedOperation,
-    StatementError, UserId,
+    Body, ConversationId, DeviceId, EpochId, Genesis, Operation, OperationId, RunId,
+    SignedOperation, StatementError, UserId,
 };
 use sheaf_membership::{Log, Refusal};
 
@@ -184,6 +184,15 @@ impl ControlLog {
         self.order
             .iter()
             .filter_map(|id| self.entries.get_key_value(id))
+    }
+
+    /// Devices that ever said that they could not open an epoch's secret.
+    pub(crate) fn askers_of(&self, epoch: &EpochId) -> BTreeSet<DeviceId> {
+        let operations = self.entries.values().map(|entry| &entry.operation);
+        let asking = operations.filter(
+            |operation| matches!(&operation.body, Body::BadSeal { epoch: of, .. } if of == epoch),
+        );
+        asking.map(|operation| operation.author).collect()
     }
 
     /// The view over everything accepted.

@@ -1,5 +1,6 @@
 //! Secrets that a member device lacks: asked for and answered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sheaf_crypto::{Body, DeviceId, EpochId, OperationId};
@@ -102,7 +103,7 @@ impl Conversation {
     }
 
     /// A member device could not open its seal, or was not given one: who drew the epoch forwards the
-    /// secret, and so does the holder with the lowest id, since either may be gone.
+    /// secret, and so does one of the holders, since either may be gone.
     pub(super) fn answer_bad_seal(
         &mut self,
         epoch: EpochId,
@@ -111,10 +112,9 @@ impl Conversation {
     ) {
         let view = Arc::clone(self.control.current());
         let live = view.live().any(|(device, _)| *device == to);
-        let lowest = view
-            .holders(&epoch)
-            .into_iter()
-            .find(|device| *device != to && view.device(device).is_some());
+        let mut holders = view.holders(&epoch);
+        holders.retain(|device| *device != to && view.device(device).is_some());
+        let lowest = answering(&holders, &self.control.askers_of(&epoch));
         let own = context.account.device();
         let facts = view.epochs.get(&epoch);
         let author = facts.and_then(|facts| self.control.entry(&facts.operation));
@@ -153,5 +153,34 @@ impl Conversation {
         if let Err(error) = self.invite(to, context) {
             tracing::warn!(%error, "device not invited again");
         }
+    }
+}
+
+/// Which of those who were given a secret answers for them: the one with the lowest id that has not
+/// asked for it as well; if all have, the one with the lowest id.
+fn answering(holders: &BTreeSet<DeviceId>, askers: &BTreeSet<DeviceId>) -> Option<DeviceId> {
+    let mut able = holders.difference(askers);
+    able.next().or_else(|| holders.first()).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices(numbers: &[u8]) -> BTreeSet<DeviceId> {
+        numbers
+            .iter()
+            .map(|number| DeviceId([*number; 32]))
+            .collect()
+    }
+
+    #[test]
+    fn who_lacks_a_secret_as_well_does_not_answer_for_the_others() {
+        let of = |holders: &[u8], askers: &[u8]| answering(&devices(holders), &devices(askers));
+        let device = |number: u8| Some(DeviceId([number; 32]));
+        assert_eq!(of(&[2, 3, 4], &[]), device(2));
+        assert_eq!(of(&[2, 3, 4], &[1, 2]), device(3));
+        assert_eq!(of(&[2, 3], &[2, 3]), device(2));
+        assert_eq!(of(&[], &[1]), None);
     }
 }
