@@ -321,23 +321,31 @@ impl ControlLog {
 
     /// The last item of a device's run that the authors of some removals had seen: the highest,
     /// if several ended the membership at once (research/keys.md 2.4). A member who left by himself
-    /// ends nothing of what he wrote before.
+    /// ends nothing of what he wrote before, unless something is to be forgotten: who forgets cannot
+    /// read what comes of his other devices later, and nobody must take it in then.
     pub(crate) fn frontier(
         &self,
         removals: &BTreeSet<OperationId>,
         device: &DeviceId,
         run: &RunId,
     ) -> u64 {
-        let of = |id: &OperationId| match &self.entries.get(id)?.operation.body {
-            Body::Remove { frontier, .. }
-            | Body::Regrant { frontier, .. }
-            | Body::DetachDevice { frontier, .. } => frontier
-                .iter()
-                .filter(|entry| entry.device == *device && entry.run == *run)
-                .map(|entry| entry.seq)
-                .max(),
-            Body::Leave | Body::TransferOwner { .. } => Some(u64::MAX),
-            _ => None,
+        let of = |id: &OperationId| {
+            let operation = &self.entries.get(id)?.operation;
+            match &operation.body {
+                Body::Remove { frontier, .. }
+                | Body::Regrant { frontier, .. }
+                | Body::DetachDevice { frontier, .. } => frontier
+                    .iter()
+                    .filter(|entry| entry.device == *device && entry.run == *run)
+                    .map(|entry| entry.seq)
+                    .max(),
+                Body::Leave | Body::TransferOwner { .. } => {
+                    let own = (operation.author, operation.run) == (*device, *run);
+                    let all = self.current.forgets.is_empty().then_some(u64::MAX);
+                    all.or(own.then_some(operation.seq))
+                }
+                _ => None,
+            }
         };
         removals.iter().filter_map(of).max().unwrap_or(0)
     }

@@ -124,17 +124,23 @@ impl Conversation {
         let envelopes = self.envelopes_before(&cut);
         let same = |under: &Underway| under.cut == cut && under.envelopes == envelopes;
         if !self.forgotten.underway.as_ref().is_some_and(same) {
-            let mut left: Vec<u32> = self.segments.indices().collect();
-            left.push(limits::ASIDE);
             self.forgotten.underway = Some(Underway {
                 cut,
                 envelopes,
-                left,
+                left: self.with_envelopes().into_iter().collect(),
                 orders: Vec::new(),
                 segments: BTreeSet::new(),
             });
         }
         self.look_through(context);
+    }
+
+    /// Segments that envelopes are kept under. Of one there may be nothing but what is kept back,
+    /// and what was refused is kept with the first.
+    fn with_envelopes(&self) -> BTreeSet<u32> {
+        let kept_back = self.kept_back().map(|(_, record)| record.segment);
+        let known = self.segments.indices().chain(kept_back);
+        known.chain([0, limits::ASIDE]).collect()
     }
 
     /// A device that came in after a statement was never to have what lies before the cut.
@@ -209,7 +215,7 @@ impl Conversation {
     /// back vouches for it with the next that he writes.
     fn holds_back(&self) -> bool {
         let view = self.control.current();
-        self.withheld.values().any(|record| {
+        self.kept_back().any(|(_, record)| {
             let standing = view.standing(&record.device, &record.incarnation);
             !matches!(standing, Standing::Ended(_)) || view.device(&record.device).is_some()
         })
@@ -269,7 +275,11 @@ impl Conversation {
     /// Whether what was kept at an item's place may have been erased.
     pub(super) fn is_erased(&self, inner: &Inner) -> bool {
         let chain = self.chains.get(&inner.device, &inner.run);
-        let upto = chain.and_then(|chain| self.forgotten.upto.get(&chain.index));
-        upto >= Some(&inner.seq)
+        chain.is_some_and(|chain| self.was_erased((chain.index, inner.seq)))
+    }
+
+    /// The same of a place in a chain.
+    pub(super) fn was_erased(&self, (chain, seq): (u32, u64)) -> bool {
+        self.forgotten.upto.get(&chain) >= Some(&seq)
     }
 }

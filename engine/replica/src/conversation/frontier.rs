@@ -336,7 +336,8 @@ impl Conversation {
 
     /// What a checkpoint of this device says.
     pub(super) fn checkpoint_body(&self, context: &Context<'_>) -> CheckpointBody {
-        let whole = self.pending.is_empty() && !self.is_waiting() && self.withheld.is_empty();
+        let whole =
+            self.pending.is_empty() && !self.is_waiting() && self.kept_back().next().is_none();
         let own = context.reader();
         let segments = self.segments.heads();
         let newest = segments.iter().rev().filter(|_| whole);

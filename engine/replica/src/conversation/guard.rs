@@ -29,8 +29,8 @@ impl Conversation {
 
     /// Items of a device that are kept back.
     pub(crate) fn kept_of(&self, device: &DeviceId) -> usize {
-        let kept = self.withheld.values();
-        kept.filter(|record| record.device == *device).count()
+        let kept = self.kept_back();
+        kept.filter(|(_, record)| record.device == *device).count()
     }
 
     /// There is hardly room for more that is kept back.

@@ -347,6 +347,10 @@ impl Conversation {
                 .report(Suspect::Device(device), act, Some(conversation));
             Verdict::Done
         };
+        if self.comes_too_late(&inner, &source.epoch) {
+            self.too_late(context);
+            return Verdict::Done;
+        }
         let is_safe = is_safe(&self.control, view, &source.epoch);
         let content = inner.kind == Purpose::Content;
         if (is_safe && role >= Role::Writer || !content)

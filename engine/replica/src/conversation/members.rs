@@ -320,7 +320,10 @@ impl Conversation {
                 self.answer_bad_seal(*epoch, operation.author, context);
                 return;
             }
-            Body::Freeze { .. } | Body::Thaw { .. } | Body::Equivocation { .. } => {
+            Body::Freeze { .. }
+            | Body::Thaw { .. }
+            | Body::Equivocation { .. }
+            | Body::Forget { .. } => {
                 self.standing_changed();
                 return;
             }

@@ -122,7 +122,7 @@ impl Conversation {
             && view.cuts.is_empty()
             && view.forked.is_empty()
             && self.chains.forked().next().is_none()
-            && self.withheld.is_empty()
+            && self.kept_back().next().is_none()
             && !self.is_starting()
     }
 

@@ -151,7 +151,13 @@ impl Conversation {
         self.withheld.insert(place, record);
     }
 
-    /// Whether something of a chain is kept back: its head is not named as seen then.
+    /// What is kept back and still here.
+    pub(super) fn kept_back(&self) -> impl Iterator<Item = (&(u32, u64), &WithheldRecord)> {
+        let withheld = self.withheld.iter();
+        withheld.filter(|(place, _)| !self.was_erased(**place))
+    }
+
+    /// Whether something of a chain is kept back, or was: its head is not named as seen then.
     pub(super) fn keeps_any(&self, device: &DeviceId, run: &RunId) -> bool {
         self.chains.get(device, run).is_some_and(|chain| {
             let places = (chain.index, 0)..=(chain.index, u64::MAX);
@@ -272,6 +278,9 @@ impl Conversation {
             return Ok(());
         }
         let Some(row) = rows.first() else {
+            if self.was_erased(place) {
+                self.let_go(place, context);
+            }
             return Ok(());
         };
         let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
@@ -285,10 +294,7 @@ impl Conversation {
         if self.vouched(&inner, context) {
             return Ok(());
         }
-        self.withheld.remove(&place);
-        context
-            .stage
-            .write(Write::delete(Kind::Withheld, &self.id.0, &order(place)));
+        self.let_go(place, context);
         // What does not decode was refused when it came, and stays so.
         let Ok((segment, changes)) = decode_content(&inner, &self.id) else {
             return Ok(());
@@ -320,6 +326,13 @@ impl Conversation {
         self.segments.save(segment, covered, self.id, context.stage);
         self.tell(news, context);
         Ok(())
+    }
+
+    /// Something is no longer kept back.
+    pub(super) fn let_go(&mut self, place: (u32, u64), context: &mut Context<'_>) {
+        self.withheld.remove(&place);
+        let write = Write::delete(Kind::Withheld, &self.id.0, &order(place));
+        context.stage.write(write);
     }
 
     /// The last item of the chain of one that was applied, before the first that is kept back; none if
@@ -442,7 +455,7 @@ impl Conversation {
     }
 }
 
-pub(super) fn order((chain, seq): (u32, u64)) -> [u8; 12] {
+fn order((chain, seq): (u32, u64)) -> [u8; 12] {
     let mut order = [0; 12];
     let parts = chain.to_be_bytes().into_iter().chain(seq.to_be_bytes());
     for (place, byte) in order.iter_mut().zip(parts) {

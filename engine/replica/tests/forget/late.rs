@@ -11,12 +11,12 @@ use crate::{
     rest, shown, texts,
 };
 
-/// One more device of Alice's, in the next place.
-fn link(world: &mut World) -> usize {
+/// One more device of somebody's, in the next place.
+fn link(world: &mut World, whose: usize) -> usize {
     let place = world.peers.len();
     let number = u8::try_from(place + 1).unwrap();
     world.peers.push(Peer::open_as(number, Disk::new(), number));
-    let Reply::LinkStarted { code } = world.ask(ALICE, Command::StartLink) else {
+    let Reply::LinkStarted { code } = world.ask(whose, Command::StartLink) else {
         panic!("a code was asked for");
     };
     let device = "second".to_owned();
@@ -27,7 +27,7 @@ fn link(world: &mut World) -> usize {
         _ => None,
     });
     let digits = digits.expect("digits are shown");
-    world.ask(ALICE, Command::ApproveLink { digits });
+    world.ask(whose, Command::ApproveLink { digits });
     rest(world);
     place
 }
@@ -48,7 +48,7 @@ fn a_device_that_is_linked_later_begins_at_the_cut() {
     let old = held(&world, ALICE);
     forget(&mut world);
     world.send(BOB, "new");
-    let second = link(&mut world);
+    let second = link(&mut world, ALICE);
     begins_at_the_cut(&world, second, &old, &["new"]);
     world.send(second, "from the second");
     world.send(ALICE, "from the first");
@@ -74,7 +74,7 @@ fn so_does_one_that_is_linked_before_the_others_have_forgotten() {
     away(&mut world, BOB);
     forget(&mut world);
     world.send(MALLORY, "new");
-    let second = link(&mut world);
+    let second = link(&mut world, ALICE);
     assert!(held(&world, ALICE).is_superset(&old));
     begins_at_the_cut(&world, second, &old, &["new"]);
     // Bob knows of neither, and writes as before.
@@ -107,7 +107,7 @@ fn a_device_that_was_linked_beside_the_statement_reads_everything_first() {
     rest(&mut world);
     away(&mut world, MALLORY);
     world.ask(MALLORY, Command::ForgetHistory(world.conversation));
-    let second = link(&mut world);
+    let second = link(&mut world, ALICE);
     assert_eq!(texts(&world, second), texts(&world, ALICE));
     back(&mut world, MALLORY);
     rest(&mut world);
@@ -137,7 +137,7 @@ fn what_comes_late_is_dropped_and_named_once() {
         let audit = world.peers[BOB].disk.iter();
         let audit = audit.filter(|(key, _)| key.kind == Kind::Audit);
         let words = audit.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-        let late = words.filter(|words| words.contains("a record came whose secret was forgotten"));
+        let late = words.filter(|words| words.contains("a record came of before a cut"));
         late.count()
     };
     assert_eq!(noted(&world), 0);
@@ -210,5 +210,85 @@ fn what_a_removed_member_still_wrote_and_only_one_took_in_comes_to_the_others_wi
         );
         assert!(!holds_any(&world, place, &old), "{place}");
     }
+    goes_on(&mut world, &[ALICE, BOB]);
+}
+
+/// Mallory's second device has written something that nobody has, when the first one leaves.
+fn leaves_with_something_unsent(world: &mut World) -> usize {
+    let second = link(world, MALLORY);
+    rest(world);
+    away(world, second);
+    world.send(second, "unsent");
+    let (conversation, user) = (world.conversation, crate::user(world, MALLORY));
+    world.ask(MALLORY, Command::RemoveMember { conversation, user });
+    rest(world);
+    second
+}
+
+#[test]
+fn what_a_leaver_had_not_sent_counts() {
+    let mut world = prepared();
+    let second = leaves_with_something_unsent(&mut world);
+    back(&mut world, second);
+    rest(&mut world);
+    for place in [ALICE, BOB] {
+        assert!(
+            texts(&world, place).contains(&"unsent".to_owned()),
+            "{place}"
+        );
+    }
+    goes_on(&mut world, &[ALICE, BOB]);
+}
+
+#[test]
+fn unless_others_are_about_to_forget() {
+    let mut world = prepared();
+    let old = held(&world, ALICE);
+    let second = leaves_with_something_unsent(&mut world);
+    let before = texts(&world, ALICE);
+    world.ask(ALICE, Command::ForgetHistory(world.conversation));
+    // Alice waits for Bob to acknowledge it, and could still read what Bob cannot.
+    assert!(holds_any(&world, ALICE, &old) && !holds_any(&world, BOB, &old));
+    back(&mut world, second);
+    world.send(ALICE, "new");
+    rest(&mut world);
+    let texts = [before, vec!["new".to_owned()]].concat();
+    has_forgotten(&world, &[ALICE, BOB], &old, &texts);
+    goes_on(&mut world, &[ALICE, BOB]);
+}
+
+/// Every record that the relay has.
+fn published(world: &World) -> Vec<Vec<u8>> {
+    world.log.0.values().flatten().cloned().collect()
+}
+
+#[test]
+fn what_was_kept_back_and_erased_is_never_built_on() {
+    let mut world = prepared();
+    let conversation = world.conversation;
+    let old = held(&world, ALICE);
+    away(&mut world, MALLORY);
+    let user = crate::user(&world, MALLORY);
+    world.ask(ALICE, Command::RemoveMember { conversation, user });
+    rest(&mut world);
+    // What Mallory writes without knowing it comes to Alice alone.
+    world.send(MALLORY, "unheard");
+    away(&mut world, BOB);
+    let known = published(&world);
+    back(&mut world, MALLORY);
+    let unheard = published(&world)
+        .into_iter()
+        .filter(|record| !known.contains(record));
+    world.peers[BOB].feed.hidden.extend(unheard);
+    back(&mut world, BOB);
+    let kept_back = |world: &World| {
+        let disk = world.peers[ALICE].disk.iter();
+        disk.filter(|(key, _)| key.kind == Kind::Withheld).count()
+    };
+    assert_eq!(kept_back(&world), 1);
+    let before = texts(&world, ALICE);
+    forget(&mut world);
+    has_forgotten(&world, &[ALICE, BOB], &old, &before);
+    assert_eq!(kept_back(&world), 1);
     goes_on(&mut world, &[ALICE, BOB]);
 }

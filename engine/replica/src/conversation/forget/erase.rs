@@ -36,7 +36,7 @@ impl Conversation {
                 orders.push(row.order.clone());
             }
         }
-        let of_document = segment != limits::ASIDE && !self.segments.is_away(segment);
+        let of_document = self.segments.knows(segment) && !self.segments.is_away(segment);
         if of_document && !orders.is_empty() {
             let (covered, stage) = (self.covered(), &mut *context.stage);
             if !self.segments.save(segment, covered, self.id, stage) {
@@ -92,7 +92,8 @@ impl Conversation {
         });
     }
 
-    /// Erases envelopes; gives how many of them were kept back and never counted.
+    /// Erases envelopes; gives how many of them were kept back and never counted. The first place of
+    /// these in a chain stays noted: nobody names what comes after it as seen.
     fn erase_envelopes(&mut self, underway: &Underway, context: &mut Context<'_>) -> u64 {
         let (scope, stage) = (&self.id.0, &mut *context.stage);
         let mut kept_back = 0_u64;
@@ -103,10 +104,20 @@ impl Conversation {
             };
             let upto = self.forgotten.upto.entry(place.0).or_default();
             *upto = place.1.max(*upto);
-            if self.withheld.remove(&place).is_some() {
+            if self.withheld.contains_key(&place) {
                 kept_back = kept_back.saturating_add(1);
-                let order = super::super::withheld::order(place);
-                stage.write(Write::delete(Kind::Withheld, scope, &order));
+            }
+        }
+        let erased = self
+            .withheld
+            .keys()
+            .filter(|place| self.was_erased(**place));
+        let erased: Vec<(u32, u64)> = erased.copied().collect();
+        for pair in erased.windows(2) {
+            if let [first, later] = pair
+                && first.0 == later.0
+            {
+                self.let_go(*later, context);
             }
         }
         kept_back

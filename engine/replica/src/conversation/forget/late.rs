@@ -1,23 +1,46 @@
 //! What comes after the secret that opens it was forgotten.
 
-use sheaf_crypto::{Dependency, Inner, ItemId, Kind as Purpose, Operation, OperationId};
+use sheaf_crypto::{Dependency, EpochId, Inner, ItemId, Kind as Purpose, Operation, OperationId};
 
 use super::super::Conversation;
+use super::super::parked::Waiting;
 use crate::chain::Place;
 use crate::context::Context;
 use crate::control::Standing;
 
 impl Conversation {
-    /// Something came that a forgotten secret would open. Once it is said.
+    /// Something came that a forgotten secret would open, or one that is about to be. Once it is said.
     pub(in crate::conversation) fn too_late(&mut self, context: &mut Context<'_>) {
         if self.forgotten.noticed {
             return;
         }
         self.forgotten.noticed = true;
         self.write_forgotten(context);
-        let what = "a record came whose secret was forgotten; it is not read".to_owned();
+        let what = "a record came of before a cut that is forgotten; it is not read".to_owned();
         let who = "unknown".to_owned();
         context.stage.note(what, who, Some(self.id));
+    }
+
+    /// Whether an item is not taken in because others may have forgotten what opens it: its author is
+    /// out, it would not count, and nobody who is heard builds on it. Who acknowledged his removal
+    /// and the statement names all that he took in before, and nobody forgets sooner.
+    pub(in crate::conversation) fn comes_too_late(&self, inner: &Inner, epoch: &EpochId) -> bool {
+        let view = self.control.current();
+        if view.forgets.is_empty() || inner.kind == Purpose::Control {
+            return false;
+        }
+        let chain = self.chains.get(&inner.device, &inner.run);
+        let standing = view.standing(&inner.device, &inner.incarnation);
+        let mut cuts = view.forgets.values().map(|known| known.cut);
+        let named = |seen: &Dependency| {
+            (seen.device, seen.run) == (inner.device, inner.run) && seen.seq >= inner.seq
+        };
+        matches!(standing, Standing::Ended(_))
+            && view.device(&inner.device).is_none()
+            && chain.is_none_or(|chain| chain.head < inner.seq)
+            && cuts.any(|cut| self.control.is_before(epoch, &cut))
+            && self.stands_back(&inner.device, &inner.run, inner.seq, &inner.incarnation)
+            && !self.waiting().filter_map(Waiting::dependency).any(named)
     }
 
     /// Gives operations their places that others name as seen and whose records are not read here any
