@@ -32,9 +32,8 @@ impl Conversation {
         let chain = self.chains.get(&inner.device, &inner.run);
         let standing = view.standing(&inner.device, &inner.incarnation);
         let mut cuts = view.forgets.values().map(|known| known.cut);
-        let named = |seen: &Dependency| {
-            (seen.device, seen.run) == (inner.device, inner.run) && seen.seq >= inner.seq
-        };
+        // A later run goes on from an earlier one.
+        let named = |seen: &Dependency| seen.device == inner.device && seen.seq >= inner.seq;
         matches!(standing, Standing::Ended(_))
             && view.device(&inner.device).is_none()
             && chain.is_none_or(|chain| chain.head < inner.seq)
