@@ -1,6 +1,10 @@
 //! What comes after the secret that opens it was forgotten.
 
-use sheaf_crypto::{Dependency, EpochId, Inner, ItemId, Kind as Purpose, Operation, OperationId};
+use std::collections::BTreeMap;
+
+use sheaf_crypto::{
+    Dependency, DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Operation, OperationId,
+};
 
 use super::super::Conversation;
 use super::super::parked::Waiting;
@@ -32,14 +36,37 @@ impl Conversation {
         let chain = self.chains.get(&inner.device, &inner.run);
         let standing = view.standing(&inner.device, &inner.incarnation);
         let mut cuts = view.forgets.values().map(|known| known.cut);
-        // A later run goes on from an earlier one.
-        let named = |seen: &Dependency| seen.device == inner.device && seen.seq >= inner.seq;
         matches!(standing, Standing::Ended(_))
             && view.device(&inner.device).is_none()
             && chain.is_none_or(|chain| chain.head < inner.seq)
             && cuts.any(|cut| self.control.is_before(epoch, &cut))
             && self.stands_back(&inner.device, &inner.run, inner.seq, &inner.incarnation)
-            && !self.waiting().filter_map(Waiting::dependency).any(named)
+            && self.built_on().get(&inner.device) < Some(&inner.seq)
+    }
+
+    /// What is waited for because somebody who is heard builds on it, and what that builds on: the last
+    /// place of each device, since a later run goes on from an earlier one.
+    fn built_on(&self) -> BTreeMap<DeviceId, u64> {
+        let mut named: BTreeMap<DeviceId, u64> = BTreeMap::new();
+        let mut new: Vec<&Waiting> = self.waiting().collect();
+        while !new.is_empty() {
+            for seen in new.drain(..).filter_map(Waiting::dependency) {
+                let last = named.entry(seen.device).or_default();
+                *last = seen.seq.max(*last);
+            }
+            new.extend(
+                self.parked
+                    .iter()
+                    .map(|(_, waiting)| waiting)
+                    .filter(|waiting| {
+                        let author = waiting.author.as_ref();
+                        let built_on = author.is_some_and(|a| named.get(&a.device) >= Some(&a.seq));
+                        let seen = waiting.dependency().filter(|_| built_on);
+                        seen.is_some_and(|seen| named.get(&seen.device) < Some(&seen.seq))
+                    }),
+            );
+        }
+        named
     }
 
     /// Gives operations their places that others name as seen and whose records are not read here any
