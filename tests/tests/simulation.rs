@@ -85,13 +85,7 @@ fn keys_age_while_members_come_and_go() {
 
 #[test]
 fn a_device_signs_two_histories_and_the_others_agree() {
-    all_seeds(
-        40,
-        simulation::Faults {
-            fork: true,
-            ..simulation::Faults::default()
-        },
-    );
+    all_seeds(40, forked());
 }
 
 #[test]
@@ -154,14 +148,37 @@ fn who_joins_after_it_begins_at_what_is_forgotten() {
 
 #[test]
 fn members_come_and_go_and_forget() {
-    all_seeds(
-        40,
-        simulation::Faults {
-            members: true,
-            forget: true,
-            ..simulation::Faults::default()
-        },
-    );
+    all_seeds(40, forgetting());
+}
+
+#[test]
+fn histories_that_failed_once() {
+    let known = [
+        (460_263, forgetting()),
+        (470_964, forgetting()),
+        (470_965, forgetting()),
+        (470_047, forked()),
+    ];
+    for (seed, faults) in known {
+        if let Err(failure) = simulation::run_with(seed, faults) {
+            panic!("seed {seed}: {failure}");
+        }
+    }
+}
+
+fn forked() -> simulation::Faults {
+    simulation::Faults {
+        fork: true,
+        ..simulation::Faults::default()
+    }
+}
+
+fn forgetting() -> simulation::Faults {
+    simulation::Faults {
+        members: true,
+        forget: true,
+        ..simulation::Faults::default()
+    }
 }
 
 fn all_seeds(everyday: u64, faults: simulation::Faults) {

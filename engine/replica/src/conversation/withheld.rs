@@ -325,6 +325,8 @@ impl Conversation {
         let covered = self.covered();
         self.segments.save(segment, covered, self.id, context.stage);
         self.tell(news, context);
+        // What was refused while a fork was judged may have been built on it.
+        self.judge_forks();
         Ok(())
     }
 
