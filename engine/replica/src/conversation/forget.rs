@@ -100,11 +100,14 @@ impl Conversation {
             return Vec::new();
         }
         let all = self.control.forgettings().into_iter();
-        let done = |cut: &OperationId| {
-            let mut done = self.forgotten.cuts.iter();
-            done.any(|done| self.control.saw(done, cut))
-        };
-        all.filter(|(_, known)| !done(&known.cut)).collect()
+        all.filter(|(_, known)| !self.has_forgotten_before(&known.cut))
+            .collect()
+    }
+
+    /// What lies before a cut is forgotten here.
+    fn has_forgotten_before(&self, cut: &OperationId) -> bool {
+        let mut done = self.forgotten.cuts.iter();
+        done.any(|done| self.control.saw(done, cut))
     }
 
     /// Goes on with what is to be forgotten, as soon as nobody needs it any more.
@@ -240,12 +243,8 @@ impl Conversation {
     /// What is still to be forgotten here, and what that waits for.
     pub(super) fn forgetting(&self, own: DeviceId) -> Option<ForgettingInfo> {
         let due = self.due_to_forget();
-        let done = |cut: &OperationId| {
-            let mut done = self.forgotten.cuts.iter();
-            done.any(|done| self.control.saw(done, cut))
-        };
         let vain = self.control.forgotten_in_vain();
-        let shared = vain.iter().any(|cut| !done(cut));
+        let shared = vain.iter().any(|cut| !self.has_forgotten_before(cut));
         if due.is_empty() && !shared {
             return None;
         }
