@@ -329,23 +329,18 @@ impl ControlLog {
         device: &DeviceId,
         run: &RunId,
     ) -> u64 {
-        let of = |id: &OperationId| {
-            let operation = &self.entries.get(id)?.operation;
-            match &operation.body {
-                Body::Remove { frontier, .. }
-                | Body::Regrant { frontier, .. }
-                | Body::DetachDevice { frontier, .. } => frontier
-                    .iter()
-                    .filter(|entry| entry.device == *device && entry.run == *run)
-                    .map(|entry| entry.seq)
-                    .max(),
-                Body::Leave | Body::TransferOwner { .. } => {
-                    let own = (operation.author, operation.run) == (*device, *run);
-                    let all = self.current.forgets.is_empty().then_some(u64::MAX);
-                    all.or(own.then_some(operation.seq))
-                }
-                _ => None,
+        let of = |id: &OperationId| match &self.entries.get(id)?.operation.body {
+            Body::Remove { frontier, .. }
+            | Body::Regrant { frontier, .. }
+            | Body::DetachDevice { frontier, .. } => frontier
+                .iter()
+                .filter(|entry| entry.device == *device && entry.run == *run)
+                .map(|entry| entry.seq)
+                .max(),
+            Body::Leave | Body::TransferOwner { .. } => {
+                self.current.forgets.is_empty().then_some(u64::MAX)
             }
+            _ => None,
         };
         removals.iter().filter_map(of).max().unwrap_or(0)
     }

@@ -212,6 +212,10 @@ fn conversation(
 ) {
     let name = info.name.as_str();
     unsent(info, overview, findings);
+    // Nothing more comes, and nobody waits for this device.
+    if super::status::is_out(info, overview.user) {
+        return;
+    }
     for reason in &info.waiting {
         findings.push(Finding::new(
             "waiting",

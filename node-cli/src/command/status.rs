@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::{ConversationInfo, RelayStatus, Transport};
+use sheaf_engine::{ConversationInfo, RelayStatus, Transport, UserId};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -57,6 +57,8 @@ struct OneConversation {
     messages: u64,
     pending: u64,
     synced: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    out: bool,
     lacking: Vec<Lacking>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waiting: Vec<String>,
@@ -84,6 +86,28 @@ fn unconfirmed(relays: &[RelayStatus]) -> Vec<Unconfirmed> {
         })
     });
     late.collect()
+}
+
+/// Whether the account is no member of a conversation any more.
+pub(super) fn is_out(info: &ConversationInfo, user: Option<UserId>) -> bool {
+    let mut members = info.members.iter();
+    !members.any(|(member, ..)| Some(*member) == user)
+}
+
+fn one_conversation(info: &ConversationInfo, user: UserId) -> OneConversation {
+    let out = is_out(info, Some(user));
+    OneConversation {
+        conversation: info.conversation.to_string(),
+        name: info.name.clone(),
+        messages: info.messages,
+        pending: info.pending,
+        synced: info.synced,
+        out,
+        // Those who are in do not tell those who are out.
+        lacking: if out { Vec::new() } else { lacking(info) },
+        waiting: info.waiting.clone(),
+        segments: segment_heads(info),
+    }
 }
 
 fn lacking(info: &ConversationInfo) -> Vec<Lacking> {
@@ -130,16 +154,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
         };
         let known = engine.conversations().await?;
         let progress = engine.progress().await?;
-        let conversations = known.iter().map(|info| OneConversation {
-            conversation: info.conversation.to_string(),
-            name: info.name.clone(),
-            messages: info.messages,
-            pending: info.pending,
-            synced: info.synced,
-            lacking: lacking(info),
-            waiting: info.waiting.clone(),
-            segments: segment_heads(info),
-        });
+        let conversations = known.iter().map(|info| one_conversation(info, user));
         let status = Status {
             user: user.to_string(),
             name: overview.name,
@@ -170,8 +185,11 @@ fn state(one: &OneConversation) -> String {
     if one.synced {
         return "synced".to_owned();
     }
-    if one.pending > 0 {
-        return format!("{} to send", one.pending);
+    match (one.out, one.pending) {
+        (true, 0) => return "no member any more".to_owned(),
+        (true, unsent) => return format!("no member any more, {unsent} not sent"),
+        (false, 0) => {}
+        (false, pending) => return format!("{pending} to send"),
     }
     if let Some(reason) = one.waiting.first() {
         return format!("waits for {reason}");

@@ -1,9 +1,11 @@
 //! Roles, removal, leaving, names and epochs, among two people with three devices.
 
+use serde_json::{Value, json};
+
 use crate::home::{Home, text};
 use crate::people::{People, epochs, role, send, texts};
 
-fn member(home: &Home, verb: &str, rest: &[&str]) -> serde_json::Value {
+fn member(home: &Home, verb: &str, rest: &[&str]) -> Value {
     home.ok(&[&["conversation", "member", verb, "Harvest"], rest].concat())
 }
 
@@ -114,6 +116,13 @@ fn who_leaves_is_asked_once_and_then_out() {
     assert_eq!(texts(&people.phone), ["alone"]);
     assert_eq!(texts(&people.bob), Vec::<String>::new());
     people.bob.fails(&["message", "send", "Harvest", "gone"], 1);
+    let status = people.bob.ok(&["status"]);
+    let known = &status["conversations"][0];
+    assert_eq!(
+        (&known["out"], &known["lacking"]),
+        (&json!(true), &json!([]))
+    );
+    assert_eq!(people.bob.lines(&["doctor"]), Vec::<Value>::new());
 }
 
 #[test]

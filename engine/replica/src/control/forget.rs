@@ -15,8 +15,6 @@ use super::{ControlLog, OperationError};
 pub(crate) struct Forgetting {
     /// The cut that they lie before.
     pub(crate) cut: OperationId,
-    /// The device that wrote it, which therefore knows it.
-    pub(crate) author: DeviceId,
     /// Nothing voids it.
     stands: bool,
 }
@@ -28,7 +26,6 @@ impl Past<'_> {
             if let Body::Forget { cut } = &entry.operation.body {
                 let forgetting = Forgetting {
                     cut: *cut,
-                    author: entry.operation.author,
                     stands: self.stands(id, Part::Other),
                 };
                 view.forgets.insert(**id, forgetting);

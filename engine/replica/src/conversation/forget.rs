@@ -203,9 +203,7 @@ impl Conversation {
             && !self.is_fetching()
             && context.topics.conversation_live(&self.id)
             && !topics.any(|topic| context.outbox.is_unsettled(&topic))
-            && self
-                .awaited(statement, known, context.account.device())
-                .is_empty()
+            && self.awaited(statement, context.account.device()).is_empty()
     }
 
     /// A fork is known: judging it takes every envelope.
@@ -224,13 +222,19 @@ impl Conversation {
         })
     }
 
-    /// Devices that are waited for: they have not shown to know the statement, or lack something, or
-    /// have other documents.
-    fn awaited(&self, statement: &OperationId, known: &Forgetting, own: DeviceId) -> Vec<DeviceId> {
+    /// Devices that are waited for: they have not shown to know the statement and who is out, or lack
+    /// something, or have other documents.
+    fn awaited(&self, statement: &OperationId, own: DeviceId) -> Vec<DeviceId> {
         let view = self.control.current();
         let others = view.devices().map(|(device, _)| *device);
         let others = others.filter(|device| *device != own);
-        let shown = |d: &DeviceId| known.author == *d || self.has_shown(d, statement);
+        // What somebody took in of who is out before he knew it, he names where he shows to know it.
+        let knows = |d: &DeviceId, id: &OperationId| {
+            let entry = self.control.entry(id);
+            entry.is_some_and(|entry| entry.operation.author == *d) || self.has_shown(d, id)
+        };
+        let ended = &view.removals;
+        let shown = |d: &DeviceId| knows(d, statement) && ended.iter().all(|id| knows(d, id));
         let mut awaited: Vec<DeviceId> = others.filter(|device| !shown(device)).collect();
         let behind = self.peers(own).into_iter();
         let behind = behind.filter(|peer| !peer.has_everything());
@@ -249,7 +253,7 @@ impl Conversation {
             return None;
         }
         let devices = due.iter();
-        let devices = devices.flat_map(|(statement, known)| self.awaited(statement, known, own));
+        let devices = devices.flat_map(|(statement, _)| self.awaited(statement, own));
         let devices: BTreeSet<DeviceId> = devices.collect();
         Some(ForgettingInfo {
             devices: devices.into_iter().collect(),

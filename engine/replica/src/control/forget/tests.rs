@@ -25,7 +25,6 @@ fn view() -> View {
         view.cuts.insert(id(number), Cut { segment, stands });
         let forgetting = Forgetting {
             cut: id(number),
-            author: DeviceId([1; 32]),
             stands,
         };
         view.forgets.insert(id(number + 2), forgetting);
