@@ -157,6 +157,8 @@ fn histories_that_failed_once() {
         (460_263, forgetting()),
         (470_964, forgetting()),
         (470_965, forgetting()),
+        (471_442, forgetting()),
+        (471_458, forgetting()),
         (470_047, forked()),
     ];
     for (seed, faults) in known {

@@ -135,9 +135,13 @@ impl Conversation {
             .filter(|cuts| cuts.iter().all(knows))
             .peekable();
         let knew = |cuts: &BTreeSet<OperationId>| !cuts.iter().any(named);
-        // Of somebody who is out, what came before a cut that was forgotten, and is not here, never will.
+        // Of somebody who is out, or was taken in again after a cut that was forgotten, what came before
+        // it and is not here never will.
         let out = self.control.current().device(&inner.device).is_none();
-        let forgot = |cut: &OperationId| out && knows(cut) && named(cut);
+        let chain = self.chains.get(&inner.device, &inner.run);
+        let anew = chain.is_none_or(|chain| chain.incarnation != inner.incarnation);
+        let after = |cut: &OperationId| out || anew && self.control.saw(&inner.incarnation, cut);
+        let forgot = |cut: &OperationId| after(cut) && knows(cut) && named(cut);
         self.forgotten.cuts().any(forgot) || begun.peek().is_some() && !begun.any(knew)
     }
 
