@@ -158,6 +158,8 @@ fn histories_that_failed_once() {
         (470_964, forgetting()),
         (470_965, forgetting()),
         (471_442, forgetting()),
+        (471_442, forked()),
+        (472_849, forgetting()),
         (471_458, forgetting()),
         (470_047, forked()),
     ];

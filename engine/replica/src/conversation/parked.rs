@@ -80,16 +80,6 @@ pub(super) struct Waiting {
     need: Need,
 }
 
-impl Waiting {
-    /// The item that it waits for because it names it as seen.
-    pub(super) fn dependency(&self) -> Option<&Dependency> {
-        match &self.need {
-            Need::Dependency(seen) => Some(seen),
-            Need::Operation(_) | Need::Chain(..) | Need::Epoch(_) | Need::Unknown => None,
-        }
-    }
-}
-
 /// What is waited for, in words.
 pub(super) fn reasons<'a>(waiting: impl Iterator<Item = &'a Waiting>) -> Vec<String> {
     let needs = waiting.map(|waiting| waiting.need.to_string());
@@ -152,7 +142,12 @@ impl Parked {
 
     /// Items that are waited for because somebody names them as seen.
     pub(super) fn dependencies(&self) -> impl Iterator<Item = &Dependency> {
-        self.waiting.values().filter_map(Waiting::dependency)
+        self.waiting
+            .values()
+            .filter_map(|waiting| match &waiting.need {
+                Need::Dependency(seen) => Some(seen),
+                Need::Operation(_) | Need::Chain(..) | Need::Epoch(_) | Need::Unknown => None,
+            })
     }
 
     pub(super) fn is_full(&self) -> bool {

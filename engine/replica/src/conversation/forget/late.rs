@@ -1,13 +1,8 @@
 //! What comes after the secret that opens it was forgotten.
 
-use std::collections::BTreeMap;
-
-use sheaf_crypto::{
-    Dependency, DeviceId, EpochId, Inner, ItemId, Kind as Purpose, Operation, OperationId,
-};
+use sheaf_crypto::{Dependency, EpochId, Inner, ItemId, Kind as Purpose, Operation, OperationId};
 
 use super::super::Conversation;
-use super::super::parked::Waiting;
 use crate::chain::Place;
 use crate::context::Context;
 use crate::control::Standing;
@@ -26,7 +21,7 @@ impl Conversation {
     }
 
     /// Whether an item is not taken in because others may have forgotten what opens it: its author is
-    /// out, it would not count, and nobody who is heard builds on it. Who acknowledged his removal
+    /// out, it would not count, and nothing waits here that may build on it. Who acknowledged his removal
     /// and the statement names all that he took in before, and nobody forgets sooner.
     pub(in crate::conversation) fn comes_too_late(&self, inner: &Inner, epoch: &EpochId) -> bool {
         let view = self.control.current();
@@ -41,32 +36,7 @@ impl Conversation {
             && chain.is_none_or(|chain| chain.head < inner.seq)
             && cuts.any(|cut| self.control.is_before(epoch, &cut))
             && self.stands_back(&inner.device, &inner.run, inner.seq, &inner.incarnation)
-            && self.built_on().get(&inner.device) < Some(&inner.seq)
-    }
-
-    /// What is waited for because somebody who is heard builds on it, and what that builds on: the last
-    /// place of each device, since a later run goes on from an earlier one.
-    fn built_on(&self) -> BTreeMap<DeviceId, u64> {
-        let mut named: BTreeMap<DeviceId, u64> = BTreeMap::new();
-        let mut new: Vec<&Waiting> = self.waiting().collect();
-        while !new.is_empty() {
-            for seen in new.drain(..).filter_map(Waiting::dependency) {
-                let last = named.entry(seen.device).or_default();
-                *last = seen.seq.max(*last);
-            }
-            new.extend(
-                self.parked
-                    .iter()
-                    .map(|(_, waiting)| waiting)
-                    .filter(|waiting| {
-                        let author = waiting.author.as_ref();
-                        let built_on = author.is_some_and(|a| named.get(&a.device) >= Some(&a.seq));
-                        let seen = waiting.dependency().filter(|_| built_on);
-                        seen.is_some_and(|seen| named.get(&seen.device) < Some(&seen.seq))
-                    }),
-            );
-        }
-        named
+            && !self.is_waiting()
     }
 
     /// Gives operations their places that others name as seen and whose records are not read here any
