@@ -159,6 +159,7 @@ fn histories_that_failed_once() {
         (470_965, forgetting()),
         (471_442, forgetting()),
         (471_442, forked()),
+        (472_124, forgetting()),
         (472_849, forgetting()),
         (471_458, forgetting()),
         (470_047, forked()),

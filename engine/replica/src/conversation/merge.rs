@@ -101,8 +101,10 @@ impl Conversation {
             Some(Outcome::Missing(_)) if self.chains.saw_another(&item.inner.dependencies) => {
                 self.judge_forks();
             }
-            // What was kept back of who was out went when this was forgotten; he is in again.
-            Some(Outcome::Missing(_)) if self.is_settled(item.segment) => {}
+            // What was kept back of who was out went when this was forgotten; he is in again. And who
+            // is out himself may have passed over what it builds on, when he was in after a cut.
+            Some(Outcome::Missing(_))
+                if self.is_settled(item.segment) || !self.is_part(context) => {}
             Some(Outcome::Missing(missing)) => {
                 let reason = format!("it builds on {} refused or unknown changes", missing.len());
                 let act = Act::RefusedContent(reason);
