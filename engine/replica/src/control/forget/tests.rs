@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use sheaf_crypto::{DeviceId, OperationId};
+use sheaf_crypto::OperationId;
 
 use super::super::cut::Cut;
 use super::super::view::View;
