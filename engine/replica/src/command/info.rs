@@ -115,7 +115,7 @@ pub struct ConversationInfo {
 /// waits for as a whole: to be read to its end, and for what is on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ForgettingInfo {
-    /// Devices that have not acknowledged it, or lack something, or have other documents.
+    /// Devices that have not acknowledged it and who is out, or lack something, or have other documents.
     pub devices: Vec<DeviceId>,
     /// A fork is known: judging it takes everything that was kept.
     pub disputed: bool,

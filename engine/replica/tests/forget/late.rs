@@ -185,15 +185,21 @@ fn what_was_dropped_before_cannot_be_fetched_any_more_and_nothing_more_is_droppe
     assert!(older != Ok(Reply::NothingOlder), "{older:?}");
 }
 
-#[test]
-fn what_a_removed_member_still_wrote_and_only_one_took_in_comes_to_the_others_with_the_log() {
+/// With the epochs of before.
+fn mallory_is_removed_while_away() -> (World, BTreeSet<EpochId>) {
     let mut world = prepared();
-    let conversation = world.conversation;
     let old = held(&world, ALICE);
     away(&mut world, MALLORY);
-    let user = crate::user(&world, MALLORY);
+    let (conversation, user) = (world.conversation, crate::user(&world, MALLORY));
     world.ask(ALICE, Command::RemoveMember { conversation, user });
     rest(&mut world);
+    (world, old)
+}
+
+#[test]
+fn what_a_removed_member_still_wrote_and_only_one_took_in_comes_to_the_others_with_the_log() {
+    let (mut world, old) = mallory_is_removed_while_away();
+    let (conversation, user) = (world.conversation, crate::user(&world, MALLORY));
     world.ask(MALLORY, Command::RemoveMember { conversation, user });
     world.ask(ALICE, Command::ForgetHistory(conversation));
     // Alice waits for Bob to acknowledge it, and takes in what Bob cannot read any more.
@@ -264,13 +270,7 @@ fn published(world: &World) -> Vec<Vec<u8>> {
 
 #[test]
 fn what_was_kept_back_and_erased_is_never_built_on() {
-    let mut world = prepared();
-    let conversation = world.conversation;
-    let old = held(&world, ALICE);
-    away(&mut world, MALLORY);
-    let user = crate::user(&world, MALLORY);
-    world.ask(ALICE, Command::RemoveMember { conversation, user });
-    rest(&mut world);
+    let (mut world, old) = mallory_is_removed_while_away();
     // What Mallory writes without knowing it comes to Alice alone.
     world.send(MALLORY, "unheard");
     away(&mut world, BOB);
