@@ -136,14 +136,7 @@ fn what_is_forgotten_was_on_every_device() {
 
 #[test]
 fn who_joins_after_it_begins_at_what_is_forgotten() {
-    all_seeds(
-        40,
-        simulation::Faults {
-            newcomer: true,
-            forget: true,
-            ..simulation::Faults::default()
-        },
-    );
+    all_seeds(40, joining());
 }
 
 #[test]
@@ -163,6 +156,7 @@ fn histories_that_failed_once() {
         (472_849, forgetting()),
         (471_458, forgetting()),
         (470_047, forked()),
+        (473_355, joining()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {
@@ -181,6 +175,14 @@ fn forked() -> simulation::Faults {
 fn forgetting() -> simulation::Faults {
     simulation::Faults {
         members: true,
+        forget: true,
+        ..simulation::Faults::default()
+    }
+}
+
+fn joining() -> simulation::Faults {
+    simulation::Faults {
+        newcomer: true,
         forget: true,
         ..simulation::Faults::default()
     }

@@ -413,16 +413,6 @@ impl Topics {
         })
     }
 
-    /// How a record stands to what came lately.
-    pub(crate) fn heard(&self, origin: &Origin, hash: RecordHash) -> Heard {
-        self.heard.look(origin, hash)
-    }
-
-    /// A record was taken in.
-    pub(crate) fn note(&mut self, origin: &Origin, hash: RecordHash) {
-        self.heard.note(origin, hash);
-    }
-
     /// The relay says that a topic was delivered to its end, which is at a place.
     pub(crate) fn caught_up(
         &mut self,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sheaf_crypto::{
     ConversationId, DeviceId, EpochId, OperationId, Recipient, RunId, SignedOperation,
 };
+use sheaf_protocol::hash_record;
 
 use super::found::send_inbox;
 use super::parked::Need;
@@ -365,6 +366,10 @@ impl Conversation {
             if self.has_forgotten(&epoch) {
                 self.too_late(context);
                 continue;
+            }
+            if let Some(held) = self.epochs.get(&epoch) {
+                let topic = held.keys.topic();
+                context.topics.note_given(topic, hash_record(&wire));
             }
             self.parked
                 .park(self.id, epoch, wire, None, Need::Unknown, context.stage);

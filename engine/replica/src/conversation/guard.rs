@@ -1,8 +1,9 @@
 //! What a conversation does for the quarantine of devices, which is the whole device's policy.
 
-use sheaf_crypto::{DeviceId, Inner};
+use sheaf_crypto::DeviceId;
 
 use super::Conversation;
+use super::inbound::Staged;
 use crate::context::Context;
 use crate::document::NewMessage;
 use crate::limits;
@@ -38,9 +39,11 @@ impl Conversation {
         self.withheld.len() >= limits::QUARANTINED_ITEMS_MAX
     }
 
-    /// Counts messages that were written just now by another user: an envelope of what was written
-    /// earlier, or elsewhere, counts once.
-    pub(super) fn hear(&self, inner: &Inner, messages: &[NewMessage], context: &mut Context<'_>) {
+    /// Counts messages that were written just now by another user. An envelope of what was written
+    /// earlier, or elsewhere, counts once, where it can only be new: with several relays, and where
+    /// one lost its store, others bring old envelopes there again.
+    pub(super) fn hear(&self, item: &Staged, messages: &[NewMessage], context: &mut Context<'_>) {
+        let inner = &item.inner;
         if inner.user == context.account.user() {
             return;
         }
@@ -48,8 +51,11 @@ impl Conversation {
             let age = context.now.0.saturating_sub(message.id.time().ms());
             message.origin.is_none() && age <= limits::JUST_WRITTEN_MS
         };
-        let count = messages.iter().filter(just_written).count().max(1);
+        let count = messages.iter().filter(just_written).count();
         let count = u64::try_from(count).unwrap_or(u64::MAX);
-        context.stage.hear(inner.user, inner.device, count);
+        let count = count.max(u64::from(item.once));
+        if count > 0 {
+            context.stage.hear(inner.user, inner.device, count);
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Staged {
     pub(super) held: bool,
     /// It was sent just now, and is not read from history.
     pub(super) live: bool,
+    /// Only one relay delivers it, and that once.
+    pub(super) once: bool,
 }
 
 /// Where a record comes from.
@@ -49,8 +51,10 @@ pub(super) struct Staged {
 pub(super) struct Source {
     pub(super) epoch: EpochId,
     pub(super) topic: TopicId,
-    /// It is new: if it is known already, it was replayed.
+    /// It was sent just now, as far as the relay tells.
     pub(super) live: bool,
+    /// Only one relay delivers it, and that once: if it is known already, it was replayed.
+    pub(super) once: bool,
 }
 
 /// What became of one record.
@@ -90,9 +94,10 @@ impl Conversation {
         let mut staged = Vec::new();
         while let Some(wire) = batch.records.pop_front() {
             let hash = hash_record(&wire);
-            let live = match context.topics.heard(&batch.origin, hash) {
-                Heard::New => batch.live && batch.alone,
-                Heard::Again => batch.live,
+            let once = match context.topics.heard(&batch.origin, hash) {
+                Heard::New => batch.alone,
+                Heard::Again => true,
+                Heard::Given => false,
                 Heard::Elsewhere => {
                     context.topics.note(&batch.origin, hash);
                     continue;
@@ -110,7 +115,8 @@ impl Conversation {
             let source = Source {
                 epoch: batch.epoch,
                 topic: batch.origin.topic,
-                live,
+                live: batch.live,
+                once: batch.live && once,
             };
             let verdict = self.examine(source, &wire, context);
             match self.settle(verdict, &mut staged, &mut news, context) {
@@ -183,6 +189,7 @@ impl Conversation {
                 epoch,
                 topic,
                 live: false,
+                once: false,
             };
             let verdict = self.examine(source, &record.wire, context);
             match self.settle(verdict, &mut staged, &mut news, context) {
@@ -432,6 +439,7 @@ impl Conversation {
             arrival: self.arrivals,
             held: held || refused,
             live: source.live,
+            once: source.once,
         }))
     }
 

@@ -83,7 +83,7 @@ impl Conversation {
                 applied = true;
                 news.document |= changed_document;
                 if item.live {
-                    self.hear(&item.inner, &messages, context);
+                    self.hear(&item, &messages, context);
                 }
                 for message in messages {
                     let record = self.message(&item.inner, item.segment, message);

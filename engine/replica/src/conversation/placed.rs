@@ -63,8 +63,8 @@ impl Conversation {
             // this device wrote itself comes back after a restart.
             Place::Known if inner.kind == Purpose::Control => return Err(Verdict::Done),
             Place::Known if inner.device == context.account.device() => return Err(Verdict::Done),
-            // A relay whose store was replaced delivers from the beginning.
-            Place::Known if !source.live => return Err(Verdict::Done),
+            // A relay whose store was replaced delivers from the beginning, and others what is here.
+            Place::Known if !source.once => return Err(Verdict::Done),
             Place::Known | Place::Old => Act::Replayed,
             Place::Conflict => Act::Equivocation { sequence },
             Place::Broken => Act::BrokenChain { sequence },

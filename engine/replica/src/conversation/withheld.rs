@@ -308,6 +308,7 @@ impl Conversation {
             changes,
             held: false,
             live: false,
+            once: false,
             inner,
         };
         // This device counts it now, and says so with its next content: others may not have heard

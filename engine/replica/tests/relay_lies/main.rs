@@ -12,7 +12,7 @@ mod relay;
 mod world;
 
 use sheaf_protocol::LogId;
-use sheaf_replica::{Act, Suspect};
+use sheaf_replica::{Act, Offence, Suspect};
 
 use relay::Store;
 use world::{ALICE, BOB, World};
@@ -52,6 +52,24 @@ fn an_honest_relay_is_never_named() {
         assert_eq!(world.acts(place), []);
         assert_eq!(proved(&world, place), 0);
     }
+}
+
+/// What each of several relays delivers counts once, and does count.
+#[test]
+fn a_flood_through_two_relays_is_a_flood() {
+    let mut world = World::new(2);
+    for number in 0..90 {
+        world.send(ALICE, &format!("brisk {number}"));
+    }
+    assert_eq!(world.replica(BOB).quarantines().len(), 0);
+    for number in 0..60 {
+        world.send(ALICE, &format!("flood {number}"));
+    }
+    let held = world.replica(BOB).quarantines();
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].quarantine.why, Offence::Flood);
+    world.pass(120);
+    world.agree();
 }
 
 #[test]
