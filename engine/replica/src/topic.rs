@@ -16,9 +16,7 @@ mod witness;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::ConversationId;
-use sheaf_protocol::{
-    ClientFrame, Cursor, Delivery, LogId, RecordHash, RelayId, RequestId, TopicId,
-};
+use sheaf_protocol::{ClientFrame, Cursor, Delivery, LogId, RelayId, RequestId, TopicId};
 
 use crate::io::Scope;
 use crate::limits;

@@ -85,9 +85,10 @@ impl Reading {
         if self.asked == 1 {
             self.reached = self.reached.max(sequence);
         }
-        let at = self.cursor.map(|cursor| cursor.sequence);
-        self.early
-            .retain(|(previous, _)| at.is_none_or(|at| *previous >= at));
+        let at = self.at();
+        let reaches = |records: &[Delivery]| records.last().is_some_and(|d| d.sequence > at);
+        self.early.retain(|(_, records)| reaches(records));
+        self.early_records = self.early.iter().map(|(_, records)| records.len()).sum();
     }
 
     /// The relay's store is of this incarnation: a cursor of another one means nothing in it.
@@ -202,6 +203,28 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_began_before_the_cursor_and_reaches_past_it_is_taken() {
+        let log = LogId(1);
+        let deliveries = |range: std::ops::RangeInclusive<u64>| {
+            let delivery = |sequence| Delivery {
+                sequence,
+                record: vec![1],
+            };
+            range.map(delivery).collect::<Vec<_>>()
+        };
+        let mut reading = Reading::default();
+        reading.keep_early(1, deliveries(2..=2));
+        reading.keep_early(2, deliveries(3..=5));
+        assert!(reading.advance(log, deliveries(1..=4)).is_some());
+        reading.reach(4);
+        let advance = reading.take_early(log).unwrap();
+        let taken: Vec<u64> = advance.records.iter().map(|d| d.sequence).collect();
+        assert_eq!(taken, [5]);
+        assert!(reading.take_early(log).is_none());
+        assert_eq!(reading.early_records, 0);
+    }
 
     #[test]
     fn what_came_twice_hides_nothing_that_waits_behind_it() {
