@@ -213,25 +213,18 @@ impl Conversation {
 
     /// Sequence and predecessor of this device's next item.
     pub(super) fn next_place(&self, context: &Context<'_>) -> (u64, Option<ItemId>) {
-        let device = context.account.device();
-        let last = match self.chains.get(&device, &self.own_run(context)) {
-            Some(chain) => Some((chain.head, chain.item)),
-            None => self.chains.newest_of(&device),
-        };
-        last.map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item)))
+        self.place_in(self.own_run(context), context)
     }
 
     /// Place of this device's next item in a given run: an earlier run's own chain goes on for the
     /// changes that were written, and not yet sealed, under it.
     pub(super) fn place_in(&self, run: RunId, context: &Context<'_>) -> (u64, Option<ItemId>) {
         let device = context.account.device();
-        match self.chains.get(&device, &run) {
-            Some(chain) => (chain.head.saturating_add(1), Some(chain.item)),
-            None => self
-                .chains
-                .newest_of(&device)
-                .map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item))),
-        }
+        let last = match self.chains.get(&device, &run) {
+            Some(chain) => Some((chain.head, chain.item)),
+            None => self.newest_standing(&device),
+        };
+        last.map_or((1, None), |(seq, item)| (seq.saturating_add(1), Some(item)))
     }
 
     /// Signs, takes in and publishes an operation of this device, under every newest epoch that is

@@ -46,6 +46,12 @@ pub(super) struct Forks {
     /// The first place of each followed chain that does not stand.
     broken_from: BTreeMap<(DeviceId, RunId), u64>,
     places: Vec<(DeviceId, Fork)>,
+    /// The newest item of this device that stands, where it forked.
+    newest: Option<(u64, ItemId)>,
+    /// What stands was judged since the start.
+    judged: bool,
+    /// Items were put beside since it was judged last.
+    grown: bool,
     /// The run that this device writes under here, after its own content was set aside.
     run: Option<RunId>,
     /// An answer of the store: whether an item is the one that is known at its place.
@@ -139,6 +145,17 @@ impl Conversation {
     /// The run that this device writes under here.
     pub(super) fn own_run(&self, context: &Context<'_>) -> RunId {
         self.forks.run.unwrap_or(context.run)
+    }
+
+    /// What a new run of a device goes on from: its newest item that stands.
+    pub(super) fn newest_standing(&self, device: &DeviceId) -> Option<(u64, ItemId)> {
+        let chains = self.chains.of_device(device);
+        let chains = chains.filter(|(run, chain)| !self.forks.is_broken(device, run, chain.head));
+        let standing = chains.map(|(_, chain)| (chain.head, chain.item));
+        let standing = standing
+            .chain(self.forks.newest)
+            .max_by_key(|(seq, _)| *seq);
+        standing.or_else(|| self.chains.newest_of(device))
     }
 
     /// Where own content was set aside before, another run is written under: the one that the store
@@ -235,6 +252,7 @@ impl Conversation {
             .put_aside(inner.device, inner.run, inner.seq, item);
         self.forks.siblings.insert(number, record);
         self.forks.due = true;
+        self.forks.grown = true;
         self.work.push_back(Work::Retry);
     }
 
@@ -327,6 +345,8 @@ impl Conversation {
             let record: EnvelopeRecord = record::decode(row.kind, &row.value)?;
             kept.extend(self.open_kept(row.order.clone(), record));
         }
+        let first = !std::mem::replace(&mut self.forks.judged, true);
+        let grown = std::mem::take(&mut self.forks.grown);
         let before = std::mem::take(&mut self.forks.places);
         self.forks.nodes.clear();
         self.forks.aside.clear();
@@ -341,13 +361,22 @@ impl Conversation {
                     *from = node.seq.min(*from);
                 }
             }
+            if device == context.account.device() {
+                let standing = nodes.iter().filter(|(id, _)| !judged.aside.contains(*id));
+                let standing = standing.map(|(id, node)| (node.seq, *id));
+                self.forks.newest = standing.max();
+            }
             self.forks.nodes.extend(nodes.into_keys());
             self.forks.aside.extend(judged.aside);
             let places = judged.forks.into_iter().map(|fork| (device, fork));
             self.forks.places.extend(places);
         }
-        self.make_anew(kept.as_mut_slice(), rows, context)?;
-        self.tell_forks(&before, context);
+        let other = self.make_anew(kept.as_mut_slice(), rows, context)?;
+        // What is judged after a start as it was before was told then.
+        if !first || grown || other {
+            self.tell_forks(&before, context);
+            self.compare_anew(context);
+        }
         self.show_forks(&kept, context);
         self.vouch_for_removed();
         self.release();

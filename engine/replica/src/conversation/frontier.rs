@@ -387,7 +387,8 @@ impl Conversation {
         };
         let here = self.checkpoint_body(context);
         // Who does not read from the first item on cannot tell what he lacks; others compare with him.
-        let comparable = !self.is_newcomer(context)
+        let comparable = self.is_part(context)
+            && !self.is_newcomer(context)
             && !here.documents.is_empty()
             && self.lacks(inner.device) == 0;
         if !comparable {

@@ -11,6 +11,7 @@
 )]
 
 mod away;
+mod copied;
 mod cut;
 mod forge;
 mod fork;

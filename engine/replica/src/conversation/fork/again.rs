@@ -60,19 +60,13 @@ impl Conversation {
         self.forks.lost.insert(id, lost);
     }
 
-    /// What this device wrote last does not stand: it is a copy of one that goes on elsewhere, and all
-    /// that it writes falls as well.
-    fn has_fallen(&self, context: &Context<'_>) -> bool {
-        let (_, previous) = self.place_in(self.own_run(context), context);
-        previous.is_some_and(|item| self.forks.aside.contains(&item))
-    }
-
-    /// Writes again what is lost, oldest first. Who may not write keeps it for when he may.
+    /// Writes again what is lost, oldest first. Who may not write keeps it for when he may, and
+    /// before it is known what stands there is nothing to go on from.
     pub(in crate::conversation) fn again(&mut self, context: &mut Context<'_>) -> Option<Work> {
         loop {
             let mut lost = self.forks.lost.values().filter(|lost| lost.copy.is_none());
             let mut lost = lost.next()?.clone();
-            if !self.may_write(context) || self.has_fallen(context) {
+            if !self.may_write(context) || !self.forks.judged {
                 return None;
             }
             let segment = self.segments.writing(self.control.current().window.first);

@@ -26,13 +26,13 @@ pub(super) struct Changed {
 }
 
 impl Conversation {
-    /// Makes the documents anew in which something else stands than before.
+    /// Makes the documents anew in which something else stands than before; `false` if there are none.
     pub(super) fn make_anew(
         &mut self,
         kept: &mut [Kept],
         rows: &[Row],
         context: &mut Context<'_>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<bool, RecordError> {
         let mut listed: BTreeMap<MessageId, MessageRecord> = BTreeMap::new();
         for row in rows.iter().filter(|row| row.kind == Kind::Message) {
             let record = MessageRecord::decode(&row.value)?;
@@ -56,6 +56,7 @@ impl Conversation {
         segments.retain(|segment| !self.segments.is_away(*segment));
         // Of what was forgotten only what came later can be made anew.
         segments.retain(|segment| !self.is_settled(*segment) || bases.contains_key(segment));
+        let other = !segments.is_empty();
         for segment in segments {
             let mut here: Vec<&mut Kept> = Vec::new();
             for (envelope, counts) in kept.iter_mut().zip(&counts) {
@@ -71,7 +72,7 @@ impl Conversation {
             self.make_segment((segment, base), here, &mut listed, &mut changed, context)?;
         }
         self.conclude_forks(&listed, changed, context);
-        Ok(())
+        Ok(other)
     }
 
     /// Whether an envelope's content is to be part of its document.
@@ -259,13 +260,15 @@ impl Conversation {
         context: &mut Context<'_>,
     ) {
         let conversation = self.id;
-        if changed.own {
+        let (own, run) = (context.account.device(), self.own_run(context));
+        let chain = self.chains.get(&own, &run);
+        let fell = chain.is_some_and(|chain| self.forks.is_broken(&own, &run, chain.head));
+        if changed.own || fell {
             // The old actor's chain of changes has a hole here, and none elsewhere.
             let mut run = sheaf_crypto::RunId([0; 16]);
             context.rng.fill_bytes(&mut run.0);
             self.forks.run = Some(run);
         }
-        let own = context.account.device();
         let gone = changed.gone.iter().filter(|record| record.device == own);
         let messages: Vec<MessageRecord> = gone.cloned().collect();
         let changes = changed
