@@ -96,6 +96,7 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
             ));
         }
         for info in &engine.conversations().await? {
+            copied(info, &devices, &mut findings);
             conversation(info, &overview, &contacts, &mut findings);
         }
         // Before the store is closed, which may fail.
@@ -204,6 +205,22 @@ fn own_device(devices: &[DeviceInfo], findings: &mut Vec<Finding>) {
     }
 }
 
+/// Frozen in a conversation alone, by a proof and by nobody's will.
+fn copied(info: &ConversationInfo, devices: &[DeviceInfo], findings: &mut Vec<Finding>) {
+    let own = devices.iter().find(|device| device.this);
+    let own = own.filter(|own| own.state == DeviceStanding::Active);
+    if own.is_some_and(|own| info.frozen.contains(&own.device)) {
+        findings.push(Finding::new(
+            "copied",
+            info.name.clone(),
+            "it is proved that this device wrote two histories there, as when its store was copied: it \
+             gets no new key, and what it writes waits",
+            "stop using one of the copies, then `sheaf device thaw` on a device of yours that is senior \
+             to this one",
+        ));
+    }
+}
+
 fn conversation(
     info: &ConversationInfo,
     overview: &Overview,
@@ -258,7 +275,7 @@ fn unsent(info: &ConversationInfo, overview: &Overview, findings: &mut Vec<Findi
         ),
         Some(_) if !info.takes_part => (
             "this device takes no part in it",
-            "`sheaf device list` says why",
+            "what else is found here, or `sheaf device list`, says why",
         ),
         Some(_) if !overview.connected => (
             "there is no connection to a relay",

@@ -7,10 +7,11 @@ mod resync;
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::{Engine, EngineError, Event, EventStream};
+use sheaf_engine::{Engine, EngineError, Event, EventStream, Role};
 use tokio::time::{Instant, timeout};
 
 use crate::exit::{Code, Failure};
+use crate::output::harmless;
 use crate::request::{Settings, SyncRequest};
 use crate::session::{Reach, connect, with_engine};
 use crate::time::now_ms;
@@ -28,6 +29,8 @@ struct Synced {
     received: u64,
     pending: u64,
     converged: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits: Vec<String>,
 }
 
 /// Fails when no relay was ever named.
@@ -96,6 +99,7 @@ async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
             received: messages(&engine).await?.saturating_sub(before),
             pending: engine.overview().await?.pending,
             converged,
+            waits: waits(&engine).await?,
         })
     })
     .await?;
@@ -114,8 +118,29 @@ async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
     if synced.converged {
         return Ok(());
     }
+    if !synced.waits.is_empty() {
+        let waits = format!(
+            "what this device wrote in {} waits: it may not write there now",
+            synced.waits.join(", ")
+        );
+        let failure = Failure::new(Code::Partial, waits);
+        return Err(failure.advise("`sheaf doctor` says why, and what to do"));
+    }
     let failure = Failure::new(Code::Partial, "not everything was exchanged in time");
     Err(failure.advise("run it again, or give it longer with --timeout"))
+}
+
+/// Names of conversations where changes wait that cannot leave, however long one waits.
+async fn waits(engine: &Engine) -> Result<Vec<String>, Failure> {
+    let user = engine.overview().await?.user;
+    let known = engine.conversations().await?;
+    let stuck = known.iter().filter(|info| {
+        let mut members = info.members.iter();
+        let role = members.find(|(member, ..)| Some(*member) == user);
+        let writes = role.is_some_and(|(_, _, role, _)| *role >= Role::Writer);
+        info.pending > 0 && !(writes && info.takes_part)
+    });
+    Ok(stuck.map(|info| harmless(&info.name)).collect())
 }
 
 async fn messages(engine: &Engine) -> Result<u64, Failure> {
