@@ -339,8 +339,8 @@ impl Conversation {
     pub(crate) fn answered(&mut self, from: DeviceId, answer: Answer, context: &mut Context<'_>) {
         let expected = self.exchange.asked.remove(&answer.number) == Some(from);
         let takes_part = self.control.current().live().any(|(d, _)| *d == from);
-        let offered = answer.last && takes_part;
-        if !(expected || offered) {
+        // An offer, or what was asked for before this device was started anew.
+        if !(expected || takes_part) {
             return;
         }
         let missing_here = self.missing_here(&answer, context);
@@ -378,14 +378,16 @@ impl Conversation {
         self.ask_again();
         if !answer.last {
             let missing_there = self.missing_there(from, &answer.heads, &answer.chains);
-            context.stage.notify(Event::Exchanged {
-                conversation: self.id,
-                device: from,
-                missing_here,
-                missing_there,
-                brought: u64::try_from(brought).unwrap_or(u64::MAX),
-                more: answer.more,
-            });
+            if expected {
+                context.stage.notify(Event::Exchanged {
+                    conversation: self.id,
+                    device: from,
+                    missing_here,
+                    missing_there,
+                    brought: u64::try_from(brought).unwrap_or(u64::MAX),
+                    more: answer.more,
+                });
+            }
             if missing_there > 0 {
                 let ask = Ask {
                     conversation: self.id,

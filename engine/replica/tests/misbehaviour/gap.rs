@@ -3,9 +3,10 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ItemId, seal};
-use sheaf_replica::Command;
+use sheaf_replica::{Command, Input};
 
-use crate::forge::secrets;
+use crate::forge::{only_epoch, secrets};
+use crate::relay::Log;
 use crate::roles::{rest, written};
 use crate::world::{ALICE, BOB, MALLORY, World};
 
@@ -50,4 +51,38 @@ fn a_gap_of_somebody_who_is_removed_keeps_nobody_from_being_synced() {
     rest(&mut world);
     assert_eq!(waits(&world, BOB), (0, true));
     assert!(world.messages(BOB).iter().any(|m| m.text == "goes on"));
+}
+
+/// One command after the other, as on a command line: nobody is connected while somebody else is.
+#[test]
+fn an_answer_that_comes_after_a_restart_still_counts() {
+    let mut world = World::new();
+    let topic = only_epoch(&world, BOB).keys.topic();
+    let mut ahead = World::new();
+    ahead.send(ALICE, "left out");
+    let record = ahead.log.0[&topic].last().cloned().unwrap();
+    world.peers[BOB].feed.hidden = vec![record];
+    world.send(ALICE, "left out");
+    world.send(ALICE, "after it");
+    assert_eq!(waits(&world, BOB).0, 1);
+    for place in [ALICE, BOB, MALLORY] {
+        leave(&mut world, place);
+    }
+    for place in [BOB, ALICE, MALLORY, BOB] {
+        world.restart(place);
+        rest(&mut world);
+        leave(&mut world, place);
+    }
+    assert_eq!(waits(&world, BOB).0, 0);
+    let texts = world.messages(BOB).into_iter().map(|message| message.text);
+    assert!(
+        texts
+            .collect::<Vec<_>>()
+            .ends_with(&["left out".to_owned(), "after it".to_owned()])
+    );
+}
+
+fn leave(world: &mut World, place: usize) {
+    world.peers[place].handle(Input::LinkDown(Log::id()));
+    world.peers[place].offline();
 }
