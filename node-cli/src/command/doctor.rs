@@ -251,7 +251,7 @@ fn conversation(
         ));
     }
     for peer in &info.peers {
-        lacking(name, peer, contacts, findings);
+        lacking(info, peer, contacts, findings);
     }
 }
 
@@ -294,10 +294,17 @@ fn unsent(info: &ConversationInfo, overview: &Overview, findings: &mut Vec<Findi
     ));
 }
 
-fn lacking(name: &str, peer: &PeerInfo, contacts: &[ContactInfo], findings: &mut Vec<Finding>) {
+fn lacking(
+    info: &ConversationInfo,
+    peer: &PeerInfo,
+    contacts: &[ContactInfo],
+    findings: &mut Vec<Finding>,
+) {
+    let name = info.name.as_str();
     let whose = owner_of(&peer.user, contacts);
     let device = format!("{}{whose}", peer.name);
-    if !peer.differs.is_empty() {
+    // Who takes no part compares with others no more, and may lack what they go on from.
+    if !peer.differs.is_empty() && info.takes_part {
         findings.push(Finding::new(
             "differs",
             name,

@@ -375,7 +375,6 @@ impl Conversation {
         // What is judged after a start as it was before was told then.
         if !first || grown || other {
             self.tell_forks(&before, context);
-            self.compare_anew(context);
         }
         self.show_forks(&kept, context);
         self.vouch_for_removed();

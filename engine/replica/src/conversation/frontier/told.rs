@@ -96,13 +96,6 @@ impl Conversation {
         self.write_frontiers(context);
     }
 
-    /// Documents were made anew: whose differed is to say so again.
-    pub(in crate::conversation) fn compare_anew(&mut self, context: &mut Context<'_>) {
-        for device in std::mem::take(&mut self.frontiers.differs).into_keys() {
-            self.write_frontier(device, context);
-        }
-    }
-
     fn write_frontiers(&self, context: &mut Context<'_>) {
         let authors = self.chains.iter().map(|((device, _), _)| *device);
         let mut devices: Vec<DeviceId> = authors.collect();
