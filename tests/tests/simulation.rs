@@ -157,6 +157,7 @@ fn histories_that_failed_once() {
         (471_458, forgetting()),
         (470_047, forked()),
         (473_355, joining()),
+        (475_474, forgetting()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {

@@ -207,7 +207,9 @@ impl Conversation {
         self.accept_written(inner, item, view, context);
         self.epochs.count(&source.epoch);
         self.keep_aside(inner, source.epoch, wire.to_vec(), context);
-        if !self.is_withheld(inner) {
+        if self.is_withheld(inner) {
+            self.withhold(inner, limits::ASIDE, context);
+        } else {
             self.vouched(inner, context);
         }
         self.work.push_back(Work::Retry);
@@ -232,7 +234,9 @@ impl Conversation {
         self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
         self.take_announcement(&inner, context);
         self.heed_statements(&inner, context);
-        if !self.is_withheld(&inner) {
+        if self.is_withheld(&inner) {
+            self.withhold(&inner, limits::ASIDE, context);
+        } else {
             self.note_told(&inner, source.epoch, wire, context);
             self.vouched(&inner, context);
         }

@@ -165,8 +165,7 @@ impl Conversation {
             others.filter(move |of| of.name.0 != but && !self.chains.has_forked(&of.name.0));
         others.filter_map(|of| {
             let last = *self.frontiers.substance.get(&of.index)?;
-            let places = (of.index, 0)..=(of.index, u64::MAX);
-            let kept = self.withheld.range(places).next();
+            let kept = self.kept_of_chain(of.index).next();
             let last = kept.map_or(last, |((_, seq), _)| last.min(seq.saturating_sub(1)));
             Some((of.index, of.from, last))
         })

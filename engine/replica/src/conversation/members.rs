@@ -67,21 +67,20 @@ impl Conversation {
 
     /// The last item of each chain of a user's devices that is applied here.
     fn frontier_of(&self, devices: &[DeviceId]) -> Vec<FrontierEntry> {
-        let chains = self.chains.iter().filter(|((device, run), chain)| {
-            chain.head > 0 && devices.contains(device) && !self.keeps_any(device, run)
-        });
+        let chains = self.chains.iter();
+        let chains = chains.filter(|((device, _), _)| devices.contains(device));
         let mut chains: Vec<_> = chains.collect();
         chains.sort_by_key(|(_, chain)| std::cmp::Reverse(chain.last_seen));
-        chains.truncate(limits::FRONTIER_ENTRIES_MAX);
-        let entries = chains
-            .into_iter()
-            .map(|((device, run), chain)| FrontierEntry {
+        let entries = chains.into_iter().filter_map(|((device, run), _)| {
+            let (seq, item) = self.counted(device, run)?;
+            Some(FrontierEntry {
                 device: *device,
                 run: *run,
-                seq: chain.head,
-                item: chain.item,
-            });
-        entries.collect()
+                seq,
+                item,
+            })
+        });
+        entries.take(limits::FRONTIER_ENTRIES_MAX).collect()
     }
 
     /// Removes a member: he loses the next epoch and its topic at once.

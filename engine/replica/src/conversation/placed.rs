@@ -102,10 +102,13 @@ impl Conversation {
                 Act::OwnRollback,
                 Some(self.id),
             );
-        } else if !self.keeps_any(&inner.device, &inner.run) && !self.is_withheld(inner) {
+        } else if !self.is_withheld(inner) {
+            self.pass_kept(inner, context);
             // A copy of this device writes under a run of its own: it is built on like any other's.
-            self.seen
-                .insert((inner.device, inner.run), (inner.seq, item));
+            if !self.keeps_any(&inner.device, &inner.run) {
+                let chain = (inner.device, inner.run);
+                self.seen.insert(chain, (inner.seq, item));
+            }
         }
         self.write_chain(inner.device, inner.run, context);
         self.note_frontier(inner, context);

@@ -347,7 +347,9 @@ impl Conversation {
         self.epochs.count(&source.epoch);
         self.keep_aside(&inner, source.epoch, wire.to_vec(), context);
         let withheld = self.is_withheld(&inner);
-        if !withheld {
+        if withheld {
+            self.withhold(&inner, limits::ASIDE, context);
+        } else {
             self.vouched(&inner, context);
         }
         self.work.push_back(Work::Retry);

@@ -1,28 +1,28 @@
 //! Which content of devices that were removed, frozen or quarantined counts (research/keys.md 2.4).
 //!
 //! Content up to the frontier of a removal counts, and later content only where somebody vouches for
-//! it: another member whose item names it as seen, or its author, once he may write again. What does not count is part of its chain and
-//! kept, but not of the document; it is applied when somebody vouches, or when the freeze or the
-//! quarantine is lifted. So nothing that an honest device has applied is ever taken back, and all
-//! devices come to the same documents.
+//! it: another member whose item names it as seen, or its author, once he may write again. What does
+//! not count is part of its chain and kept, but not of the document; it is applied when somebody
+//! vouches, or when the freeze or the quarantine is lifted. So nothing that an honest device has
+//! applied is ever taken back, and all devices come to the same documents. An item that is part of no
+//! document is kept back like content: its author's chain is not named as seen beyond what counts.
+
+mod release;
 
 use std::collections::BTreeMap;
 
 use sheaf_crypto::{DeviceId, Inner, ItemId, Kind as Purpose, OperationId, RunId, item_of_record};
 use sheaf_protocol::{Class, hash_record};
 
-use super::inbound::{News, Staged};
-use super::merge::{decode_content, envelope_order};
+use super::Conversation;
 use super::parked::{Author, Waiting};
-use super::segments::Loading;
-use super::{Conversation, Work};
 use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::Standing;
 use crate::epoch::Choice;
 use crate::limits;
 use crate::outbox::Outgoing;
-use crate::record::{self, EnvelopeRecord, Kind, Range, RecordError, Row, WithheldRecord, Write};
+use crate::record::{Kind, WithheldRecord, Write};
 
 /// Chain index and sequence of what is kept and not applied.
 pub(super) type Withheld = BTreeMap<(u32, u64), WithheldRecord>;
@@ -121,7 +121,8 @@ impl Conversation {
         self.parked.is_full()
     }
 
-    /// Remembers what was kept back, so that it can be applied later.
+    /// Remembers what was kept back, so that it can be applied later: content of a segment, or an item
+    /// that is part of no document here.
     pub(super) fn withhold(&mut self, inner: &Inner, segment: u32, context: &mut Context<'_>) {
         let Some(chain) = self.chains.get(&inner.device, &inner.run) else {
             return;
@@ -151,18 +152,53 @@ impl Conversation {
         self.withheld.insert(place, record);
     }
 
-    /// What is kept back and still here.
+    /// Content that is kept back and still here.
     pub(super) fn kept_back(&self) -> impl Iterator<Item = (&(u32, u64), &WithheldRecord)> {
         let withheld = self.withheld.iter();
-        withheld.filter(|(place, _)| !self.was_erased(**place))
+        withheld.filter(|(place, kept)| kept.segment != limits::ASIDE && !self.was_erased(**place))
+    }
+
+    /// What of a chain is kept back, or was.
+    pub(super) fn kept_of_chain(
+        &self,
+        index: u32,
+    ) -> impl Iterator<Item = (&(u32, u64), &WithheldRecord)> {
+        self.withheld.range((index, 0)..=(index, u64::MAX))
     }
 
     /// Whether something of a chain is kept back, or was: its head is not named as seen then.
     pub(super) fn keeps_any(&self, device: &DeviceId, run: &RunId) -> bool {
-        self.chains.get(device, run).is_some_and(|chain| {
-            let places = (chain.index, 0)..=(chain.index, u64::MAX);
-            self.withheld.range(places).next().is_some()
-        })
+        let chain = self.chains.get(device, run);
+        chain.is_some_and(|chain| self.kept_of_chain(chain.index).next().is_some())
+    }
+
+    /// How far a chain counts here: up to its head, or to the last item before the first that is kept
+    /// back. What comes after it is not named as seen: others may have passed it over for good.
+    pub(super) fn counted(&self, device: &DeviceId, run: &RunId) -> Option<(u64, ItemId)> {
+        let chain = self.chains.get(device, run).filter(|c| c.head > 0)?;
+        let Some((_, kept)) = self.kept_of_chain(chain.index).next() else {
+            return Some((chain.head, chain.item));
+        };
+        let before = kept.seq.saturating_sub(1);
+        let item = kept.previous.filter(|_| chain.first <= before);
+        item.map(|item| (before, item))
+    }
+
+    /// An item counts: what is kept back before it and is part of no document means nothing any more.
+    pub(super) fn pass_kept(&mut self, inner: &Inner, context: &mut Context<'_>) {
+        let Some(chain) = self.chains.get(&inner.device, &inner.run) else {
+            return;
+        };
+        let idle = |kept: &WithheldRecord| {
+            kept.segment == limits::ASIDE
+                && self.keeps_back(&kept.device, &kept.run, kept.seq, &kept.incarnation)
+        };
+        if self.kept_of_chain(chain.index).all(|(_, kept)| idle(kept)) {
+            let passed = self.kept_of_chain(chain.index).map(|(place, _)| *place);
+            for place in passed.collect::<Vec<_>>() {
+                self.let_go(place, context);
+            }
+        }
     }
 
     pub(super) fn restore_withheld(&mut self, record: WithheldRecord) {
@@ -212,147 +248,6 @@ impl Conversation {
         raised && self.release()
     }
 
-    /// Whether something that was kept back is about to be applied.
-    pub(super) fn releases(&self) -> bool {
-        let mut work = self.work.iter();
-        work.any(|work| matches!(work, Work::Release(_)))
-    }
-
-    /// Queues, before everything else, what need not be kept back any longer: what comes next may
-    /// build on it. `true` if there is something.
-    pub(super) fn release(&mut self) -> bool {
-        let free = self.withheld.iter().filter(|(_, record)| {
-            !self.keeps_back(&record.device, &record.run, record.seq, &record.incarnation)
-        });
-        let mut free: Vec<(u64, (u32, u64))> = free
-            .map(|(place, record)| (record.arrival, *place))
-            .collect();
-        free.sort_unstable_by_key(|(arrival, _)| std::cmp::Reverse(*arrival));
-        self.work.retain(|work| !matches!(work, Work::Release(_)));
-        for (_, place) in &free {
-            self.work.push_front(Work::Release(*place));
-        }
-        !free.is_empty()
-    }
-
-    /// Reads what was kept back, and before it the document that it belongs to.
-    pub(super) fn read_withheld(
-        &mut self,
-        place: (u32, u64),
-        context: &mut Context<'_>,
-    ) -> Option<Work> {
-        let record = self.withheld.get(&place)?;
-        let segment = record.segment;
-        if !self.segments.is_ready(segment) {
-            self.load(segment, context);
-            return Some(Work::Release(place));
-        }
-        // Used now, so that it is not the one that makes room while the record is read.
-        if let Err(error) = self.segments.document(segment, &self.id) {
-            tracing::warn!(segment, %error, "document could not be made");
-        }
-        let order = envelope_order(segment, place.0, place.1).to_vec();
-        let range = Range {
-            kind: Kind::Envelope,
-            scope: self.id.0.to_vec(),
-            from: order.clone(),
-            to: order,
-        };
-        let load = context.stage.load(vec![range]);
-        self.segments.loading = Some(Loading::Withheld(load, place));
-        None
-    }
-
-    /// Applies what was kept back and has been read.
-    pub(super) fn apply_withheld(
-        &mut self,
-        place: (u32, u64),
-        rows: &[Row],
-        context: &mut Context<'_>,
-    ) -> Result<(), RecordError> {
-        let Some(record) = self.withheld.get(&place).cloned() else {
-            return Ok(());
-        };
-        if !self.segments.is_ready(record.segment) {
-            self.work.push_front(Work::Release(place));
-            return Ok(());
-        }
-        let Some(row) = rows.first() else {
-            if self.was_erased(place) {
-                self.let_go(place, context);
-            }
-            return Ok(());
-        };
-        let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
-        let damaged = RecordError(Kind::Envelope);
-        let keys = self.epochs.get(&envelope.epoch).ok_or(damaged)?;
-        let opened = sheaf_crypto::open(&keys.keys, &envelope.wire).map_err(|_| damaged)?;
-        let signing = self.control.signing_key(&record.device).ok_or(damaged)?;
-        let inner = opened.verify(&signing).map_err(|_| damaged)?;
-        // It counts from here on, and so does what it names: that may be kept back too, and is
-        // applied first.
-        if self.vouched(&inner, context) {
-            return Ok(());
-        }
-        self.let_go(place, context);
-        // What does not decode was refused when it came, and stays so.
-        let Ok((segment, changes)) = decode_content(&inner, &self.id) else {
-            return Ok(());
-        };
-        let staged = Staged {
-            item: item_of_record(&envelope.wire),
-            epoch: envelope.epoch,
-            wire: envelope.wire,
-            arrival: envelope.arrival,
-            segment,
-            changes,
-            held: false,
-            live: false,
-            once: false,
-            inner,
-        };
-        // This device counts it now, and says so with its next content: others may not have heard
-        // what made it count, and what is written here builds on it.
-        if record.device != context.account.device()
-            && let Some(last) = self.last_that_counts(&record)
-        {
-            self.seen.insert((record.device, record.run), last);
-            self.vouch_due = true;
-        }
-        let mut news = News::default();
-        self.merge(vec![staged], &mut news, context);
-        // The last snapshot may claim to cover this item: it is replaced in the same batch,
-        // however small the tail is.
-        let covered = self.covered();
-        self.segments.save(segment, covered, self.id, context.stage);
-        self.tell(news, context);
-        // What was refused while a fork was judged may have been built on it.
-        self.judge_forks();
-        Ok(())
-    }
-
-    /// Something is no longer kept back.
-    pub(super) fn let_go(&mut self, place: (u32, u64), context: &mut Context<'_>) {
-        self.withheld.remove(&place);
-        let write = Write::delete(Kind::Withheld, &self.id.0, &order(place));
-        context.stage.write(write);
-    }
-
-    /// The last item of the chain of one that was applied, before the first that is kept back; none if
-    /// that comes before it.
-    fn last_that_counts(&self, applied: &WithheldRecord) -> Option<(u64, ItemId)> {
-        let chain = self.chains.get(&applied.device, &applied.run)?;
-        let places = (chain.index, 0)..=(chain.index, u64::MAX);
-        match self.withheld.range(places).next() {
-            None => Some((chain.head, chain.item)),
-            Some((_, kept)) if kept.seq > applied.seq => {
-                let before = kept.seq.saturating_sub(1);
-                kept.previous.map(|item| (before, item))
-            }
-            Some(_) => None,
-        }
-    }
-
     /// After a removal: content of the removed that is applied here, and that the remover had not
     /// seen, is vouched for by this device's next item.
     pub(super) fn vouch_for_removed(&mut self) {
@@ -363,12 +258,12 @@ impl Conversation {
                 Standing::Forked(place) => place,
                 Standing::Live | Standing::Frozen => continue,
             };
-            if self.forks.is_broken(device, run, chain.head) {
-                continue;
-            }
             let known = frontier.max(chain.vouched);
-            if chain.head > known && !self.keeps_any(device, run) {
-                self.seen.insert((*device, *run), (chain.head, chain.item));
+            if let Some((seq, item)) = self.counted(device, run)
+                && seq > known
+                && !self.forks.is_broken(device, run, seq)
+            {
+                self.seen.insert((*device, *run), (seq, item));
                 self.vouch_due = true;
             }
         }

@@ -104,7 +104,8 @@ impl Conversation {
             };
             let upto = self.forgotten.upto.entry(place.0).or_default();
             *upto = place.1.max(*upto);
-            if self.withheld.contains_key(&place) {
+            let kept = self.withheld.get(&place);
+            if kept.is_some_and(|kept| kept.segment != limits::ASIDE) {
                 kept_back = kept_back.saturating_add(1);
             }
         }
