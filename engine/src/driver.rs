@@ -66,6 +66,8 @@ pub(crate) struct Unsettled {
     pub(crate) connected: bool,
     pub(crate) caught_up: bool,
     pub(crate) pending: u64,
+    /// Of these, what this device may not send now.
+    pub(crate) barred: u64,
     pub(crate) parked: u64,
     pub(crate) unwritten: bool,
     /// The store could not be written or read.
@@ -324,6 +326,7 @@ impl Driver {
             connected: settled.connected,
             caught_up: settled.caught_up,
             pending: settled.pending,
+            barred: settled.barred,
             parked: settled.parked,
             unwritten: settled.unwritten,
             failed: self.replica.failed().is_some(),

@@ -41,7 +41,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{
-    ConversationId, DeviceId, EpochId, History, ItemId, OperationId, RunId, UserId,
+    ConversationId, DeviceId, EpochId, History, ItemId, OperationId, Role, RunId, UserId,
 };
 use sheaf_protocol::{Cursor, RecordHash, RelayId};
 
@@ -314,6 +314,13 @@ impl Conversation {
 
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Changes that may not leave: the device takes no part, or its user may not write.
+    pub(crate) fn barred(&self, user: &UserId, device: &DeviceId) -> usize {
+        let role = self.control.current().role(user);
+        let leaves = self.has_live(device) && role >= Some(Role::Writer);
+        if leaves { 0 } else { self.pending.len() }
     }
 
     pub(crate) fn parked(&self) -> usize {

@@ -98,26 +98,30 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Link`] without a connection, [`EngineError::NotSettled`] once the time is
-    /// over; [`CommandError::StoreFailed`] at once.
+    /// over, or nothing is left but changes that this device may not send now;
+    /// [`CommandError::StoreFailed`] at once.
     pub async fn wait_settled(&self, timeout: Duration) -> Result<Overview, EngineError> {
         let started = tokio::time::Instant::now();
         self.wait_connected(timeout).await?;
         let left = timeout.saturating_sub(started.elapsed());
         let mut unsettled = self.unsettled.clone();
         let settled = unsettled.wait_for(|now| {
-            let written = !now.unwritten && now.pending == 0;
+            let written = !now.unwritten && now.pending == now.barred;
             now.failed || now.connected && now.caught_up && written && now.parked == 0
         });
         let settled = tokio::time::timeout(left, settled)
             .await
             .is_ok_and(|seen| seen.is_ok());
         self.expect_store().await?;
-        if settled {
+        let Unsettled {
+            pending,
+            parked,
+            barred,
+            ..
+        } = *self.unsettled.borrow();
+        if settled && barred == 0 {
             return self.overview().await;
         }
-        let Unsettled {
-            pending, parked, ..
-        } = *self.unsettled.borrow();
         Err(EngineError::NotSettled { pending, parked })
     }
 }

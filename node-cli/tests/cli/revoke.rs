@@ -79,7 +79,9 @@ fn a_frozen_device_is_not_heard() {
         "{ended:?}"
     );
     send(&people.laptop, "without the phone");
-    people.phone.run(&["sync", "now", "--timeout", "3"]);
+    // It has nothing to wait for, and says so at once.
+    let ended = people.phone.run(&["sync", "now", "--timeout", "3600"]);
+    assert!(ended.stdout.contains(r#""waits":["Harvest"]"#), "{ended:?}");
     people.bob.ok(&["sync", "now"]);
     assert_eq!(texts(&people.bob), ["without the phone"]);
     assert_eq!(texts(&people.phone), ["waits"]);

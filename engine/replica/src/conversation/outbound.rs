@@ -265,8 +265,8 @@ impl Conversation {
             return false;
         }
         // What was written by a device that may not write any more stays here, unsent.
-        let role = self.control.current().role(&context.account.user());
-        self.is_part(context) && role >= Some(Role::Writer)
+        let account = context.account;
+        self.barred(&account.user(), &account.device()) == 0
     }
 
     /// An epoch to write under, made usable first where that is needed.

@@ -50,6 +50,8 @@ pub struct Settled {
     pub caught_up: bool,
     /// Changes that are not sealed yet and sealed records without a receipt.
     pub pending: u64,
+    /// Of these, changes that this device may not send now, however long one waits.
+    pub barred: u64,
     /// Records that wait for what they depend on, and conversations that fetch a segment.
     pub parked: u64,
     /// Conversations in which this device has seen something that it has not acknowledged yet.
@@ -133,10 +135,17 @@ impl Replica {
         let fetching = self.conversations.values();
         let fetching = fetching.filter(|known| known.is_fetching()).count();
         let parked = parked.saturating_add(fetching);
+        let barred = self.account.iter().flat_map(|account| {
+            let own = (account.user(), account.device());
+            let known = self.conversations.values();
+            known.map(move |known| known.barred(&own.0, &own.1))
+        });
+        let barred: usize = barred.sum();
         Settled {
             connected: self.topics.is_connected(),
             caught_up: self.was_caught_up && !self.topics.is_asking(),
             pending: u64::try_from(pending).unwrap_or(u64::MAX),
+            barred: u64::try_from(barred).unwrap_or(u64::MAX),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
             unacknowledged: u64::try_from(owing.count()).unwrap_or(u64::MAX),
             unwritten: self.stage.is_writing(),
