@@ -148,15 +148,18 @@ pub(crate) async fn let_go(settings: &Settings, engine: &Engine) -> Result<(), F
     if change_reach(settings)? == Reach::Offline {
         return Ok(());
     }
-    if engine.overview().await?.user.is_some() {
-        // A command ends before the quiet time that a vault waits for.
-        engine.publish_vault().await?;
-    }
     let gone = async {
-        while engine.overview().await?.pending > 0 || vault_waits(engine).await? {
+        loop {
+            let now = engine.overview().await?;
+            // A command ends before the quiet time that a vault waits for; what comes meanwhile may
+            // make one due again.
+            if now.pending == 0 && vault_waits(engine).await? {
+                engine.publish_vault().await?;
+            } else if now.pending == 0 {
+                return Ok::<(), EngineError>(());
+            }
             tokio::time::sleep(LET_GO_STEP).await;
         }
-        Ok::<(), EngineError>(())
     };
     match tokio::time::timeout(LET_GO_MAX, gone).await {
         Ok(gone) => Ok(gone?),

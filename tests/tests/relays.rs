@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use sheaf_engine::{ConversationId, Engine, RelayAddress};
 use sheaf_tests::processes::{
-    DeviceProcess, PATIENCE, RelayProcess, files, open_at, people, texts,
+    DeviceProcess, PATIENCE, RelayProcess, copy, files, open_at, people, texts,
 };
 use tempfile::TempDir;
 
@@ -156,14 +156,6 @@ impl World {
             listed.len(),
             healing.elapsed()
         );
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    for file in files(from) {
-        let place = to.join(file.strip_prefix(from).unwrap());
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::copy(&file, place).unwrap();
     }
 }
 

@@ -103,6 +103,18 @@ fn a_member_can_be_added_later() {
 }
 
 #[test]
+fn what_is_made_while_an_invite_comes_in_is_at_the_relay_and_nothing_else_is_said() {
+    let relay = Relay::start();
+    let (alice, bob) = acquainted();
+    bob.ok(&["sync", "now", "--relay", relay.address()]);
+    alice.ok(&["sync", "now", "--relay", relay.address()]);
+    let made = bob.run(&["conversation", "create", "Orchard", "--member", "alice"]);
+    assert_eq!((made.code, made.stderr.as_str()), (0, ""));
+    bob.ok(&["sync", "now"]);
+    assert_eq!(bob.lines(&["conversation", "list"]).len(), 2);
+}
+
+#[test]
 fn an_unreachable_relay_is_13() {
     let (alice, _) = acquainted();
     let said = alice.fails(&["sync", "now"], 13);
