@@ -26,7 +26,7 @@ fn random_commands_lose_nothing_and_end_in_agreement() {
     let setting = |name: &str, otherwise: u64| {
         std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
     };
-    let (seed, steps) = (setting("SHEAF_SEED", 1), setting("SHEAF_STEPS", 40));
+    let (seed, steps) = (setting("SHEAF_SEED", 1), setting("SHEAF_STEPS", 25));
     let mut world = World::new(seed);
     for _ in 0..steps {
         world.step();
