@@ -328,12 +328,14 @@ impl Chains {
 
     /// Whether somebody names items of forked chains, or others than those that are known here.
     pub(crate) fn saw_another(&self, dependencies: &[Dependency]) -> bool {
-        !self.aside.is_empty()
-            || dependencies.iter().any(|seen| {
-                let chain = self.get(&seen.device, &seen.run);
-                let known = chain.and_then(|chain| chain.item_at(seen.seq));
-                known.is_some_and(|known| known != seen.item)
-            })
+        !self.aside.is_empty() || dependencies.iter().any(|seen| self.is_another(seen))
+    }
+
+    /// Whether somebody names another item than the ones that are known at its place.
+    pub(crate) fn is_another(&self, seen: &Dependency) -> bool {
+        let chain = self.get(&seen.device, &seen.run);
+        let known = chain.and_then(|chain| chain.item_at(seen.seq));
+        known.is_some_and(|known| known != seen.item) && !self.is_aside(&seen.device, &seen.item)
     }
 
     /// An item beside the branch that is followed here.

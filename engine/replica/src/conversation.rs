@@ -324,7 +324,7 @@ impl Conversation {
     }
 
     pub(crate) fn parked(&self) -> usize {
-        self.waiting().count()
+        self.waiting().count().saturating_add(self.wanted().count())
     }
 
     /// Work that waits for a document.
@@ -355,6 +355,7 @@ impl Conversation {
         let caught_up = caught_up && !self.is_waiting() && !self.is_busy();
         let lacking = self.lacking_key(&(own, device));
         let mut waiting = parked::reasons(self.waiting());
+        waiting.extend(self.wanted());
         waiting.extend(lacking.map(|epoch| parked::Need::Epoch(epoch).to_string()));
         let peers = self.peers(device);
         let view = self.control.current();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::world::{World, word};
+use crate::world::{PEOPLE, World, word};
 
 /// Rounds of exchange within which everything is to be everywhere.
 const ROUNDS: usize = 12;
@@ -15,7 +15,7 @@ impl World {
         for station in &mut self.stations {
             station.start();
         }
-        if self.copied {
+        if self.copied || self.with.restore {
             self.thaw();
         }
         let homes = 0..self.homes.len();
@@ -42,12 +42,20 @@ impl World {
         self.compare();
     }
 
-    /// The person says that the copied device is all right: both copies go on.
+    /// Who signed two items at one place is frozen: a copy did, or what a backup held and had not sent
+    /// was sent before it was put back. The person says that the device is all right, and it goes on.
     fn thaw(&mut self) {
         for home in (0..self.homes.len()).chain(0..self.homes.len()) {
             self.whole(home, &["sync", "now", "--timeout", "10"]);
         }
-        self.whole(0, &["device", "thaw", "al2"]);
+        for home in 0..PEOPLE {
+            let phrase = self.path(self.homes[home].user).display().to_string();
+            let known = self.whole(home, &["device", "list"]).values();
+            for device in known.iter().map(|device| word(device, "name")) {
+                let thaw = ["device", "thaw", &device, "--phrase-file", &phrase];
+                self.whole(home, &thaw);
+            }
+        }
     }
 
     fn is_synced(&mut self, home: usize) -> bool {

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use crate::home::{Ended, Home, Started};
 
 const RELAY: &str = env!("CARGO_BIN_EXE_relay");
+/// The first homes are those of different people.
+pub const PEOPLE: usize = 3;
 /// Exit codes that `docs/CLI.md` names and that these commands may end with.
 const CODES: [i32; 9] = [0, 3, 10, 11, 12, 13, 14, 16, 130];
 
@@ -157,16 +159,17 @@ impl World {
     /// Everybody knows everybody, and both conversations.
     fn meet(&mut self) {
         let relays = self.relays();
-        for home in 0..3 {
+        for home in 0..PEOPLE {
             let (name, user) = (self.homes[home].name.clone(), self.homes[home].user);
             let mut arguments = vec!["init", "--user", user, "--device", &name];
             for relay in &relays {
                 arguments.extend(["--relay", relay]);
             }
-            self.must(home, &arguments);
+            let made = self.must(home, &arguments);
+            fs::write(self.path(user), word(&made, "recovery_phrase")).unwrap();
         }
         let cards = [0, 1, 2].map(|home| word(&self.must(home, &["card"]), "card"));
-        for (home, from) in (0..3).flat_map(|home| (0..3).map(move |from| (home, from))) {
+        for (home, from) in (0..PEOPLE).flat_map(|home| (0..PEOPLE).map(move |from| (home, from))) {
             if home != from {
                 self.must(home, &["contact", "add", &cards[from]]);
             }

@@ -6,6 +6,7 @@
 //! brings passes every check that a record from a relay does: whoever answers vouches for nothing.
 
 pub(super) mod giving;
+mod other;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,6 +88,8 @@ pub(super) struct Exchange {
     waiting: usize,
     /// Answers given to each device since a time.
     given: BTreeMap<DeviceId, (Timestamp, u32)>,
+    /// Places of which somebody built on another item than the one that is known here.
+    wanted: BTreeMap<(DeviceId, RunId), u64>,
 }
 
 /// Where an answer goes.
@@ -135,9 +138,14 @@ pub(super) struct Answering {
 }
 
 impl Conversation {
+    /// What is held here, as far as nobody is known to have something else there.
     fn held(&self) -> Vec<Held> {
+        let agreed = self.agreed();
         let chains = self.chains.iter();
-        let held = chains.map(|((device, run), chain)| (*device, *run, chain.head));
+        let held = chains.map(|(name, chain)| {
+            let upto = agreed.get(name).copied().unwrap_or(u64::MAX);
+            (name.0, name.1, chain.head.min(upto))
+        });
         held.take(limits::EXCHANGE_CHAINS_MAX).collect()
     }
 

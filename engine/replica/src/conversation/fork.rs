@@ -123,6 +123,12 @@ impl Forks {
         here.map(|sibling| (ASIDE | sibling.number, sibling.seq))
     }
 
+    /// All of them, by index.
+    pub(super) fn siblings(&self) -> impl Iterator<Item = (u32, &SiblingRecord)> {
+        let siblings = self.siblings.iter();
+        siblings.map(|(number, sibling)| (ASIDE | number, sibling))
+    }
+
     /// All of them, by index and sequence.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, u64)> {
         let siblings = self.siblings.values();
@@ -251,6 +257,7 @@ impl Conversation {
         self.chains
             .put_aside(inner.device, inner.run, inner.seq, item);
         self.forks.siblings.insert(number, record);
+        self.other_came(inner.device, inner.run);
         self.forks.due = true;
         self.forks.grown = true;
         self.work.push_back(Work::Retry);

@@ -99,6 +99,7 @@ impl Conversation {
             // this author's doing.
             // With a side of a fork that is not here yet it is made up for once that comes.
             Some(Outcome::Missing(_)) if self.chains.saw_another(&item.inner.dependencies) => {
+                self.want_others(&item.inner.dependencies);
                 self.judge_forks();
             }
             // What was kept back of who was out went when this was forgotten; he is in again. And who

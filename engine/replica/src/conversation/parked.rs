@@ -77,7 +77,7 @@ pub(super) struct Waiting {
     wire: Vec<u8>,
     /// Known once it could be opened.
     pub(super) author: Option<Author>,
-    need: Need,
+    pub(super) need: Need,
 }
 
 /// What is waited for, in words.

@@ -85,6 +85,7 @@ impl Conversation {
     pub(super) fn is_waiting(&self) -> bool {
         let mut claims = self.parked.claims();
         self.parked.has_unclaimed()
+            || self.wanted().next().is_some()
             || claims.any(|((device, run, incarnation), places)| {
                 let next = self.next_of(device);
                 let counts = |seq: u64| !self.stands_back(device, run, seq, incarnation);

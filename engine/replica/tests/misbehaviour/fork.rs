@@ -13,6 +13,7 @@ use sheaf_replica::{Act, Command, DeviceChange, Draft, Misbehaviour, Suspect};
 
 use crate::forge::{epochs, only_epoch, secrets, written};
 use crate::relay::Log;
+use crate::roles::rest;
 use crate::world::{ALICE, BOB, Disk, MALLORY, Peer, World};
 
 type Records = Vec<(TopicId, Vec<u8>)>;
@@ -186,6 +187,32 @@ fn edits_built_on_the_loser_are_written_again() {
             let count = texts.iter().filter(|known| **known == text).count();
             assert_eq!(count, 1, "{texts:?}");
         }
+        forked.goes_on();
+    }
+}
+
+#[test]
+fn a_side_that_no_relay_shows_is_brought_by_other_devices() {
+    for pattern in 1..7_usize {
+        let mut forked = fork(4, &["left"], &["right"]);
+        // The relay shows each side to some, in one place, and never the other one.
+        assert_eq!(forked.left.len(), forked.right.len());
+        for place in (0..3).filter(|place| pattern >> place & 1 == 1) {
+            let sides = forked.left.iter().zip(&forked.right);
+            let instead = sides.map(|((_, left), (_, right))| (left.clone(), right.clone()));
+            forked.world.peers[place].feed.instead = instead.collect();
+        }
+        for (topic, left) in forked.left.clone() {
+            forked.world.log.push(topic, left);
+        }
+        forked.world.settle();
+        // What is written on one side waits on the other.
+        for place in 0..3 {
+            forked.world.send(place, &format!("honest {place}"));
+        }
+        rest(&mut forked.world);
+        println!("pattern {pattern:b}");
+        forked.agree();
         forked.goes_on();
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct Feed {
     copied: BTreeMap<TopicId, usize>,
     /// Records that are held back, and those of them that have come.
     pub(super) hidden: Vec<Vec<u8>>,
+    /// Records, and what is shown in their place.
+    pub(super) instead: Vec<(Vec<u8>, Vec<u8>)>,
     held: Vec<(TopicId, Vec<u8>)>,
 }
 
@@ -103,6 +105,9 @@ impl Feed {
                 continue;
             };
             for record in new {
+                let mut instead = self.instead.iter();
+                let other = instead.find(|(known, _)| known == record);
+                let record = other.map_or(record, |(_, shown)| shown);
                 if self.hidden.contains(record) {
                     self.held.push((*topic, record.clone()));
                 } else {

@@ -44,12 +44,14 @@ impl Conversation {
             .iter()
             .map(|(d, r, head)| ((*d, *r), *head))
             .collect();
-        let behind = self.concerns(&to).into_iter().filter_map(|of| {
+        let concerns = self.concerns(&to).into_iter().map(|of| {
             let there = theirs.get(&of.name).copied();
             let from = there.map_or(of.from, |head| of.from.max(head.saturating_add(1)));
-            (from <= of.head).then_some((of.index, from, of.head))
+            (of.name, (of.index, from, of.head))
         });
-        let behind: Vec<(u32, u64, u64)> = behind.collect();
+        let concerns: BTreeMap<(DeviceId, RunId), (u32, u64, u64)> = concerns.collect();
+        let behind = concerns.values().filter(|(_, from, head)| from <= head);
+        let behind: Vec<(u32, u64, u64)> = behind.copied().collect();
         let share = limits::EXCHANGE_ITEMS_MAX / behind.len().max(1);
         let share = u64::try_from(share.max(1)).unwrap_or(1);
         let mut more = behind.len() > limits::EXCHANGE_ITEMS_MAX;
@@ -61,6 +63,15 @@ impl Conversation {
             lacks.insert(index, from);
             for segment in self.segments.indices().chain([limits::ASIDE]) {
                 ranges.push(self.envelopes(segment, index, from, upto));
+            }
+        }
+        // What is kept beside the branches that are followed here may be what is followed there.
+        for (index, sibling) in self.forks.siblings() {
+            let of = concerns.get(&(sibling.device, sibling.run));
+            if of.is_some_and(|(_, from, _)| *from <= sibling.seq) {
+                let (segment, seq) = (sibling.segment, sibling.seq);
+                lacks.insert(index, seq);
+                ranges.push(self.envelopes(segment, index, seq, seq));
             }
         }
         let load = context.stage.load(ranges);
