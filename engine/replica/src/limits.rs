@@ -87,7 +87,8 @@ pub const FORWARDS_BEFORE_REKEY_MAX: usize = 4;
 /// Devices that a new epoch is sealed to in one record; the rest get it by as many to a `HandOver`.
 pub const SEALS_PER_RECORD_MAX: usize = 32;
 /// Items of removed, frozen or quarantined devices that are kept to be applied later, per
-/// conversation. What comes beyond stays in its chain and needs a resync.
+/// conversation, and half as many that are part of no document. What comes beyond stays in its chain
+/// and needs a resync.
 pub const WITHHELD_ITEMS_MAX: usize = 4_096;
 /// Items of forked chains beside the branch that was seen first, per conversation. What comes beyond
 /// is dropped: a device that was shown to fork is frozen long before.

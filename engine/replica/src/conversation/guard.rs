@@ -36,7 +36,7 @@ impl Conversation {
 
     /// There is hardly room for more that is kept back.
     pub(crate) fn keeps_too_much(&self) -> bool {
-        self.withheld.len() >= limits::QUARANTINED_ITEMS_MAX
+        self.kept_back().count() >= limits::QUARANTINED_ITEMS_MAX
     }
 
     /// Counts messages that were written just now by another user. An envelope of what was written

@@ -215,21 +215,24 @@ impl Conversation {
         let own = (context.account.device(), self.own_run(context));
         let named = self.unacknowledged(context);
         let mut chains = Vec::new();
-        for ((device, run), chain) in self.chains.iter().filter(|(_, chain)| chain.head > 0) {
+        for ((device, run), chain) in self.chains.iter() {
+            let Some((seq, item)) = self.counted(device, run) else {
+                continue;
+            };
             let mut named = named.iter();
             let named = named
                 .find(|seen| (seen.device, seen.run) == (*device, *run))
                 .map_or(0, |seen| seen.seq);
             let seen = self.has_seen(&own.0, chain.index).max(named);
-            if (*device, *run) != own && seen != chain.head {
+            if (*device, *run) != own && seen < seq {
                 return None;
             }
             chains.push(StatedChain {
                 device: *device,
                 run: *run,
                 first: chain.first,
-                seq: chain.head,
-                item: chain.item,
+                seq,
+                item,
             });
         }
         let segments = self.segments.all();

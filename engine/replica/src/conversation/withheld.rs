@@ -128,8 +128,16 @@ impl Conversation {
         let Some(chain) = self.chains.get(&inner.device, &inner.run) else {
             return;
         };
-        // Beyond the bound it stays in its chain and in the store; a resync brings it back.
-        if self.withheld.len() >= limits::WITHHELD_ITEMS_MAX {
+        // Beyond the bound it stays in its chain and in the store; a resync brings it back. There is
+        // room for content, whatever else is kept back.
+        let aside = segment == limits::ASIDE;
+        let kept = self.withheld.values();
+        let kept = kept.filter(|kept| (kept.segment == limits::ASIDE) == aside);
+        let room = match aside {
+            true => limits::WITHHELD_ITEMS_MAX - limits::QUARANTINED_ITEMS_MAX,
+            false => limits::WITHHELD_ITEMS_MAX,
+        };
+        if kept.count() >= room {
             return;
         }
         let place = (chain.index, inner.seq);

@@ -10,7 +10,7 @@ use sheaf_crypto::{
 };
 use sheaf_protocol::{LogId, RelayId, TopicId};
 use sheaf_replica::record::Kind;
-use sheaf_replica::{Act, Suspect};
+use sheaf_replica::{Act, Command, Suspect};
 
 use crate::forge::{Epoch, epochs, secrets};
 use crate::world::{ALICE, BOB, MALLORY, World};
@@ -73,6 +73,19 @@ fn say(
     kind: Purpose,
     body: impl FnOnce(&Inner) -> Vec<u8>,
 ) -> ItemId {
+    let (topic, record) = next_item(world, place, kind, body);
+    let item = item_of_record(&record);
+    world.inject(topic, record);
+    item
+}
+
+/// The same, without putting it there.
+fn next_item(
+    world: &World,
+    place: usize,
+    kind: Purpose,
+    body: impl FnOnce(&Inner) -> Vec<u8>,
+) -> (TopicId, Vec<u8>) {
     let own = secrets(&world.peers[place].disk);
     let items = items(world);
     let mut heads = BTreeMap::new();
@@ -102,9 +115,7 @@ fn say(
     let keys = epoch_of(world).keys;
     let mut rng = ChaCha20Rng::from_seed([77; 32]);
     let record = seal(&keys, &inner, &own, &mut rng).unwrap();
-    let item = item_of_record(&record);
-    world.inject(keys.topic(), record);
-    item
+    (keys.topic(), record)
 }
 
 /// What Alice states, with the frontier of somebody who has seen everything, and a lie in it.
@@ -223,4 +234,27 @@ fn two_who_collude_cost_a_newcomer_time_and_nothing_else() {
     world.peers[BOB].events.clear();
     assert_eq!(world.messages(CAROL), world.messages(BOB));
     is_as_everywhere(&mut world);
+}
+
+#[test]
+fn what_somebody_acknowledged_after_his_removal_stands_in_no_snapshots_way() {
+    let mut world = world_of(5);
+    pass(&mut world, 10);
+    assert_eq!(rows(&world, BOB, Kind::Stated), 0);
+    let (topic, record) = next_item(&world, MALLORY, Purpose::Checkpoint, |_| {
+        postcard::to_allocvec(&(3_u8, 0_u8, 0_u8, 0_u8, None::<ItemId>, None::<bool>)).unwrap()
+    });
+    let user = world.peers[MALLORY].replica.overview().user.unwrap();
+    let conversation = world.conversation;
+    world.ask(ALICE, Command::RemoveMember { conversation, user });
+    world.inject(topic, record);
+    assert!(
+        rows(&world, BOB, Kind::Withheld) > 0,
+        "it came, and is kept back"
+    );
+    for number in 0..10 {
+        world.send(number % 2, &format!("without her {number}"));
+    }
+    pass(&mut world, 30);
+    assert_eq!(rows(&world, BOB, Kind::Stated), 1);
 }
