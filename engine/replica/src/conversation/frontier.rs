@@ -14,8 +14,8 @@ use sheaf_crypto::{
     Dependency, DeviceId, Inner, Kind as Purpose, OperationId, RunId, document_digest,
 };
 
-use super::Conversation;
 use super::checkpoint::CheckpointBody;
+use super::{Conversation, Work};
 use crate::chain::Chains;
 use crate::command::{CommandError, PeerInfo};
 use crate::context::Context;
@@ -409,6 +409,10 @@ impl Conversation {
                     device: inner.device,
                     segments: differs.iter().copied().collect(),
                 });
+                // Whatever the reason is: what the one lacks the other gives.
+                let segments = differs.iter().copied().collect();
+                let ask = Work::Resync(vec![inner.device], segments, Vec::new());
+                self.work.push_back(ask);
             }
             self.frontiers.differs.insert(inner.device, differs);
         }

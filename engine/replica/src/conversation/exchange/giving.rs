@@ -114,6 +114,13 @@ impl Conversation {
                 question.ranges.push(all);
             }
         }
+        for (index, sibling) in self.forks.siblings() {
+            let (device, run) = (&sibling.device, &sibling.run);
+            if actors.contains(&actor_bytes(device, &self.id, *segment, run)) {
+                let range = self.envelopes(*segment, index, sibling.seq, sibling.seq);
+                question.ranges.push(range);
+            }
+        }
         let hashes = lacking.into_iter().map(|(_, hash)| hash);
         question.changes.extend(hashes);
     }
