@@ -90,6 +90,8 @@ pub(super) struct Exchange {
     given: BTreeMap<DeviceId, (Timestamp, u32)>,
     /// Places of which somebody built on another item than the one that is known here.
     wanted: BTreeMap<(DeviceId, RunId), u64>,
+    /// Segments of which devices were asked since the start because their documents differ.
+    differing: BTreeMap<DeviceId, BTreeSet<u32>>,
 }
 
 /// Where an answer goes.

@@ -409,7 +409,9 @@ impl Conversation {
                     device: inner.device,
                     segments: differs.iter().copied().collect(),
                 });
-                // Whatever the reason is: what the one lacks the other gives.
+            }
+            // Whatever the reason is: what the one lacks the other gives.
+            if self.is_new_difference(inner.device, &differs) {
                 let segments = differs.iter().copied().collect();
                 let ask = Work::Resync(vec![inner.device], segments, Vec::new());
                 self.work.push_back(ask);

@@ -1,6 +1,6 @@
 //! The other side of a fork that no relay shows: others have it, and name it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sheaf_crypto::{Dependency, DeviceId, RunId};
 
@@ -25,6 +25,16 @@ impl Conversation {
     /// An item came beside the branch of its chain that is followed here.
     pub(in crate::conversation) fn other_came(&mut self, device: DeviceId, run: RunId) {
         self.exchange.wanted.remove(&(device, run));
+    }
+
+    /// Whether a device was not asked yet, since the start, because of these segments.
+    pub(in crate::conversation) fn is_new_difference(
+        &mut self,
+        device: DeviceId,
+        segments: &BTreeSet<u32>,
+    ) -> bool {
+        let last = self.exchange.differing.insert(device, segments.clone());
+        last.as_ref() != Some(segments)
     }
 
     /// What is wanted so, in words.
