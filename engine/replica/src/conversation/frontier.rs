@@ -402,6 +402,7 @@ impl Conversation {
             .map(|(segment, _)| *segment)
             .collect();
         let known = self.frontiers.differs.remove(&inner.device);
+        let new = self.is_new_difference(inner.device, &differs);
         if !differs.is_empty() {
             if known.as_ref() != Some(&differs) {
                 context.stage.notify(Event::DocumentsDiffer {
@@ -411,7 +412,7 @@ impl Conversation {
                 });
             }
             // Whatever the reason is: what the one lacks the other gives.
-            if self.is_new_difference(inner.device, &differs) {
+            if new {
                 let segments = differs.iter().copied().collect();
                 let ask = Work::Resync(vec![inner.device], segments, Vec::new());
                 self.work.push_back(ask);

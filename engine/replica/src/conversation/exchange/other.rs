@@ -27,7 +27,8 @@ impl Conversation {
         self.exchange.wanted.remove(&(device, run));
     }
 
-    /// Whether a device was not asked yet, since the start, because of these segments.
+    /// Whether a device was not asked yet because of these segments, since the start or since its
+    /// documents were the same.
     pub(in crate::conversation) fn is_new_difference(
         &mut self,
         device: DeviceId,
