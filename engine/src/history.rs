@@ -9,8 +9,10 @@ use crate::conversation::Conversation;
 use crate::engine::{Engine, EngineError, unexpected};
 use crate::store::Weight;
 
-/// How often it is looked whether a repair is done with.
+/// How often it is looked whether what was begun is done with.
 const POLL: Duration = Duration::from_millis(10);
+/// How long a change of what is kept waits for what goes by it.
+const DROP_MAX: Duration = Duration::from_secs(10);
 
 /// A segment that is here again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +68,23 @@ pub struct ConversationStats {
 impl Conversation {
     /// Keeps so much of the conversation on this device from now on; `None` for what
     /// [`Policy::keep`](crate::Policy::keep) says. Whole old segments are dropped, only what every
-    /// device that takes part has said to have.
+    /// device that takes part has said to have. It returns once they are, or after ten seconds: the
+    /// rest is dropped in the background, or after the next start.
     ///
     /// # Errors
     /// [`EngineError::Command`].
     pub async fn keep(&self, keep: Option<Keep>) -> Result<(), EngineError> {
         let conversation = self.id();
         let command = Command::SetKeep { conversation, keep };
-        self.engine().command(command).await.map(|_| ())
+        self.engine().command(command).await?;
+        let dropped = async {
+            while self.engine().query(Replica::is_busy).await? {
+                tokio::time::sleep(POLL).await;
+            }
+            Ok(())
+        };
+        let dropped = tokio::time::timeout(DROP_MAX, dropped).await;
+        dropped.unwrap_or(Ok(()))
     }
 
     /// Fetches the newest segment that is not here from another device, and proves that it is what
