@@ -29,6 +29,7 @@ pub(crate) mod signature {
     pub(crate) const IDENTITY_OPERATION: &[u8] = b"sheaf1/identity-op-sig";
     pub(crate) const ROTATED_RECOVERY: &[u8] = b"sheaf1/recovery-possession";
     pub(crate) const OPERATION: &[u8] = b"sheaf1/op-sig";
+    pub(crate) const THAW: &[u8] = b"sheaf1/thaw-sig";
     pub(crate) const ENVELOPE: &[u8] = b"sheaf1/env-sig";
     pub(crate) const INBOX: &[u8] = b"sheaf1/inbox-sig";
     pub(crate) const VAULT: &[u8] = b"sheaf1/vault-sig";

@@ -36,6 +36,7 @@ mod standards;
 mod statement;
 #[cfg(test)]
 mod testing;
+pub mod thaw;
 pub mod user;
 pub mod vault;
 
@@ -69,6 +70,7 @@ pub use recovery::{PhraseError, RecoveryPhrase};
 pub use safety::{fingerprint, safety_number};
 pub use signature::{Signature, SignatureError};
 pub use statement::StatementError;
+pub use thaw::ThawByRecovery;
 pub use user::{
     Author, RecoveryKeys, SignedUserGenesis, SignedUserOperation, UserBody, UserGenesis, UserLog,
     UserOperation, prove_recovery_possession,

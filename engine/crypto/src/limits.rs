@@ -18,6 +18,8 @@ pub const USER_LOG_BYTES_MAX: usize = 512 * 1024;
 pub const PARENTS_MAX: usize = 256;
 /// Incarnations that one removal may name.
 pub const INCARNATIONS_MAX: usize = 256;
+/// Proofs of forks that one word of the recovery key takes back.
+pub const PROOFS_THAWED_MAX: usize = 256;
 /// Entries of a frontier: one per device and run.
 pub const FRONTIER_ENTRIES_MAX: usize = 1_024;
 /// Forwards that one operation may carry: devices of one user by head epochs.

@@ -216,7 +216,7 @@ fn copied(info: &ConversationInfo, devices: &[DeviceInfo], findings: &mut Vec<Fi
             "it is proved that this device wrote two histories there, as when its store was copied: it \
              gets no new key, and what it writes waits",
             "stop using one of the copies, then `sheaf device thaw` on a device of yours that is senior \
-             to this one; where none is, as for your first device, go on with another one or link a new one",
+             to this one, or here with --phrase-file",
         ));
     }
 }

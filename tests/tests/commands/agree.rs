@@ -15,11 +15,10 @@ impl World {
         for station in &mut self.stations {
             station.start();
         }
-        let apart = match self.copied || self.with.restore {
-            true => self.thaw(),
-            false => BTreeSet::new(),
-        };
-        let homes = (0..self.homes.len()).filter(|home| !apart.contains(home));
+        if self.copied || self.with.restore {
+            self.thaw();
+        }
+        let homes = 0..self.homes.len();
         let mut rounds = 0..ROUNDS;
         let synced = rounds.any(|round| {
             // Nobody needs to be connected at the same time as somebody else, and everybody may be.
@@ -45,8 +44,8 @@ impl World {
 
     /// Who signed two items at one place is frozen: a copy did, or what a backup held and had not sent
     /// was sent before it was put back and the relays lost it. The person says that the device is all
-    /// right, and it goes on. Gives the homes that stay out: nobody is senior to a primary device.
-    fn thaw(&mut self) -> BTreeSet<usize> {
+    /// right, by the phrase, and it goes on.
+    fn thaw(&mut self) {
         for home in (0..self.homes.len()).chain(0..self.homes.len()) {
             self.whole(home, &["sync", "now", "--timeout", "10"]);
         }
@@ -61,15 +60,21 @@ impl World {
         for home in (0..self.homes.len()).chain(0..self.homes.len()) {
             self.whole(home, &["sync", "now", "--timeout", "10"]);
         }
-        let homes = 0..self.homes.len();
-        homes.filter(|home| self.is_frozen(*home)).collect()
+        for home in 0..self.homes.len() {
+            if self.is_frozen(home) {
+                let name = self.homes[home].name.clone();
+                self.find(format!("{name} is frozen after it was thawed"));
+            }
+        }
     }
 
     fn is_frozen(&mut self, home: usize) -> bool {
         let own = self.whole(home, &["status", "--wait", "0"]).first();
-        let talks = [self.steady.clone(), self.wild.clone()];
-        talks.iter().any(|talk| {
-            let shown = self.whole(home, &["conversation", "show", talk]).first();
+        let talks = own["conversations"].as_array().cloned().unwrap_or_default();
+        let mut part = talks.iter().filter(|talk| talk["out"] != true);
+        part.any(|talk| {
+            let id = word(talk, "conversation");
+            let shown = self.whole(home, &["conversation", "show", &id]).first();
             let frozen = shown["frozen"].as_array();
             frozen.is_some_and(|frozen| frozen.contains(&own["device"]))
         })

@@ -25,6 +25,7 @@ fn no_signature_label_starts_another() {
         s::IDENTITY_OPERATION,
         s::ROTATED_RECOVERY,
         s::OPERATION,
+        s::THAW,
         s::ENVELOPE,
         s::INBOX,
         s::VAULT,

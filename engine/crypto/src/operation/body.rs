@@ -7,6 +7,7 @@ use crate::epoch::{Forward, Rekey};
 use crate::evidence::Evidence;
 use crate::id::{DeviceId, EpochId, ItemId, OperationId, RunId, UserId};
 use crate::limits;
+use crate::thaw::ThawByRecovery;
 
 /// What a member may do; each role may do what the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -212,4 +213,7 @@ pub enum Body {
         /// The cut.
         cut: OperationId,
     },
+    /// Takes back that proofs freeze a device, by the recovery key of its user: what is left where no
+    /// device is senior to it.
+    ThawByRecovery(ThawByRecovery),
 }

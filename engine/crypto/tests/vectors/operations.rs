@@ -6,7 +6,8 @@ use sheaf_crypto::{
     Author, Body, ConversationId, DeviceId, DeviceSecrets, EpochId, Evidence, Forward,
     FrontierEntry, Genesis, History, ItemId, Operation, OperationId, RecoveryKeys, RecoveryPhrase,
     Rekey, Role, RunId, Seal, Signature, SignedInner, SignedOperation, SignedUserGenesis,
-    SignedUserOperation, UserBody, UserGenesis, UserId, UserOperation, prove_recovery_possession,
+    SignedUserOperation, ThawByRecovery, UserBody, UserGenesis, UserId, UserOperation,
+    prove_recovery_possession,
 };
 
 use crate::cast::{conversation, device, hex, rng};
@@ -303,6 +304,16 @@ fn others() -> Vec<(&'static str, Body)> {
             Body::Forget {
                 cut: OperationId([69; 32]),
             },
+        ),
+        (
+            "ThawByRecovery",
+            Body::ThawByRecovery(ThawByRecovery::sign(
+                &RecoveryPhrase::generate(&mut rng(70)),
+                &ConversationId([71; 32]),
+                device,
+                vec![OperationId([72; 32]), OperationId([73; 32])],
+                vec![74],
+            )),
         ),
     ]
 }

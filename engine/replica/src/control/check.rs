@@ -12,7 +12,7 @@ use sheaf_membership::{Act, Rank, Refusal};
 
 use super::facts::Facts;
 use super::{OperationError, View};
-use super::{cut, forget};
+use super::{cut, forget, fork};
 use crate::limits;
 use crate::user::Devices;
 
@@ -29,7 +29,8 @@ pub(super) fn rank(role: Role) -> Rank {
 /// which shows that it is the user's.
 pub(crate) fn author(view: &View, claimed: &Operation) -> Result<[u8; 32], OperationError> {
     if let Some(known) = view.attached(&claimed.user, &claimed.author, &claimed.incarnation) {
-        if view.frozen.contains(&claimed.author) {
+        let thaws = matches!(claimed.body, Body::ThawByRecovery(_));
+        if view.frozen.contains(&claimed.author) && !thaws {
             return Err(OperationError::NotAllowed);
         }
         return Ok(known.signing);
@@ -139,6 +140,7 @@ fn check_other(view: &View, operation: &Operation, facts: &Facts) -> Result<(), 
             check_freeze(view, operation, device, true)?;
             check_senior(view, operation, device)
         }
+        Body::ThawByRecovery(thaw) => fork::check_thaw(view, operation, thaw, facts.log.as_ref()),
         // Judged to the last signature where it is taken in.
         Body::Equivocation { .. } => Ok(()),
         _ => Err(OperationError::Unsupported),

@@ -65,6 +65,7 @@ impl Facts {
             Body::DetachDevice { proof, .. } if !proof.is_empty() => {
                 facts.log = Some(Devices::decode(proof)?);
             }
+            Body::ThawByRecovery(thaw) => facts.log = Some(Devices::decode(&thaw.log)?),
             Body::Rekey(rekey) => {
                 facts.epoch = Some(epoch_id(
                     &operation.conversation,

@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 use sheaf_crypto::{
     Body, DeviceId, Evidence, Inner, ItemId, Kind, Operation, OperationId, RunId, SignedOperation,
-    UserId,
+    ThawByRecovery, UserId,
 };
+use sheaf_membership::Part;
 
 use super::resolve::Past;
+use super::view::Forked;
 use super::{Entry, OperationError, View};
+use crate::user::Devices;
 
 /// Where a device put two items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +127,36 @@ pub(super) fn check<'a>(
     Ok(())
 }
 
+/// Checks that the recovery key of the author's user takes back what is proved of one of his devices.
+/// Whoever carries its word needs no standing for it: the author may be the frozen device itself.
+pub(super) fn check_thaw(
+    view: &View,
+    operation: &Operation,
+    thaw: &ThawByRecovery,
+    log: Option<&Devices>,
+) -> Result<(), OperationError> {
+    let (user, _) = view
+        .device(&thaw.device)
+        .ok_or(OperationError::WrongDevice)?;
+    let forked = view
+        .forked
+        .get(&thaw.device)
+        .ok_or(OperationError::WrongDevice)?;
+    let log = log
+        .filter(|log| log.user == *user && *user == operation.user)
+        .ok_or(OperationError::WrongUserLog)?;
+    let rise = thaw.proofs.is_sorted_by(|one, next| one < next);
+    let shown = thaw
+        .proofs
+        .iter()
+        .all(|proof| forked.proofs.contains(proof));
+    if thaw.proofs.is_empty() || !rise || !shown {
+        return Err(OperationError::BadProof);
+    }
+    thaw.verify(&log.recovery().signing, &operation.conversation)
+        .map_err(|_| OperationError::BadProof)
+}
+
 impl Past<'_> {
     fn find(&self, id: &OperationId) -> Option<&Operation> {
         self.all.get(id).map(|entry| &entry.operation)
@@ -138,21 +171,39 @@ impl Past<'_> {
         proofs.collect()
     }
 
-    /// Freezes every device of which there is a proof that no thaw has seen.
+    /// Freezes every device of which there is a proof that no thaw has seen, and that the recovery key
+    /// has not taken back.
     pub(super) fn forks(&self, view: &mut View, thaws: &[(&OperationId, DeviceId)]) {
+        let by_recovery = self.taken_back();
         for (proof, place) in self.proofs() {
             view.proved.insert(place);
             let thawed = thaws
                 .iter()
                 .any(|(thaw, device)| *device == place.device && self.saw(thaw, &proof));
-            if thawed {
+            if thawed || by_recovery.contains(&proof) {
                 continue;
             }
             view.removals.insert(proof);
             view.frozen.insert(place.device);
-            let seq = view.forked.entry(place.device).or_insert(place.seq);
-            *seq = place.seq.min(*seq);
+            let forked = view.forked.entry(place.device).or_insert_with(|| Forked {
+                seq: place.seq,
+                proofs: BTreeSet::new(),
+            });
+            forked.seq = place.seq.min(forked.seq);
+            forked.proofs.insert(proof);
         }
+    }
+
+    /// Proofs that the recovery key of the forker's user has taken back.
+    fn taken_back(&self) -> BTreeSet<OperationId> {
+        let thaws = self
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| match &entry.operation.body {
+                Body::ThawByRecovery(thaw) if self.stands(id, Part::Other) => Some(&thaw.proofs),
+                _ => None,
+            });
+        thaws.flatten().copied().collect()
     }
 
     /// Takes grants of forked devices back that nobody else had built on when the fork was shown,

@@ -8,6 +8,7 @@
 )]
 
 mod cast;
+mod thaw;
 
 use std::collections::BTreeSet;
 
@@ -89,6 +90,7 @@ const MATRIX: &str = "
     thaw_device_of_another       - - - - - - -
     rename                       + + - - - - -
     false_proof_of_a_fork        - - - - - - -
+    thaw_what_no_proof_freezes   - - - - - - -
     found_again                  - - - - - - -
     forget                       + + - - - - -
     forget_before_no_cut         - - - - - - -
@@ -138,7 +140,7 @@ fn every_operation_by_every_role() {
 }
 
 /// Kinds of operations; a new one has to be named below, and so gets its rows.
-const KINDS: usize = 19;
+const KINDS: usize = 20;
 
 fn kind(body: &Body) -> u8 {
     match body {
@@ -161,5 +163,6 @@ fn kind(body: &Body) -> u8 {
         Body::Rename { .. } => 16,
         Body::HandOver { .. } => 17,
         Body::Forget { .. } => 18,
+        Body::ThawByRecovery(_) => 19,
     }
 }

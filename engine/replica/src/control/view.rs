@@ -61,14 +61,23 @@ pub(crate) struct View {
     pub(crate) window: Window,
     /// What ended each grant that is no longer live.
     pub(super) ended: BTreeMap<OperationId, BTreeSet<OperationId>>,
-    /// Devices that a proof freezes, each with the lowest place at which it forked.
-    pub(crate) forked: BTreeMap<DeviceId, u64>,
+    /// Devices that proofs freeze.
+    pub(crate) forked: BTreeMap<DeviceId, Forked>,
     /// Every place of which there is a proof, thawed since or not.
     pub(crate) proved: BTreeSet<ForkPlace>,
     /// Grants that are void because the device that gave them forked.
     pub(crate) void: BTreeMap<UserId, Vec<OperationId>>,
     /// What took each device out.
     pub(super) detached: BTreeMap<DeviceId, BTreeSet<OperationId>>,
+}
+
+/// What is proved of a device, and not taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Forked {
+    /// The lowest place at which it forked.
+    pub(crate) seq: u64,
+    /// The operations that show it.
+    pub(crate) proofs: BTreeSet<OperationId>,
 }
 
 /// How what a device wrote under some grant stands now.
@@ -171,8 +180,8 @@ impl View {
         if !by.is_empty() {
             return Standing::Ended(by);
         }
-        if let Some(seq) = self.forked.get(device) {
-            return Standing::Forked(*seq);
+        if let Some(forked) = self.forked.get(device) {
+            return Standing::Forked(forked.seq);
         }
         if self.frozen.contains(device) {
             return Standing::Frozen;

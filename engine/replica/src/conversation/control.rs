@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use sheaf_crypto::{
     Body, DeviceId, EpochId, EpochSecret, Forward, Inner, ItemId, Kind as Purpose, Operation,
-    RunId, SignedOperation, open_chain, open_forward, open_rekey,
+    RunId, SignedOperation, ThawByRecovery, open_chain, open_forward, open_rekey,
 };
 use sheaf_protocol::{Class, TopicId, hash_record};
 
@@ -362,7 +362,9 @@ fn concerned(body: &Body) -> Vec<DeviceId> {
     match body {
         Body::Forward(forward) => vec![forward.device],
         Body::HandOver { forwards } => forwards.iter().map(|forward| forward.device).collect(),
-        Body::Thaw { device } => vec![*device],
+        Body::Thaw { device } | Body::ThawByRecovery(ThawByRecovery { device, .. }) => {
+            vec![*device]
+        }
         Body::Rekey(rekey) => rekey.recipients().collect(),
         _ => Vec::new(),
     }

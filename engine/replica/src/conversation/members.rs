@@ -321,6 +321,7 @@ impl Conversation {
             }
             Body::Freeze { .. }
             | Body::Thaw { .. }
+            | Body::ThawByRecovery(_)
             | Body::Equivocation { .. }
             | Body::Forget { .. } => {
                 self.standing_changed();

@@ -90,6 +90,9 @@ impl Conversation {
             Body::DetachDevice { device: out, .. } => format!("{} detached", device(out)),
             Body::Freeze { device: frozen } => format!("{} frozen", device(frozen)),
             Body::Thaw { device: thawed } => format!("{} thawed", device(thawed)),
+            Body::ThawByRecovery(thaw) => {
+                format!("{} thawed by the recovery phrase", device(&thaw.device))
+            }
             Body::Equivocation { .. } => {
                 "a device shown to have forked its chain, and frozen".to_owned()
             }

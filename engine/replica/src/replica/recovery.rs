@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use sheaf_crypto::{Card, DeviceId, DeviceSecrets, RecoveryPhrase, Suite, UserId};
+use sheaf_crypto::{Card, ConversationId, DeviceId, DeviceSecrets, RecoveryPhrase, Suite, UserId};
 
 use super::Replica;
 use super::account::check_name;
@@ -74,15 +74,20 @@ impl Replica {
         Ok((user, device))
     }
 
-    /// Takes every freeze of a device back.
+    /// Takes every freeze of a device back, those by proofs of a fork included.
     pub(super) fn thaw_by_phrase(
         &mut self,
         words: &RecoveryWords,
         device: &DeviceId,
     ) -> Result<Reply, CommandError> {
-        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
+        let account = self.account.as_ref().ok_or(CommandError::NoAccount)?;
         let phrase = parse(words)?;
         check_phrase(&account.devices, &phrase)?;
+        let thawed = self.thaw_forked_by(&phrase, device)?;
+        let account = self.account.as_mut().ok_or(CommandError::NoAccount)?;
+        if thawed && !account.devices.is_frozen(device) {
+            return Ok(Reply::Done);
+        }
         account
             .devices
             .thaw_with_phrase(&phrase, device)
@@ -91,6 +96,26 @@ impl Replica {
         self.tell_own_devices();
         self.audit(format!("device {device} thawed by the phrase"), None);
         Ok(Reply::Done)
+    }
+
+    /// Thaws a device in every conversation in which proofs froze it; `false` if there is none.
+    fn thaw_forked_by(
+        &mut self,
+        phrase: &RecoveryPhrase,
+        device: &DeviceId,
+    ) -> Result<bool, CommandError> {
+        let ids: Vec<ConversationId> = self.conversations.keys().copied().collect();
+        let mut thawed = false;
+        for id in ids {
+            let done =
+                self.on_conversation(&id, |known, c| known.thaw_forked_by(phrase, device, c));
+            if done.transpose()? == Some(true) {
+                let what = format!("device {device} thawed after a fork, by the phrase");
+                self.audit(what, Some(id));
+                thawed = true;
+            }
+        }
+        Ok(thawed)
     }
 
     /// Replaces the phrase. Whoever still has the old one can contest that, and it shows.

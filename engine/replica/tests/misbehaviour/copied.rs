@@ -18,9 +18,9 @@ fn offline(world: &mut World, place: usize) {
     world.peers[place].offline();
 }
 
-/// Both stores have written where the other did not see it, and everybody has seen both.
-fn copied(seed: u8) -> (World, DeviceId) {
-    let mut world = World::with_two_devices();
+/// The device in Mallory's place was copied: both stores have written where the other did not see it,
+/// and everybody has seen both.
+fn copied(mut world: World, seed: u8) -> (World, DeviceId) {
     let device = secrets(&world.peers[MALLORY].disk).device();
     world.peers[MALLORY].command(Command::Close);
     world.settle();
@@ -68,9 +68,40 @@ fn entries(world: &World, place: usize) -> usize {
 
 #[test]
 fn once_it_is_thawed_both_stores_bring_what_they_wrote() {
+    go_on(World::with_two_devices, |world, device| {
+        let change = Command::ChangeDevice {
+            device,
+            change: DeviceChange::Thaw,
+        };
+        world.ask(ALICE, change);
+    });
+}
+
+#[test]
+fn the_phrase_thaws_a_first_device_on_itself() {
+    for place in [MALLORY, COPY] {
+        go_on(World::new, |world, device| {
+            let phrase = world.phrases[&MALLORY].clone();
+            let change = Command::ChangeDevice {
+                device,
+                change: DeviceChange::Thaw,
+            };
+            world.answer(place, change).unwrap_err();
+            let other = world.phrases[&BOB].clone();
+            let thaw = |phrase| Command::ThawByPhrase { phrase, device };
+            world.answer(place, thaw(other)).unwrap_err();
+            world.ask(place, thaw(phrase.clone()));
+            assert!(!world.peers[place].frozen(&world.conversation, &device));
+            world.answer(place, thaw(phrase)).unwrap_err();
+        });
+    }
+}
+
+/// Both stores of a copied device write while it is frozen, it is thawed, and nothing is lost.
+fn go_on(found: fn() -> World, thaw: impl Fn(&mut World, DeviceId)) {
     let mut fell = BTreeSet::new();
     for seed in (101..=115).step_by(2) {
-        let (mut world, device) = copied(seed);
+        let (mut world, device) = copied(found(), seed);
         assert!(
             world.peers[BOB].frozen(&world.conversation, &device),
             "{seed}"
@@ -81,11 +112,7 @@ fn once_it_is_thawed_both_stores_bring_what_they_wrote() {
             world.send(place, &format!("frozen {place}"));
             world.restart(place);
         }
-        let change = Command::ChangeDevice {
-            device,
-            change: DeviceChange::Thaw,
-        };
-        world.ask(ALICE, change);
+        thaw(&mut world, device);
         rest(&mut world);
         for place in [MALLORY, COPY] {
             world.restart(place);
@@ -124,7 +151,7 @@ fn once_it_is_thawed_both_stores_bring_what_they_wrote() {
 
 #[test]
 fn a_fork_is_noted_once_and_not_at_every_start() {
-    let (mut world, _) = copied(101);
+    let (mut world, _) = copied(World::with_two_devices(), 101);
     let before = entries(&world, BOB);
     for _ in 0..3 {
         world.restart(BOB);

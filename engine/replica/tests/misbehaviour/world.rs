@@ -11,7 +11,7 @@ use sheaf_protocol::{
 use sheaf_replica::record::{Key, Kind, RESTORED, Range, Row, Write};
 use sheaf_replica::{
     Command, CommandError, CommandId, ConversationInfo, Draft, Event, Input, LoadId, MessageRecord,
-    Misbehaviour, Output, Replica, Reply, Timestamp,
+    Misbehaviour, Output, RecoveryWords, Replica, Reply, Timestamp,
 };
 
 use crate::relay::{Feed, LOG, Log, refused};
@@ -51,6 +51,8 @@ pub(super) struct World {
     pub(super) peers: Vec<Peer>,
     pub(super) log: Log,
     pub(super) conversation: ConversationId,
+    /// Recovery phrases, by whose first device it is.
+    pub(super) phrases: BTreeMap<usize, RecoveryWords>,
 }
 
 pub(super) const ALICE: usize = 0;
@@ -283,15 +285,11 @@ impl World {
             peers,
             log: Log::default(),
             conversation,
+            phrases: BTreeMap::new(),
         };
         let names = ["Alice", "Bob", "Mallory", "Carol", "Dave", "Erin"];
         for (place, name) in names.into_iter().enumerate().take(world.peers.len()) {
-            let create = Command::CreateAccount {
-                name: name.to_owned(),
-                device: "first".to_owned(),
-                relay: None,
-            };
-            world.ask(place, create);
+            world.create(place, name);
         }
         for other in 1..world.peers.len() {
             let card = world.peers[other].replica.overview().card.unwrap();
@@ -317,14 +315,10 @@ impl World {
             peers,
             log: Log::default(),
             conversation,
+            phrases: BTreeMap::new(),
         };
         for (place, name) in [(ALICE, "Alice"), (BOB, "Bob")] {
-            let create = Command::CreateAccount {
-                name: name.to_owned(),
-                device: "first".to_owned(),
-                relay: None,
-            };
-            world.ask(place, create);
+            world.create(place, name);
         }
         let Reply::LinkStarted { code } = world.ask(ALICE, Command::StartLink) else {
             panic!("a code was asked for");
@@ -353,6 +347,17 @@ impl World {
             world.send(place, "hello");
         }
         world
+    }
+
+    fn create(&mut self, place: usize, name: &str) {
+        let create = Command::CreateAccount {
+            name: name.to_owned(),
+            device: "first".to_owned(),
+            relay: None,
+        };
+        if let Reply::AccountCreated { phrase, .. } = self.ask(place, create) {
+            self.phrases.insert(place, phrase);
+        }
     }
 
     /// A conversation of all three.

@@ -7,7 +7,7 @@ use rand_core::SeedableRng;
 use sheaf_crypto::{
     Body, ConversationId, DeviceId, DeviceSecrets, EpochId, Evidence, Forward, Genesis, History,
     ItemId, Operation, OperationId, RecoveryPhrase, Rekey, Role, RunId, Seal, SignedOperation,
-    Suite, UserGenesis, UserId, UserLog, epoch_id,
+    Suite, ThawByRecovery, UserGenesis, UserId, UserLog, epoch_id,
 };
 
 use super::super::ControlLog;
@@ -32,6 +32,7 @@ struct Person {
     devices: Devices,
     later: Devices,
     revoked: Devices,
+    phrase: RecoveryPhrase,
 }
 
 impl Person {
@@ -58,6 +59,7 @@ impl Person {
             devices,
             later,
             revoked,
+            phrase,
         }
     }
 }
@@ -172,6 +174,37 @@ impl Cast {
             .insert(&signed)
             .map_err(|error| error.to_string())?;
         Ok(signed.id())
+    }
+
+    /// Two operations at one place by somebody's first device, and two people's proofs of it.
+    pub(super) fn prove_fork(&mut self, who: &str) -> [OperationId; 2] {
+        let device = self.second(who);
+        let first = self.write(who, Body::Freeze { device }).unwrap();
+        self.written -= 1;
+        let second = self.write(who, Body::Thaw { device }).unwrap();
+        let named = |operation: OperationId| Evidence::Named(ItemId(operation.0));
+        let proof = Body::Equivocation {
+            first: named(first),
+            second: named(second),
+        };
+        let mut proofs = ["owner", "peer"].map(|by| self.write(by, proof.clone()).unwrap());
+        proofs.sort();
+        proofs
+    }
+
+    /// Takes proofs against somebody's first device back, by a phrase and with a user log.
+    pub(super) fn thaw(&self, who: &str, by: &str, log: &str, proofs: &[OperationId]) -> Body {
+        Body::ThawByRecovery(ThawByRecovery::sign(
+            &self.people[by].phrase,
+            &self.log.conversation(),
+            self.first(who),
+            proofs.to_vec(),
+            self.people[log].devices.encode(),
+        ))
+    }
+
+    pub(super) fn is_frozen(&self, who: &str) -> bool {
+        self.log.current().frozen.contains(&self.first(who))
     }
 
     /// All that the log says.
@@ -469,6 +502,7 @@ impl Cast {
                 first: Evidence::Named(ItemId([3; 32])),
                 second: Evidence::Named(ItemId([4; 32])),
             },
+            "thaw_what_no_proof_freezes" => self.thaw(who, who, who, &[self.drawn]),
             "found_again" => Body::Genesis(genesis(&self.people[who])),
             _ => return None,
         })

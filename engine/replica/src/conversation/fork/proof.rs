@@ -1,8 +1,9 @@
 //! Forks as others are told of them: proofs in the control log, words in the audit log.
 
-use sheaf_crypto::{Body, DeviceId, Evidence, ItemId, OperationId};
+use sheaf_crypto::{Body, DeviceId, Evidence, ItemId, OperationId, RecoveryPhrase, ThawByRecovery};
 
 use super::{Conversation, Fork, Kept};
+use crate::command::CommandError;
 use crate::context::Context;
 use crate::control::ForkPlace;
 use crate::io::Event;
@@ -93,5 +94,39 @@ impl Conversation {
         }
         self.run(context);
         done.is_ok()
+    }
+
+    /// The same by the recovery phrase, which is senior to every device: this one may be frozen itself,
+    /// or the one that forked. `false` if no proof froze the device here.
+    ///
+    /// # Errors
+    /// [`CommandError::Fault`] when the word cannot be written.
+    pub(crate) fn thaw_forked_by(
+        &mut self,
+        phrase: &RecoveryPhrase,
+        device: &DeviceId,
+        context: &mut Context<'_>,
+    ) -> Result<bool, CommandError> {
+        let own = context.account.user();
+        let view = std::sync::Arc::clone(self.control.current());
+        let known = view.device(device).is_some_and(|(user, _)| *user == own);
+        let attached = view.device(&context.account.device()).is_some();
+        let Some(forked) = view.forked.get(device).filter(|_| known && attached) else {
+            return Ok(false);
+        };
+        let proofs: Vec<OperationId> = forked.proofs.iter().copied().collect();
+        for proofs in proofs.chunks(sheaf_crypto::limits::PROOFS_THAWED_MAX) {
+            let log = context.account.devices.encode();
+            let thaw = ThawByRecovery::sign(phrase, &self.id, *device, proofs.to_vec(), log);
+            self.write_operation(Body::ThawByRecovery(thaw), context)?;
+        }
+        // Who was frozen itself holds no newest secret: it asks for it.
+        let view = self.control.current();
+        if view.newest.iter().all(|epoch| self.epochs.holds(epoch)) {
+            self.rekey(context)?;
+        }
+        self.run(context);
+        self.ask_for_keys(context);
+        Ok(true)
     }
 }
