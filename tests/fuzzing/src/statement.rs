@@ -5,8 +5,8 @@ use rand_core::SeedableRng;
 use sheaf_crypto::{
     Body, Card, ConversationId, DeviceSecrets, EpochId, EpochSecret, Forward, Operation,
     OperationId, Recipient, RecoveryPhrase, Rekey, RunId, Signature, SignedOperation,
-    SignedUserGenesis, SignedUserOperation, Suite, UserGenesis, UserId, UserLog, forward,
-    open_forward, open_rekey, rekey,
+    SignedUserGenesis, SignedUserOperation, Suite, ThawByRecovery, UserGenesis, UserId, UserLog,
+    forward, open_forward, open_rekey, rekey,
 };
 
 use super::Seed;
@@ -173,6 +173,15 @@ pub(super) fn operation_seeds() -> Vec<Seed> {
     ];
     let bytes = postcard::to_allocvec(&forwarded.unwrap()).unwrap();
     seeds.push(Seed::new("forward", [&[3], &*bytes].concat()));
+    let phrase = RecoveryPhrase::generate(&mut rng(2));
+    let proofs = vec![OperationId([3; 32]), OperationId([4; 32])];
+    let thaw = ThawByRecovery::sign(&phrase, &CONVERSATION, me.device(), proofs, vec![5]);
+    let thaw = Operation {
+        body: Body::ThawByRecovery(thaw),
+        ..operation
+    };
+    let thaw = SignedOperation::sign(&thaw, &me).unwrap();
+    seeds.push(Seed::new("thaw", [&[1], &*thaw.bytes].concat()));
     seeds
 }
 
