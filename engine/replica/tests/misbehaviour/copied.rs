@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sheaf_crypto::DeviceId;
+use sheaf_crypto::{DeviceId, Role};
 use sheaf_replica::record::Kind;
 use sheaf_replica::{Command, DeviceChange, Input};
 
@@ -97,6 +97,34 @@ fn the_phrase_thaws_a_first_device_on_itself() {
     }
 }
 
+/// What the others do meanwhile, a new key, a cut, what came before it forgotten, is made up for.
+#[test]
+fn a_first_device_is_thawed_whatever_has_happened_since() {
+    for what in 0..4 {
+        go_on(World::new, |world, device| {
+            let here = world.conversation;
+            let user = world.peers[MALLORY].replica.overview().user.unwrap();
+            let commands = match what {
+                0 => vec![Command::Rotate(here)],
+                1 => vec![Command::CutHistory(here), Command::Rotate(here)],
+                2 => vec![Command::ForgetHistory(here)],
+                _ => vec![Command::SetRole {
+                    conversation: here,
+                    user,
+                    role: Role::Admin,
+                }],
+            };
+            for command in commands {
+                world.ask(ALICE, command);
+                world.send(BOB, "meanwhile");
+                rest(world);
+            }
+            let phrase = world.phrases[&MALLORY].clone();
+            world.ask(COPY, Command::ThawByPhrase { phrase, device });
+        });
+    }
+}
+
 /// Both stores of a copied device write while it is frozen, it is thawed, and nothing is lost.
 fn go_on(found: fn() -> World, thaw: impl Fn(&mut World, DeviceId)) {
     let mut fell = BTreeSet::new();
@@ -140,11 +168,11 @@ fn go_on(found: fn() -> World, thaw: impl Fn(&mut World, DeviceId)) {
         for place in [ALICE, MALLORY, COPY] {
             assert_eq!(texts(&world, place), all, "{seed}: {place}");
         }
-        let pending = |place: usize| {
+        for place in [ALICE, BOB, MALLORY, COPY] {
             let shown = world.peers[place].replica.conversation(&world.conversation);
-            shown.unwrap().pending
-        };
-        assert_eq!((pending(MALLORY), pending(COPY)), (0, 0), "{seed}");
+            let shown = shown.unwrap();
+            assert_eq!((shown.pending, shown.parked), (0, 0), "{seed}: {place}");
+        }
     }
     assert_eq!(fell.len(), 2, "either side falls now and then");
 }
