@@ -256,10 +256,13 @@ pub const EXCHANGES_MAX: usize = 512;
 pub const ASK_DELAY_MS: u64 = 2_000;
 /// Questions in vain after which a device asks no longer by itself until something changes.
 pub const ASK_ATTEMPTS_MAX: u32 = 16;
-/// Time in which a device is answered so often, in milliseconds.
+/// Time in which so much is done for one device that asks, in milliseconds.
 pub const ANSWERS_WINDOW_MS: u64 = 10_000;
-/// Answers to one device in that time; further questions in it stay without one.
-pub const ANSWERS_PER_WINDOW_MAX: u32 = 64;
+/// What is done for one device in that time: questions, the segments of a question beyond the first, and
+/// pieces of what is given. Further questions in it stay without an answer.
+pub const ANSWERS_PER_WINDOW_MAX: usize = 1_024;
+/// Bytes of one such piece.
+pub const ANSWER_PIECE_BYTES: usize = 64 * 1024;
 /// Bytes of what is put together for one device and conversation in a file. Beyond it the export is
 /// refused: the device is better linked, or connected, again.
 pub const EXPORT_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -86,8 +86,8 @@ pub(super) struct Exchange {
     attempts: u32,
     /// What was waited for at the last question.
     waiting: usize,
-    /// Answers given to each device since a time.
-    given: BTreeMap<DeviceId, (Timestamp, u32)>,
+    /// What was done for each device since a time.
+    given: BTreeMap<DeviceId, (Timestamp, usize)>,
     /// Places of which somebody built on another item than the one that is known here.
     wanted: BTreeMap<(DeviceId, RunId), u64>,
     /// Segments of which devices were asked since the start because their documents differ.
@@ -328,7 +328,8 @@ impl Conversation {
     /// A device of this conversation asks. Only who takes part is answered, and not too often.
     pub(crate) fn asked(&mut self, from: DeviceId, ask: Ask, context: &mut Context<'_>) {
         let takes_part = self.control.current().live().any(|(d, _)| *d == from);
-        if !takes_part || !self.may_answer(from, context.now) {
+        let segments = ask.segments.len().max(1);
+        if !takes_part || !self.may_answer(from, segments, context.now) {
             return;
         }
         let question = Question::new(from, ask, Way::Reply);
@@ -336,13 +337,23 @@ impl Conversation {
         self.run(context);
     }
 
-    fn may_answer(&mut self, to: DeviceId, now: Timestamp) -> bool {
+    fn may_answer(&mut self, to: DeviceId, segments: usize, now: Timestamp) -> bool {
         let given = self.exchange.given.entry(to).or_insert((now, 0));
         if now.since_ms(given.0) > limits::ANSWERS_WINDOW_MS {
             *given = (now, 0);
         }
-        given.1 = given.1.saturating_add(1);
-        given.1 <= limits::ANSWERS_PER_WINDOW_MAX
+        let may = given.1 < limits::ANSWERS_PER_WINDOW_MAX;
+        if may {
+            given.1 = given.1.saturating_add(segments);
+        }
+        may
+    }
+
+    /// Counts what an answer holds against what its device is given.
+    fn count_given(&mut self, to: &DeviceId, bytes: usize) {
+        if let Some(given) = self.exchange.given.get_mut(to) {
+            given.1 = given.1.saturating_add(bytes / limits::ANSWER_PIECE_BYTES);
+        }
     }
 
     /// An answer came: everything in it is taken in as if a relay had brought it.

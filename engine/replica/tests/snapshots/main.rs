@@ -139,6 +139,22 @@ fn a_newcomer_gets_the_newest_first_and_all_in_the_end() {
 }
 
 #[test]
+fn a_long_history_comes_in_one_go_however_small_its_segments_are() {
+    let mut world = world_of(0);
+    for number in 0..403 {
+        world.send(number % 3, &format!("message {number}"));
+        // Nobody writes so fast that he is taken for a flood.
+        pass(&mut world, 1);
+    }
+    pass(&mut world, 30);
+    assert!(rows(&world, BOB, Kind::Stated) > 0);
+    invite(&mut world);
+    let all: Vec<u32> = (0..=100).rev().collect();
+    assert_eq!(fetched(&world), all);
+    nobody_is_blamed(&mut world);
+}
+
+#[test]
 fn who_invites_is_asked_first_and_nobody_else_is_waited_for() {
     for running in [ALICE, BOB, MALLORY] {
         let mut world = world_of(15);
