@@ -158,6 +158,7 @@ fn histories_that_failed_once() {
         (470_047, forked()),
         (473_355, joining()),
         (475_474, forgetting()),
+        (480_896, forgetting()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {

@@ -48,6 +48,9 @@ pub(crate) enum Place {
     Conflict,
     /// It names another item before it than the one that is known.
     Broken,
+    /// It begins a run after an item of another run that is too old to tell whether it is the one that is
+    /// known at its place.
+    Start,
     /// Something before it is missing.
     Gap,
 }
@@ -150,18 +153,32 @@ impl Chains {
         if self.is_aside(device, previous) {
             return Place::Next;
         }
-        for (_, chain) in self.of_device(device) {
-            if chain.first <= before && before <= chain.head {
-                match chain.item_at(before) {
-                    Some(item) if item == *previous => return Place::Next,
-                    // Too old to tell: the chain reaches there, and no item is known against it.
-                    None => return Place::Next,
-                    // Two runs may have reached the same sequence: the other one may still come.
-                    Some(_) => {}
-                }
-            }
+        let mut known = self
+            .reaching(device, before)
+            .map(|chain| chain.item_at(before));
+        if known.any(|item| item.as_ref() == Some(previous)) {
+            return Place::Next;
         }
-        Place::Gap
+        let mut known = self
+            .reaching(device, before)
+            .map(|chain| chain.item_at(before));
+        match known.any(|item| item.is_none()) {
+            true => Place::Start,
+            // Two runs may have reached the same sequence: the other one may still come.
+            false => Place::Gap,
+        }
+    }
+
+    fn reaching(&self, device: &DeviceId, seq: u64) -> impl Iterator<Item = &Chain> {
+        let chains = self.of_device(device).map(|(_, chain)| chain);
+        chains.filter(move |chain| chain.first <= seq && seq <= chain.head)
+    }
+
+    /// Indices of a device's chains that have an item at a place which is too old to be remembered.
+    pub(crate) fn old_at(&self, device: &DeviceId, seq: u64) -> Vec<u32> {
+        let old = self.reaching(device, seq);
+        let old = old.filter(|chain| chain.item_at(seq).is_none());
+        old.map(|chain| chain.index).collect()
     }
 
     /// Takes the next item in and gives its chain.

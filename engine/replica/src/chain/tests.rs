@@ -55,6 +55,19 @@ fn a_new_run_goes_on_from_an_item_of_an_earlier_one() {
 }
 
 #[test]
+fn what_a_run_begins_after_is_asked_of_the_store_where_it_is_not_remembered() {
+    let mut chains = Chains::default();
+    chains.take_over((DEVICE, RUN), (1, 3), item(3), Timestamp(0));
+    let place =
+        |seq, previous| chains.place((&DEVICE, &LATER_RUN), seq, Some(&item(previous)), &item(7));
+    assert_eq!(place(4, 3), Place::Next);
+    assert_eq!(place(4, 9), Place::Gap);
+    assert_eq!(place(2, 9), Place::Start);
+    assert_eq!(chains.old_at(&DEVICE, 1), [0]);
+    assert_eq!(chains.old_at(&DEVICE, 3), [0; 0], "its head is known");
+}
+
+#[test]
 fn dependencies_are_met_by_reaching_their_place() {
     let chains = three_items();
     let dependency = |seq| Dependency {

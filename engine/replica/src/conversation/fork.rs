@@ -5,6 +5,7 @@
 //! in are made anew from those that count. Nothing is ever deleted.
 
 mod again;
+mod place;
 mod proof;
 mod rebuild;
 mod tree;
@@ -16,7 +17,7 @@ use sheaf_crypto::{
 };
 
 use super::merge::{decode_content, envelope_order};
-use super::segments::{Gone, Loading, Unseen};
+use super::segments::Loading;
 use super::{Conversation, Work};
 use crate::context::Context;
 use crate::control::content_of;
@@ -261,62 +262,6 @@ impl Conversation {
         self.forks.due = true;
         self.forks.grown = true;
         self.work.push_back(Work::Retry);
-    }
-
-    /// Whether an item is the one that is known at its place; `None` if the store has to be asked.
-    pub(super) fn is_same(&mut self, inner: &Inner, item: &ItemId) -> Option<bool> {
-        if inner.kind == Purpose::Control && self.control.contains(&OperationId(item.0)) {
-            return Some(true);
-        }
-        self.forks.compared.remove(item)
-    }
-
-    /// Asks the store for what is known at an item's place.
-    pub(super) fn compare_place(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
-        let index = self.chains.get(&inner.device, &inner.run);
-        let index = index.map_or(0, |chain| chain.index);
-        let segment = decode_content(inner, &self.id).map(|(segment, _)| segment);
-        // What is away cannot be compared; then nothing that is here may speak against the item.
-        let held = |gone: &Gone| gone.upto.get(&index) >= Some(&inner.seq);
-        let away = self.segments.away().any(|(_, gone)| held(gone));
-        let erased = self.is_erased(inner);
-        let unseen = match away || erased || self.began_after(index, inner.seq) {
-            true => Unseen::Possible,
-            false => Unseen::Impossible,
-        };
-        let mut segments = vec![segment.unwrap_or(limits::ASIDE), limits::ASIDE];
-        if unseen == Unseen::Possible {
-            segments.extend(self.segments.indices());
-        }
-        let ranges = segments.into_iter().map(|segment| {
-            let order = envelope_order(segment, index, inner.seq).to_vec();
-            Range {
-                kind: Kind::Envelope,
-                scope: self.id.0.to_vec(),
-                from: order.clone(),
-                to: order,
-            }
-        });
-        let load = context.stage.load(ranges.collect());
-        self.segments.loading = Some(Loading::Place(load, item, unseen));
-    }
-
-    /// The store has answered.
-    pub(super) fn compared(
-        &mut self,
-        item: ItemId,
-        unseen: Unseen,
-        rows: &[Row],
-    ) -> Result<(), RecordError> {
-        let mut same = unseen == Unseen::Possible && rows.is_empty();
-        for row in rows {
-            let envelope: EnvelopeRecord = record::decode(row.kind, &row.value)?;
-            let known = self.open_kept(row.order.clone(), envelope);
-            same |= known.is_some_and(|known| known.item == item);
-        }
-        // Each is asked for again at once; no more wait here than records do.
-        self.forks.compared.insert(item, same);
-        Ok(())
     }
 
     /// Reads everything that is kept of the conversation.

@@ -357,6 +357,7 @@ impl Conversation {
         let seen = self.seen.iter().filter(|((device, run), (seq, _))| {
             let chain = self.chains.get(device, run);
             (*device, *run) != (own, self.own_run(context))
+                && !(*device == own && self.fell_out(device, run))
                 && chain.is_some_and(|c| self.frontiers.seen(&own, c.index) < *seq)
         });
         let seen = seen.map(|((device, run), (seq, item))| Dependency {

@@ -40,6 +40,13 @@ impl Conversation {
                 None => return Err(Verdict::Place(Box::new(inner.clone()), item)),
             };
         }
+        if place == Place::Start {
+            place = match self.follows_known(inner, &item) {
+                Some(true) => Place::Next,
+                Some(false) => Place::Gap,
+                None => return Err(Verdict::Place(Box::new(inner.clone()), item)),
+            };
+        }
         if matches!(place, Place::Conflict | Place::Broken) {
             let index = self.chains.get(chain.0, chain.1).map(|chain| chain.index);
             if index.is_some_and(|index| self.contradicts_start(index, inner.seq)) {
@@ -65,7 +72,7 @@ impl Conversation {
             Place::Known if inner.device == context.account.device() => return Err(Verdict::Done),
             // A relay whose store was replaced delivers from the beginning, and others what is here.
             Place::Known if !source.once => return Err(Verdict::Done),
-            Place::Known | Place::Old => Act::Replayed,
+            Place::Known | Place::Old | Place::Start => Act::Replayed,
             Place::Conflict => Act::Equivocation { sequence },
             Place::Broken => Act::BrokenChain { sequence },
         };
@@ -119,7 +126,12 @@ impl Conversation {
     pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         self.vouch_due = false;
         let mut named = self.new_cuts((&own.0, &own.1));
-        let seen = self.seen.iter().filter(|(chain, _)| **chain != own);
+        let late =
+            |(device, run): &(DeviceId, RunId)| *device == own.0 && self.fell_out(device, run);
+        let seen = self
+            .seen
+            .iter()
+            .filter(|(chain, _)| **chain != own && !late(chain));
         let seen = seen.map(|((device, run), (seq, item))| Dependency {
             device: *device,
             run: *run,

@@ -204,8 +204,8 @@ impl Conversation {
             Some(Loading::Compare(id, comparing)) if id == load => {
                 self.compared_with(*comparing, rows, context)?;
             }
-            Some(Loading::Place(id, item, unseen)) if id == load => {
-                self.compared(item, unseen, rows)?;
+            Some(Loading::Place(id, placing)) if id == load => {
+                self.compared(placing, rows)?;
             }
             Some(Loading::Forks(id)) if id == load => {
                 self.judge(rows, context)?;

@@ -32,11 +32,14 @@ pub(super) struct State {
     used: u64,
 }
 
-/// Whether what is known at a place may be away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unseen {
-    Possible,
-    Impossible,
+/// An item that waits for the store to say what is known at some places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placing {
+    pub(super) item: ItemId,
+    /// What has to be known at one of them.
+    pub(super) expected: ItemId,
+    /// With fewer rows, what was there may be gone, and nothing speaks against the item.
+    pub(super) rows: usize,
 }
 
 /// Why a document is not here, and what its recorded heads may hold by chain index.
@@ -59,7 +62,7 @@ pub(super) enum Loading {
     /// Envelopes that a relay lacks are asked for.
     Offer(LoadId, Offering),
     /// What is known at an item's place is asked for.
-    Place(LoadId, ItemId, Unseen),
+    Place(LoadId, Placing),
     /// All envelopes are asked for, to judge forks.
     Forks(LoadId),
     /// All envelopes of a segment are asked for, to drop it.

@@ -73,6 +73,20 @@ impl Conversation {
         }
     }
 
+    /// Whether a run of this device ends with what it wrote while it did not know that it was out, and
+    /// what nobody vouches for. It may write again, and names it no longer where the log holds a statement
+    /// that lets keys be forgotten: who has forgotten could never read it, and would wait for it for ever.
+    pub(super) fn fell_out(&self, device: &DeviceId, run: &RunId) -> bool {
+        let view = self.control.current();
+        let Some(chain) = self.chains.get(device, run) else {
+            return false;
+        };
+        let ended = view.standing(device, &chain.incarnation);
+        !view.forgets.is_empty()
+            && matches!(ended, Standing::Ended(_))
+            && self.stands_back(device, run, chain.head, &chain.incarnation)
+    }
+
     /// What waits here and would count. Of who is out, a part of his chain may never come: it is sealed
     /// under an epoch that he drew after he had been removed, say. Nobody waits for what he wrote after
     /// it and what would be kept back; once somebody vouches for it, he can give what is before it.

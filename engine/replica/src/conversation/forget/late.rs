@@ -66,7 +66,7 @@ impl Conversation {
         let chain = (&operation.author, &operation.run);
         let place = (operation.seq, operation.previous.as_ref());
         let place = self.chains.place(chain, place.0, place.1, &item);
-        if !matches!(place, Place::Next | Place::Gap) {
+        if !matches!(place, Place::Next | Place::Start | Place::Gap) {
             return;
         }
         let inner = Inner {
