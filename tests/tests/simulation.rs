@@ -101,14 +101,7 @@ fn a_copied_store_goes_on_beside_the_first_and_nothing_is_lost() {
 
 #[test]
 fn relays_are_put_back_to_backups_and_are_found_out() {
-    all_seeds(
-        40,
-        simulation::Faults {
-            relays: true,
-            roll_back: true,
-            ..simulation::Faults::default()
-        },
-    );
+    all_seeds(40, put_back());
 }
 
 #[test]
@@ -159,6 +152,7 @@ fn histories_that_failed_once() {
         (473_355, joining()),
         (475_474, forgetting()),
         (480_896, forgetting()),
+        (482_110, put_back()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {
@@ -170,6 +164,14 @@ fn histories_that_failed_once() {
 fn forked() -> simulation::Faults {
     simulation::Faults {
         fork: true,
+        ..simulation::Faults::default()
+    }
+}
+
+fn put_back() -> simulation::Faults {
+    simulation::Faults {
+        relays: true,
+        roll_back: true,
         ..simulation::Faults::default()
     }
 }

@@ -6,7 +6,7 @@
 //! longer are offered by the device with the lowest id that does, where a relay is new or has lost
 //! its store.
 //!
-//! A receipt beyond what was read from the relay counts as long as the program runs: another record
+//! A receipt beyond what was read from the relay counts as long as the connection lasts: another record
 //! that comes at its place is noticed. It is made durable when the place was read. Until then a relay
 //! that is put back and grows again could lose the item unseen, if the program ended meanwhile.
 
@@ -106,6 +106,15 @@ impl There {
         self.unread.len() < before
     }
 
+    /// What was not read there may be lost since; what a start would offer again is.
+    fn doubt(&mut self) {
+        if !self.unread.is_empty() {
+            self.upto = self.durable().into_iter().collect();
+            self.unread.clear();
+            self.beyond.clear();
+        }
+    }
+
     /// By chain: up to which item everything is there and was read there.
     fn durable(&self) -> Vec<(u32, u64)> {
         let upto = self.upto.iter().map(|(chain, upto)| {
@@ -189,6 +198,15 @@ impl Conversation {
         };
         let write = Write::put(Kind::Offered, &self.id.0, &relay.0, &record);
         context.stage.write_last(write);
+    }
+
+    /// A relay is back. It may have been put back meanwhile, and have grown beyond what was read there:
+    /// where nobody knows here what that came to, it tells, and what it promised to have before is not
+    /// part of it.
+    pub(crate) fn doubt(&mut self, relay: &RelayId) {
+        if let Some(there) = self.offered.0.get_mut(relay) {
+            there.doubt();
+        }
     }
 
     /// A relay is new here, or lost what it had: everything is offered to it.

@@ -63,7 +63,7 @@ impl Replica {
         for id in &ids {
             self.on_conversation(id, |known, context| {
                 match (replaced, known.knows_of(&relay)) {
-                    (false, true) => {}
+                    (false, true) => known.doubt(&relay),
                     (false, false) if claimed => known.presume(relay, context),
                     _ => known.offer_anew(relay, context),
                 }
