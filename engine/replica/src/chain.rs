@@ -153,19 +153,13 @@ impl Chains {
         if self.is_aside(device, previous) {
             return Place::Next;
         }
-        let mut known = self
-            .reaching(device, before)
-            .map(|chain| chain.item_at(before));
-        if known.any(|item| item.as_ref() == Some(previous)) {
-            return Place::Next;
-        }
-        let mut known = self
-            .reaching(device, before)
-            .map(|chain| chain.item_at(before));
-        match known.any(|item| item.is_none()) {
-            true => Place::Start,
+        let known = self.reaching(device, before);
+        let known: BTreeSet<Option<ItemId>> = known.map(|chain| chain.item_at(before)).collect();
+        match (known.contains(&Some(*previous)), known.contains(&None)) {
+            (true, _) => Place::Next,
+            (false, true) => Place::Start,
             // Two runs may have reached the same sequence: the other one may still come.
-            false => Place::Gap,
+            (false, false) => Place::Gap,
         }
     }
 

@@ -350,7 +350,11 @@ impl Conversation {
     }
 
     /// Counts what an answer holds against what its device is given.
-    fn count_given(&mut self, to: &DeviceId, bytes: usize) {
+    fn count_given(&mut self, to: &DeviceId, answer: &Answer) {
+        let operations = answer.operations.iter().map(SignedOperation::size);
+        let records = answer.records.iter().map(|(_, wire)| wire.len());
+        let held = answer.chains.len().saturating_mul(size_of::<Held>());
+        let bytes = operations.chain(records).fold(held, usize::saturating_add);
         if let Some(given) = self.exchange.given.get_mut(to) {
             given.1 = given.1.saturating_add(bytes / limits::ANSWER_PIECE_BYTES);
         }

@@ -1,9 +1,9 @@
-//! Somebody leaves a part of his chain out.
+//! Somebody leaves a part of his chain out, or asks for what he has without end.
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use sheaf_crypto::{ItemId, seal};
-use sheaf_replica::{Command, Input};
+use sheaf_replica::{Command, Event, Input};
 
 use crate::forge::{only_epoch, secrets};
 use crate::relay::Log;
@@ -85,4 +85,33 @@ fn an_answer_that_comes_after_a_restart_still_counts() {
 fn leave(world: &mut World, place: usize) {
     world.peers[place].handle(Input::LinkDown(Log::id()));
     world.peers[place].offline();
+}
+
+/// How many of so many questions of Bob's Alice answers.
+fn answered(world: &mut World, questions: usize) -> usize {
+    let alice = secrets(&world.peers[ALICE].disk).device();
+    world.peers[BOB].events.clear();
+    for _ in 0..questions {
+        let resync = Command::Resync {
+            conversations: vec![world.conversation],
+            devices: vec![alice],
+            full: false,
+        };
+        world.ask(BOB, resync);
+    }
+    let answers = world.peers[BOB].events.iter();
+    let answers = answers
+        .filter(|event| matches!(event, Event::Exchanged { device, .. } if *device == alice));
+    answers.count()
+}
+
+#[test]
+fn who_asks_without_end_is_not_answered_for_some_seconds() {
+    let mut world = World::new();
+    rest(&mut world);
+    assert_eq!(answered(&mut world, 1_100), 1_024);
+    assert_eq!(answered(&mut world, 10), 0);
+    let alice = &mut world.peers[ALICE];
+    alice.now = alice.now.after_ms(10_001);
+    assert_eq!(answered(&mut world, 10), 10);
 }

@@ -182,7 +182,7 @@ impl Conversation {
             self.export_answer(command, answering, answer, &reached, context);
             return Ok(());
         }
-        self.count_given(&answering.question.to, bytes);
+        self.count_given(&answering.question.to, &answer);
         let body = InboxBody::Answer(answer);
         if let Err(error) = self.send_to(answering.question.to, &body, context) {
             tracing::warn!(%error, "a question is not answered");
