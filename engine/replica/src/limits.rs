@@ -250,6 +250,8 @@ pub const START_AGAIN_PATIENCE_MS: u64 = 3_000;
 pub const FETCHED_KEPT_MS: u64 = 24 * 60 * MINUTE_MS;
 /// A month of the policy that drops old segments, in milliseconds: thirty days.
 pub const MONTH_MS: u64 = 30 * 24 * 60 * MINUTE_MS;
+/// Runs of a device in which the store is asked for what another run begins after.
+pub const RUNS_COMPARED_MAX: usize = 16;
 /// Questions of a conversation that wait for an answer; of more the oldest is forgotten.
 pub const EXCHANGES_MAX: usize = 512;
 /// After this long, in milliseconds, a device asks others for what it waits for; doubled each time.

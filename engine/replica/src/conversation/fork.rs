@@ -57,6 +57,8 @@ pub(super) struct Forks {
     run: Option<RunId>,
     /// An answer of the store: whether an item is the one that is known at its place.
     compared: BTreeMap<ItemId, bool>,
+    /// Items that begin a run after another item than the one at that place.
+    misplaced: BTreeSet<ItemId>,
 }
 
 /// A place of a device's chain that holds several items (research/keys.md 2.7).

@@ -35,11 +35,18 @@ impl Conversation {
         if own.is_some_and(|entry| entry.operation.seq.checked_add(1) == Some(inner.seq)) {
             return Some(true);
         }
-        // What does not is kept in mind: it waits, and is looked at again and again.
-        match self.forks.compared.get(item) {
-            Some(true) => self.forks.compared.remove(item),
-            known => known.copied(),
+        if self.forks.misplaced.contains(item) {
+            return Some(false);
         }
+        let same = self.forks.compared.remove(item)?;
+        if !same {
+            // It waits, and is looked at again and again; what is not kept in mind is read again.
+            if self.forks.misplaced.len() >= limits::PARKED_RECORDS_MAX {
+                self.forks.misplaced.clear();
+            }
+            self.forks.misplaced.insert(*item);
+        }
+        Some(same)
     }
 
     /// Asks the store for what is known at an item's place, or at that of the one that its run begins
@@ -51,39 +58,10 @@ impl Conversation {
         context: &mut Context<'_>,
     ) {
         let chain = self.chains.get(&inner.device, &inner.run);
-        let (places, placing) = match chain.filter(|chain| chain.head > 0) {
-            Some(chain) => {
-                let place = (chain.index, inner.seq);
-                // What is away cannot be compared; then nothing that is here may speak against the item.
-                let held = |gone: &Gone| gone.upto.get(&place.0) >= Some(&place.1);
-                let away = self.segments.away().any(|(_, gone)| held(gone));
-                let gone = away || self.is_erased(inner) || self.began_after(place.0, place.1);
-                let rows = usize::from(gone);
-                let expected = item;
-                (
-                    vec![place],
-                    Placing {
-                        item,
-                        expected,
-                        rows,
-                    },
-                )
-            }
-            None => {
-                let before = inner.seq.saturating_sub(1);
-                let chains = self.chains.old_at(&inner.device, before).into_iter();
-                let places: Vec<(u32, u64)> = chains.map(|index| (index, before)).collect();
-                let expected = inner.previous.unwrap_or_default();
-                let rows = places.len();
-                (
-                    places,
-                    Placing {
-                        item,
-                        expected,
-                        rows,
-                    },
-                )
-            }
+        let chain = chain.filter(|chain| chain.head > 0);
+        let (places, placing) = match chain.map(|chain| chain.index) {
+            Some(index) => self.placing(index, inner.seq, item),
+            None => self.placing_of_run(inner, item),
         };
         let segment = decode_content(inner, &self.id).map(|(segment, _)| segment);
         let mut segments = vec![segment.unwrap_or(limits::ASIDE), limits::ASIDE];
@@ -93,10 +71,9 @@ impl Conversation {
         segments.sort_unstable();
         segments.dedup();
         let ranges = places.into_iter().flat_map(|(index, seq)| {
-            let orders = segments
-                .iter()
-                .map(move |s| envelope_order(*s, index, seq).to_vec());
-            orders.map(|order| Range {
+            let of = |segment: &u32| envelope_order(*segment, index, seq).to_vec();
+            let orders: Vec<Vec<u8>> = segments.iter().map(of).collect();
+            orders.into_iter().map(|order| Range {
                 kind: Kind::Envelope,
                 scope: self.id.0.to_vec(),
                 from: order.clone(),
@@ -105,6 +82,34 @@ impl Conversation {
         });
         let load = context.stage.load(ranges.collect());
         self.segments.loading = Some(Loading::Place(load, placing));
+    }
+
+    /// An item's own place.
+    fn placing(&self, index: u32, seq: u64, item: ItemId) -> (Vec<(u32, u64)>, Placing) {
+        // What is away cannot be compared; then nothing that is here may speak against the item.
+        let held = |gone: &Gone| gone.upto.get(&index) >= Some(&seq);
+        let away = self.segments.away().any(|(_, gone)| held(gone));
+        let gone = away || self.was_erased((index, seq)) || self.began_after(index, seq);
+        let placing = Placing {
+            item,
+            expected: item,
+            rows: usize::from(gone),
+        };
+        (vec![(index, seq)], placing)
+    }
+
+    /// The places of a device's chains after which a run may begin. Of many only some are looked at, and
+    /// nothing speaks against the item then.
+    fn placing_of_run(&self, inner: &Inner, item: ItemId) -> (Vec<(u32, u64)>, Placing) {
+        let before = inner.seq.saturating_sub(1);
+        let chains = self.chains.old_at(&inner.device, before);
+        let placing = Placing {
+            item,
+            expected: inner.previous.unwrap_or_default(),
+            rows: chains.len(),
+        };
+        let looked_at = chains.into_iter().take(limits::RUNS_COMPARED_MAX);
+        (looked_at.map(|index| (index, before)).collect(), placing)
     }
 
     /// The store has answered.
@@ -119,10 +124,7 @@ impl Conversation {
             let known = self.open_kept(row.order.clone(), envelope);
             same |= known.is_some_and(|known| known.item == placing.expected);
         }
-        // Each is asked for again at once, or waits; what is not kept in mind is read again.
-        if self.forks.compared.len() >= limits::PARKED_RECORDS_MAX {
-            self.forks.compared.clear();
-        }
+        // Each is asked for again at once; no more wait here than records do.
         self.forks.compared.insert(placing.item, same);
         Ok(())
     }
