@@ -31,6 +31,8 @@ struct Synced {
     converged: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 /// Fails when no relay was ever named.
@@ -94,12 +96,14 @@ async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
             sent = sent.saturating_add(more);
         }
         meter.end(engine.progress().await?)?;
+        let pending = engine.overview().await?.pending;
         Ok(Synced {
             sent,
             received: messages(&engine).await?.saturating_sub(before),
-            pending: engine.overview().await?.pending,
+            pending,
             converged,
             waits: waits(&engine).await?,
+            refused: engine.link_status().refused.filter(|_| pending > 0),
         })
     })
     .await?;
@@ -118,16 +122,29 @@ async fn now(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
     if synced.converged {
         return Ok(());
     }
+    Err(shortfall(&synced))
+}
+
+/// Why not everything was exchanged.
+fn shortfall(synced: &Synced) -> Failure {
     if !synced.waits.is_empty() {
         let waits = format!(
             "what this device wrote in {} waits: it may not write there now",
             synced.waits.join(", ")
         );
         let failure = Failure::new(Code::Partial, waits);
-        return Err(failure.advise("`sheaf doctor` says why, and what to do"));
+        return failure.advise("`sheaf doctor` says why, and what to do");
+    }
+    if let Some(said) = &synced.refused {
+        let refused = format!(
+            "the relay does not take what this device writes: {}",
+            harmless(said)
+        );
+        let failure = Failure::new(Code::Partial, refused);
+        return failure.advise("it is kept here and offered again; `sheaf doctor` says what to do");
     }
     let failure = Failure::new(Code::Partial, "not everything was exchanged in time");
-    Err(failure.advise("run it again, or give it longer with --timeout"))
+    failure.advise("run it again, or give it longer with --timeout")
 }
 
 /// Names of conversations where changes wait that cannot leave, however long one waits.

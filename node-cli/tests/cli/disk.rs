@@ -206,7 +206,7 @@ fn who_stays_connected_says_that_the_disk_is_full_and_goes_on_by_itself() {
 }
 
 #[test]
-fn a_relay_without_room_is_found_by_the_doctor() {
+fn a_relay_without_room_is_named_as_the_reason() {
     let relay = Relay::full();
     let home = Home::of("alice", "laptop");
     home.ok(&["conversation", "create", "yard"]);
@@ -216,6 +216,14 @@ fn a_relay_without_room_is_found_by_the_doctor() {
     assert!(ended.stdout.contains("\"relay_refuses\""), "{ended:?}");
     assert!(
         ended.stdout.contains("does not take records now"),
+        "{ended:?}"
+    );
+    let ended = home.run(&["sync", "now", "--timeout", "2"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let said: serde_json::Value = serde_json::from_str(ended.stdout.trim()).unwrap();
+    assert!(text(&said, "refused").contains("does not take records now"));
+    assert!(
+        ended.stderr.contains("does not take records now"),
         "{ended:?}"
     );
     assert_eq!(listed(&home).len(), 1);
