@@ -33,7 +33,8 @@ pub(crate) enum Reach {
 /// Opens the engine of this home, runs a command with it and closes it in order.
 ///
 /// # Errors
-/// What the command or opening and closing fail with; the command's failure comes first.
+/// [`Code::NoStore`] without an account, or what the command or opening and closing fail with; the
+/// command's failure comes first.
 pub(crate) async fn with_engine<T, F>(
     settings: &Settings,
     reach: Reach,
@@ -44,13 +45,17 @@ where
 {
     settings.home.expect_store()?;
     let engine = open(settings, Purpose::Open, reach).await?;
-    close_after(engine, work).await
+    close_after(engine, |engine| async move {
+        own_user(&engine).await?;
+        work(engine).await
+    })
+    .await
 }
 
-/// The same, making the store if there is none.
+/// The same, making the store if there is none, and with an account or without.
 ///
 /// # Errors
-/// As [`with_engine`].
+/// What the command or opening and closing fail with; the command's failure comes first.
 pub(crate) async fn with_new_engine<T, F>(
     settings: &Settings,
     reach: Reach,
@@ -183,8 +188,12 @@ async fn vault_waits(engine: &Engine) -> Result<bool, EngineError> {
 /// # Errors
 /// [`Code::NoStore`] without an account.
 pub(crate) async fn own_user(engine: &Engine) -> Result<UserId, Failure> {
-    let user = engine.overview().await?.user;
-    Ok(user.ok_or(EngineError::Command(CommandError::NoAccount))?)
+    engine.overview().await?.user.ok_or_else(no_account)
+}
+
+/// The store holds no account.
+pub(crate) fn no_account() -> Failure {
+    EngineError::Command(CommandError::NoAccount).into()
 }
 
 impl From<OpenError> for Failure {
@@ -284,7 +293,10 @@ fn command_failure(error: &CommandError) -> Failure {
         CommandError::Damaged(_) => (Code::Integrity, Some("restore the store from a backup")),
         CommandError::Link(_) => (
             Code::NotApproved,
-            Some("start again with `sheaf device link` on the existing device"),
+            Some(
+                "start again with `sheaf device link` on the existing device; where a new code has \
+                 expired at once, one of the two clocks is wrong",
+            ),
         ),
         CommandError::NotAllowed => (
             Code::Failed,

@@ -9,7 +9,9 @@ use crate::exit::Failure;
 use crate::keyring;
 use crate::request::Settings;
 use crate::secret::{Purpose, Secret, SecretSource};
-use crate::session::{Reach, builder, change_reach, let_go, with_engine, with_new_engine};
+use crate::session::{
+    Reach, builder, change_reach, let_go, no_account, with_engine, with_new_engine,
+};
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -109,7 +111,7 @@ pub(super) async fn card(settings: &Settings) -> Result<(), Failure> {
     })
     .await?;
     let (Some(card), Some(fingerprint)) = (&overview.card, &overview.fingerprint) else {
-        return Err(super::device::no_account());
+        return Err(no_account());
     };
     settings
         .printer

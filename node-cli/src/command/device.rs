@@ -84,12 +84,6 @@ impl From<DeviceInfo> for Device {
     }
 }
 
-/// The store holds no account.
-pub(super) fn no_account() -> Failure {
-    Failure::new(Code::NoStore, "there is no account in this store")
-        .advise("create one with `sheaf init`, or link this device with `sheaf device join`")
-}
-
 /// Shows a code, reads the digits, approves the new device.
 pub(super) async fn link(settings: &Settings, timeout: Duration) -> Result<(), Failure> {
     with_engine(settings, Reach::Online, |engine| async move {

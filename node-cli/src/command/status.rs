@@ -8,7 +8,7 @@ use sheaf_engine::{ConversationInfo, RelayStatus, Transport, UserId};
 use crate::exit::Failure;
 use crate::output::{harmless, table};
 use crate::request::Settings;
-use crate::session::{Reach, with_engine};
+use crate::session::{Reach, no_account, with_engine};
 use crate::time::rfc3339;
 
 use super::conversation::{SegmentHeads, segment_heads};
@@ -150,7 +150,7 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
         let link = engine.link_status();
         let overview = engine.overview().await?;
         let (Some(user), Some(device)) = (overview.user, overview.device) else {
-            return Err(super::device::no_account());
+            return Err(no_account());
         };
         let known = engine.conversations().await?;
         let progress = engine.progress().await?;

@@ -85,6 +85,8 @@ fn wrong_digits_approve_nothing() {
         &code,
         "--device",
         "phone",
+        "--relay",
+        relay.address(),
         "--timeout",
         "3",
     ];
@@ -98,7 +100,19 @@ fn wrong_digits_approve_nothing() {
     let joining = joining.end();
     assert_eq!(joining.code, 14, "{joining:?}");
     assert_eq!(laptop.lines(&["device", "list"]).len(), 1);
-    phone.fails(&["card"], 10);
+    let commands: [&[&str]; 7] = [
+        &["card"],
+        &["status"],
+        &["doctor"],
+        &["run"],
+        &["sync", "now"],
+        &["sync", "resync"],
+        &["relay", "ping", relay.address()],
+    ];
+    for command in commands {
+        let said = phone.fails(command, 10);
+        assert!(said.contains("sheaf device join"), "{said}");
+    }
 }
 
 #[test]
