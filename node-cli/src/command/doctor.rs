@@ -97,7 +97,7 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
         }
         for info in &engine.conversations().await? {
             copied(info, &devices, &mut findings);
-            conversation(info, &overview, &contacts, &mut findings);
+            conversation(info, &overview, (&devices, &contacts), &mut findings);
         }
         // Before the store is closed, which may fail.
         settings.printer.list(&findings, text)?;
@@ -224,13 +224,13 @@ fn copied(info: &ConversationInfo, devices: &[DeviceInfo], findings: &mut Vec<Fi
 fn conversation(
     info: &ConversationInfo,
     overview: &Overview,
-    contacts: &[ContactInfo],
+    (devices, contacts): (&[DeviceInfo], &[ContactInfo]),
     findings: &mut Vec<Finding>,
 ) {
     let name = info.name.as_str();
     unsent(info, overview, findings);
     // Nothing more comes, and nobody waits for this device.
-    if super::status::is_out(info, overview.user) {
+    if super::status::is_out(info, overview.user, devices) {
         return;
     }
     for reason in &info.waiting {

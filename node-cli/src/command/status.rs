@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::{ConversationInfo, RelayStatus, Transport, UserId};
+use sheaf_engine::{ConversationInfo, DeviceInfo, DeviceStanding, RelayStatus, Transport, UserId};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -88,20 +88,24 @@ fn unconfirmed(relays: &[RelayStatus]) -> Vec<Unconfirmed> {
     late.collect()
 }
 
-/// Whether the account is no member of a conversation any more.
-pub(super) fn is_out(info: &ConversationInfo, user: Option<UserId>) -> bool {
+/// Whether the account is no member of a conversation any more, or this device none of the account.
+pub(super) fn is_out(
+    info: &ConversationInfo,
+    user: Option<UserId>,
+    devices: &[DeviceInfo],
+) -> bool {
     let mut members = info.members.iter();
-    !members.any(|(member, ..)| Some(*member) == user)
+    let revoked = |device: &DeviceInfo| device.this && device.state == DeviceStanding::Revoked;
+    devices.iter().any(revoked) || !members.any(|(member, ..)| Some(*member) == user)
 }
 
-fn one_conversation(info: &ConversationInfo, user: UserId) -> OneConversation {
-    let out = is_out(info, Some(user));
+fn one_conversation(info: &ConversationInfo, out: bool) -> OneConversation {
     OneConversation {
         conversation: info.conversation.to_string(),
         name: info.name.clone(),
         messages: info.messages,
         pending: info.pending,
-        synced: info.synced,
+        synced: info.synced && !out,
         out,
         // Those who are in do not tell those who are out.
         lacking: if out { Vec::new() } else { lacking(info) },
@@ -154,7 +158,10 @@ pub(super) async fn status(settings: &Settings, wait: Duration) -> Result<(), Fa
         };
         let known = engine.conversations().await?;
         let progress = engine.progress().await?;
-        let conversations = known.iter().map(|info| one_conversation(info, user));
+        let devices = engine.devices().await?;
+        let conversations = known
+            .iter()
+            .map(|info| one_conversation(info, is_out(info, Some(user), &devices)));
         let status = Status {
             user: user.to_string(),
             name: overview.name,
@@ -186,8 +193,8 @@ fn state(one: &OneConversation) -> String {
         return "synced".to_owned();
     }
     match (one.out, one.pending) {
-        (true, 0) => return "no member any more".to_owned(),
-        (true, unsent) => return format!("no member any more, {unsent} not sent"),
+        (true, 0) => return "takes no part any more".to_owned(),
+        (true, unsent) => return format!("takes no part any more, {unsent} not sent"),
         (false, 0) => {}
         (false, pending) => return format!("{pending} to send"),
     }

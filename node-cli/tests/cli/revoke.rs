@@ -45,6 +45,11 @@ fn a_revoked_device_is_out_of_everything() {
 
     people.phone.run(&["sync", "now", "--timeout", "5"]);
     assert_eq!(texts(&people.phone), ["from the phone"]);
+    let status = people.phone.ok(&["status", "--wait", "5"]);
+    assert_eq!(status["conversations"][0]["out"], true, "{status}");
+    let found = people.phone.run(&["doctor", "--wait", "5"]).stdout;
+    assert!(found.contains("\"revoked\""), "{found}");
+    assert!(!found.contains("\"behind\""), "{found}");
     let ended = people
         .phone
         .run(&["message", "send", "Harvest", "still me"]);
