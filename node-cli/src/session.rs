@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use sheaf_engine::{
-    BackupError, BundleError, CommandError, Engine, EngineBuilder, EngineError, LinkError,
-    OpenError, Policy, ReadError, UserId,
+    BackupError, BundleError, CommandError, DeviceInfo, DeviceStanding, Engine, EngineBuilder,
+    EngineError, LinkError, OpenError, Policy, ReadError, UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -189,6 +189,18 @@ async fn vault_waits(engine: &Engine) -> Result<bool, EngineError> {
 /// [`Code::NoStore`] without an account.
 pub(crate) async fn own_user(engine: &Engine) -> Result<UserId, Failure> {
     engine.overview().await?.user.ok_or_else(no_account)
+}
+
+/// # Errors
+/// [`Code::NotApproved`] where this device knows that it was revoked: nobody answers it any more.
+pub(crate) async fn expect_not_revoked(engine: &Engine) -> Result<(), Failure> {
+    let devices = engine.devices().await?;
+    let revoked = |device: &DeviceInfo| device.this && device.state == DeviceStanding::Revoked;
+    if !devices.iter().any(revoked) {
+        return Ok(());
+    }
+    let failure = Failure::new(Code::NotApproved, "this device was revoked");
+    Err(failure.advise("link it again in another --home: `sheaf device join`"))
 }
 
 /// The store holds no account.

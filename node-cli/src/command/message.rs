@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sheaf_engine::{
-    Away, CommandError, Conversation, ConversationInfo, DeviceInfo, DeviceStanding, Draft, Engine,
-    EngineError, Event, EventStream, MessageId, MessageRecord, Page, UserId,
+    Away, CommandError, Conversation, ConversationInfo, DeviceInfo, Draft, Engine, EngineError,
+    Event, EventStream, MessageId, MessageRecord, Page, UserId,
 };
 use tokio::time::timeout;
 
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
 use crate::output::harmless;
 use crate::request::{ListRequest, SendRequest, Settings};
 use crate::resolve;
-use crate::session::{Reach, connect, own_user, with_engine};
+use crate::session::{Reach, connect, expect_not_revoked, own_user, with_engine};
 use crate::time::{rfc3339, rfc3339_signed};
 
 #[derive(Serialize)]
@@ -137,19 +137,12 @@ async fn expect_part(
     if info.takes_part || !member {
         return Ok(());
     }
+    expect_not_revoked(engine).await?;
+    // A freeze may be known from the conversation alone.
     let devices = engine.devices().await?;
     let own = devices.iter().find(|device| device.this);
-    match own.map(|device| device.state) {
-        Some(DeviceStanding::Revoked) => {
-            let failure = Failure::new(Code::NotApproved, "this device was revoked");
-            Err(failure.advise("link it again in another --home: `sheaf device join`"))
-        }
-        // A freeze may be known from the conversation alone.
-        Some(DeviceStanding::Frozen | DeviceStanding::Active) | None => {
-            settings.printer.say(&waits(own));
-            Ok(())
-        }
-    }
+    settings.printer.say(&waits(own));
+    Ok(())
 }
 
 /// Why what this device writes waits.

@@ -50,10 +50,15 @@ fn a_revoked_device_is_out_of_everything() {
     let found = people.phone.run(&["doctor", "--wait", "5"]).stdout;
     assert!(found.contains("\"revoked\""), "{found}");
     assert!(!found.contains("\"behind\""), "{found}");
-    let ended = people
-        .phone
-        .run(&["message", "send", "Harvest", "still me"]);
-    assert_eq!(ended.code, 14, "{ended:?}");
+    let commands: [&[&str]; 3] = [
+        &["message", "send", "Harvest", "still me"],
+        &["sync", "barrier", "--everywhere"],
+        &["sync", "resync"],
+    ];
+    for command in commands {
+        let said = people.phone.fails(command, 14);
+        assert!(said.contains("was revoked"), "{said}");
+    }
     let audit = people.laptop.lines(&["audit", "--since", "1h"]);
     let noted = audit
         .iter()

@@ -9,7 +9,7 @@ use super::{CONNECT_MAX, expect_relay};
 use crate::exit::{Code, Failure};
 use crate::output::{harmless, table};
 use crate::request::Settings;
-use crate::session::{Reach, connect, with_engine};
+use crate::session::{Reach, connect, expect_not_revoked, with_engine};
 
 #[derive(Serialize)]
 struct Behind {
@@ -35,6 +35,7 @@ pub(super) async fn barrier(
     let passed = with_engine(settings, Reach::Online, |engine| async move {
         let deadline = Instant::now() + timeout;
         connect(&engine, timeout.min(CONNECT_MAX)).await?;
+        expect_not_revoked(&engine).await?;
         let left = deadline.saturating_duration_since(Instant::now());
         let barrier = engine.barrier(everywhere, left).await?;
         let known = engine.conversations().await?;

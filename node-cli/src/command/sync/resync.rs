@@ -12,7 +12,7 @@ use crate::exit::{Code, Failure};
 use crate::output::{harmless, table};
 use crate::request::Settings;
 use crate::resolve;
-use crate::session::{Reach, connect, with_engine};
+use crate::session::{Reach, connect, expect_not_revoked, with_engine};
 
 #[derive(Serialize)]
 struct Exchanged {
@@ -42,6 +42,7 @@ pub(super) async fn resync(
         let mut meter = Meter::new(settings.printer, Lines::Words);
         let left = deadline.saturating_duration_since(Instant::now());
         settle(&engine, (&mut events, &mut meter), left).await?;
+        expect_not_revoked(&engine).await?;
         let known = engine.conversations().await?;
         let mut ids = Vec::new();
         for typed in conversations {
