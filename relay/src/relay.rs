@@ -57,7 +57,9 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] OpenError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {listen}: {source}")]
+    #[error(
+        "cannot listen on {listen}: {source}; give another with --listen, or with --http for health and metrics"
+    )]
     Bind {
         /// The address.
         listen: SocketAddr,

@@ -66,6 +66,14 @@ fn a_revoked_device_is_out_of_everything() {
     assert!(noted, "{audit:?}");
 }
 
+#[test]
+fn the_only_device_is_not_revoked() {
+    let home = Home::of("alice", "laptop");
+    let said = home.fails(&["device", "revoke", "laptop", "--yes"], 1);
+    assert!(said.contains("only device"), "{said}");
+    assert_eq!(home.lines(&["device", "list"])[0]["state"], "active");
+}
+
 /// Freezes the phone, which learns of it before it writes.
 fn frozen() -> People {
     let people = People::meet();

@@ -1,7 +1,7 @@
 //! Changes of one's own device list.
 
 use serde::Serialize;
-use sheaf_engine::{DeviceInfo, Engine, RevocationReport};
+use sheaf_engine::{DeviceId, DeviceInfo, DeviceStanding, Engine, RevocationReport};
 
 use super::report::Report;
 use crate::command::recover::phrase_of;
@@ -103,12 +103,28 @@ async fn apply(
                 .show(&primary, |_| format!("{shown} is the primary device now"))
         }
         DeviceRequest::Revoke => {
+            expect_another(engine, id).await?;
             let revoked = Revoked::from(engine.revoke_device(id).await?);
             settings
                 .printer
                 .show(&revoked, |revoked| words(revoked, &shown))
         }
     }
+}
+
+/// Nobody could write, link a device or take it back once the only one is out.
+async fn expect_another(engine: &Engine, revoked: DeviceId) -> Result<(), Failure> {
+    let devices = engine.devices().await?;
+    let stays =
+        |device: &DeviceInfo| device.device != revoked && device.state != DeviceStanding::Revoked;
+    if devices.iter().any(stays) {
+        return Ok(());
+    }
+    Err(
+        Failure::failed("it is the only device of the account; nothing was changed").advise(
+            "link another one first; `sheaf account recover` on another machine ends this one too",
+        ),
+    )
 }
 
 fn standing(
