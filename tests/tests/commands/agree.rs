@@ -15,7 +15,7 @@ impl World {
         for station in &mut self.stations {
             station.start();
         }
-        if self.copied || self.with.restore {
+        if self.copied || self.with.restore || self.with.freeze {
             self.thaw();
         }
         let homes = 0..self.homes.len();
@@ -43,8 +43,8 @@ impl World {
     }
 
     /// Who signed two items at one place is frozen: a copy did, or what a backup held and had not sent
-    /// was sent before it was put back and the relays lost it. The person says that the device is all
-    /// right, by the phrase, and it goes on.
+    /// was sent before it was put back and the relays lost it. Others were frozen by hand. The person says
+    /// that the device is all right, by the phrase, and it goes on.
     fn thaw(&mut self) {
         for home in (0..self.homes.len()).chain(0..self.homes.len()) {
             self.whole(home, &["sync", "now", "--timeout", "10"]);

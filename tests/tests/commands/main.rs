@@ -3,7 +3,8 @@
 //! everything has to agree, and nothing that was acknowledged may be missing.
 //!
 //! `SHEAF_SEED` chooses the history, `SHEAF_STEPS` how long it is. Of a seed that five divides, a home
-//! is copied and used beside the first; of one that three divides, homes are put back to backups.
+//! is copied and used beside the first; of one that three divides, homes are put back to backups; where
+//! dividing by four leaves less than two, devices are frozen and thawed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -44,6 +44,7 @@ impl World {
             86..88 => self.go(home, &["store", "check"], None),
             88 => self.go(home, &["audit"], None),
             89..92 => self.back_up(home),
+            92..94 if self.with.freeze => self.change_devices(home, kill),
             _ => self.strike(),
         }
     }
@@ -150,6 +151,28 @@ impl World {
             _ => {
                 let name = format!("wild {}", self.number);
                 self.go(home, &["conversation", "rename", &wild, &name], kill);
+            }
+        }
+    }
+
+    /// A person freezes a device, thaws it, or makes it the primary one.
+    fn change_devices(&mut self, home: usize, kill: Option<Duration>) {
+        let user = self.homes[home].user;
+        let own = self.homes.iter().filter(|other| other.user == user);
+        let names: Vec<String> = own.map(|other| other.name.clone()).collect();
+        let device = names[self.below(names.len())].clone();
+        let phrase = self.path(user).display().to_string();
+        match self.below(8) {
+            0..3 => self.go(home, &["device", "freeze", &device], kill),
+            3..5 => self.go(home, &["device", "thaw", &device], kill),
+            5 => {
+                let thaw = ["device", "thaw", &device, "--phrase-file", &phrase];
+                self.go(home, &thaw, kill);
+            }
+            6 => self.go(home, &["device", "handover", &device], kill),
+            _ => {
+                let report = ["device", "report", &device];
+                self.go(home, &report, kill);
             }
         }
     }

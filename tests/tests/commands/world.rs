@@ -46,6 +46,8 @@ pub struct Faults {
     pub forget: bool,
     pub copy: bool,
     pub restore: bool,
+    /// Devices are frozen and thawed by hand.
+    pub freeze: bool,
 }
 
 /// A relay that can be killed, put back to an older copy, and wiped.
@@ -145,6 +147,7 @@ impl World {
                 forget: seed % 2 == 1,
                 copy: seed.is_multiple_of(5),
                 restore: seed.is_multiple_of(3),
+                freeze: seed % 4 < 2,
             },
             copied: false,
             commands: 0,
