@@ -40,15 +40,24 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// What was known of the place up to which everything was taken in. The relay is asked about a
+    /// statement beyond it: it may have been put back to before that since.
     pub(super) fn restore(&mut self, at: Option<(u64, History)>, statement: Option<Statement>) {
         self.at = at;
+        self.recent.extend(at);
+        let reached = at.map_or(0, |(at, _)| at);
+        let beyond = statement.as_ref();
+        let beyond = beyond.filter(|known| known.cursor.sequence > reached);
+        self.former = beyond.cloned();
         self.statement = statement;
     }
 
     /// A topic that was empty when this device began to read it.
     pub(super) fn begin_empty(&mut self) {
         if self.at.is_none() && self.ahead.is_none() {
-            self.at = Some((0, History::default()));
+            let empty = (0, History::default());
+            self.at = Some(empty);
+            self.remember(empty);
         }
     }
 
@@ -210,5 +219,55 @@ impl Told {
     /// The store is another one: what was said about the old one says nothing about it.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sheaf_protocol::{Cursor, LogId};
+
+    use super::*;
+
+    const TOPIC: TopicId = TopicId([7; 32]);
+
+    fn counted_to(places: u64) -> Told {
+        let mut told = Told::default();
+        told.begin_empty();
+        for sequence in 1..=places {
+            told.deliver(&TOPIC, (sequence, RecordHash([1; 32])));
+        }
+        told
+    }
+
+    /// A cursor is written with what its place came to; records behind it may be counted already.
+    #[test]
+    fn what_a_place_came_to_is_known_while_more_is_counted() {
+        let before = counted_to(8);
+        let mut told = Told::default();
+        told.restore(before.at(), None);
+        told.deliver(&TOPIC, (9, RecordHash([2; 32])));
+        assert_eq!(told.counted(8), before.counted(8));
+        assert_eq!(counted_to(2).counted(0), Some(History::default()));
+    }
+
+    #[test]
+    fn a_statement_beyond_what_was_taken_in_is_held_against_the_relay() {
+        let (before, later) = (counted_to(8), counted_to(10));
+        let stated = |told: &Told| {
+            let (sequence, history) = told.at().unwrap();
+            let log = LogId(4);
+            Some(Statement {
+                topic: TOPIC,
+                cursor: Cursor { log, sequence },
+                history,
+                signature: Vec::new(),
+            })
+        };
+        let mut told = Told::default();
+        told.restore(before.at(), stated(&later));
+        assert_eq!(told.former, stated(&later));
+        let mut told = Told::default();
+        told.restore(before.at(), stated(&before));
+        assert_eq!(told.former, None);
     }
 }
