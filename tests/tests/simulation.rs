@@ -154,6 +154,7 @@ fn histories_that_failed_once() {
         (480_896, forgetting()),
         (482_110, put_back()),
         (487_014, put_back()),
+        (487_104, forgetting()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {

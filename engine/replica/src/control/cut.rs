@@ -251,17 +251,24 @@ impl ControlLog {
     /// Where a device's reading begins: at a chain's first item whose author knew all cuts of one of
     /// these sets. None if it reads from the beginning.
     pub(crate) fn beginnings(&self, (user, device): &Reader) -> Vec<BTreeSet<OperationId>> {
-        let all = self.beginnings_of(user);
+        let mut all = self.beginnings_of(user);
         if self.current.forgets.is_empty() {
             return all;
         }
-        let forgotten: BTreeSet<OperationId> = self.forgotten_before(device).into_iter().collect();
-        if all.is_empty() && !forgotten.is_empty() {
-            return vec![self.last_of(&forgotten)];
+        if all.is_empty() {
+            all.push(BTreeSet::new());
         }
-        let both =
-            |cuts: &BTreeSet<OperationId>| self.last_of(&cuts.union(&forgotten).copied().collect());
-        all.iter().map(both).collect()
+        let times = self.forgotten_before(device);
+        let both = all.iter().flat_map(|cuts| {
+            let united =
+                |forgotten: &BTreeSet<OperationId>| cuts.union(forgotten).copied().collect();
+            times.iter().map(united).collect::<Vec<BTreeSet<_>>>()
+        });
+        let both: BTreeSet<_> = both.map(|cuts| self.last_of(&cuts)).collect();
+        if both.iter().any(BTreeSet::is_empty) {
+            return Vec::new();
+        }
+        both.into_iter().collect()
     }
 
     /// Those of some cuts that no other of them follows.

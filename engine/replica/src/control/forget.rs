@@ -85,21 +85,27 @@ impl ControlLog {
         brought.map(|(id, _)| *id).collect()
     }
 
-    /// The cuts that a device begins at because what lies before them is forgotten.
-    pub(super) fn forgotten_before(&self, device: &DeviceId) -> Vec<OperationId> {
-        let view = &self.current;
+    /// For each time that a device was brought in: the cuts that it begins at because what lies before
+    /// them is forgotten. Of several times any counts.
+    pub(super) fn forgotten_before(&self, device: &DeviceId) -> Vec<BTreeSet<OperationId>> {
+        let forgets = &self.current.forgets;
         let attachments = self.attachments(device);
-        let knew = |forget: &OperationId| {
-            attachments.is_empty() || attachments.iter().any(|at| self.saw(at, forget))
+        if attachments.is_empty() {
+            let cuts = forgets.values().map(|forgetting| forgetting.cut);
+            return vec![cuts.collect()];
+        }
+        let known = |at: &OperationId| {
+            let known = forgets.iter().filter(|(id, _)| self.saw(at, id));
+            known.map(|(_, forgetting)| forgetting.cut).collect()
         };
-        let known = view.forgets.iter().filter(|(id, _)| knew(id));
-        known.map(|(_, forgetting)| forgetting.cut).collect()
+        attachments.iter().map(known).collect()
     }
 
     /// Whether an epoch lies before what was forgotten when a device came in, or will come in now.
     pub(crate) fn is_forgotten_for(&self, device: &DeviceId, epoch: &EpochId) -> bool {
-        let mut cuts = self.forgotten_before(device).into_iter();
-        cuts.any(|cut| self.is_before(epoch, &cut))
+        let times = self.forgotten_before(device);
+        let before = |cut: &OperationId| self.is_before(epoch, cut);
+        times.iter().all(|cuts| cuts.iter().any(before))
     }
 
     /// What is to be forgotten: every statement that stands, of a cut that stands and has its window
