@@ -1,6 +1,6 @@
 //! Devices that come in after a statement begin at its cut, and what comes late is not waited for.
 
-use sheaf_crypto::EpochId;
+use sheaf_crypto::{EpochId, Role};
 use sheaf_replica::record::Kind;
 use sheaf_replica::{Command, CommandError, Event, Keep, Reply};
 use std::collections::BTreeSet;
@@ -101,7 +101,7 @@ fn a_device_that_was_linked_beside_the_statement_reads_everything_first() {
         Command::SetRole {
             conversation: world.conversation,
             user: crate::user(&world, MALLORY),
-            role: sheaf_crypto::Role::Admin,
+            role: Role::Admin,
         },
     );
     rest(&mut world);
@@ -217,6 +217,59 @@ fn what_a_removed_member_still_wrote_and_only_one_took_in_comes_to_the_others_wi
         assert!(!holds_any(&world, place, &old), "{place}");
     }
     goes_on(&mut world, &[ALICE, BOB]);
+}
+
+/// Two admins bring somebody back at once, and only one of them knows that something is forgotten: who
+/// was brought back reads all that the other one wrote for him.
+#[test]
+fn who_is_brought_back_beside_the_statement_misses_nothing() {
+    let mut world = prepared();
+    let (conversation, mallory) = (world.conversation, crate::user(&world, MALLORY));
+    let role = Command::SetRole {
+        conversation,
+        user: crate::user(&world, BOB),
+        role: Role::Admin,
+    };
+    world.ask(ALICE, role);
+    rest(&mut world);
+    let card = world.peers[MALLORY].replica.overview().card.unwrap();
+    world.ask(BOB, Command::AddContact { card, alias: None });
+    for place in ALL {
+        away(&mut world, place);
+    }
+    let user = mallory;
+    world.ask(ALICE, Command::CutHistory(conversation));
+    world.ask(ALICE, Command::RemoveMember { conversation, user });
+    world.send(ALICE, "while he is out");
+    world.ask(BOB, Command::ForgetHistory(conversation));
+    let add = || Command::AddMember {
+        conversation,
+        user,
+        role: Role::Writer,
+    };
+    back(&mut world, ALICE);
+    away(&mut world, ALICE);
+    back(&mut world, BOB);
+    world.ask(BOB, add());
+    rest(&mut world);
+    world.ask(ALICE, add());
+    world.send(ALICE, "for him");
+    back(&mut world, ALICE);
+    back(&mut world, MALLORY);
+    world.send(ALICE, "after all");
+    rest(&mut world);
+    let read = texts(&world, MALLORY);
+    for text in ["while he is out", "for him", "after all"] {
+        assert!(read.contains(&text.to_owned()), "{text}: {read:?}");
+    }
+    let differ = |peer: &Peer| {
+        let mut events = peer.events.iter();
+        events.any(|event| matches!(event, Event::DocumentsDiffer { .. }))
+    };
+    assert!(!world.peers.iter().any(differ));
+    for place in ALL {
+        assert!(shown(&world, place).synced, "{place}");
+    }
 }
 
 /// Mallory's second device has written something that nobody has, when the first one leaves.
