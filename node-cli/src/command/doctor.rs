@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use sheaf_engine::{
     CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, Engine, EngineError,
-    Overview, PeerInfo, Role, UserId,
+    LinkState, Overview, PeerInfo, RelayStatus, Role, UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -64,7 +64,7 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
         } else {
             connection(&engine, wait, &mut findings).await?;
         }
-        relays_of(&engine, &mut findings).await?;
+        relays_of(&engine, wait, &mut findings).await?;
         if let Some(reason) = engine.store_failure().await? {
             findings.push(Finding::new(
                 "store_failed",
@@ -153,10 +153,31 @@ async fn connection(
     }
 }
 
-/// Relays that contradicted themselves, or take nothing.
-async fn relays_of(engine: &Engine, findings: &mut Vec<Finding>) -> Result<(), Failure> {
-    for status in engine.relays().await? {
+/// Relays that contradicted themselves, take nothing, or are away while another one answers.
+async fn relays_of(
+    engine: &Engine,
+    wait: Duration,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Failure> {
+    let mut known = engine.relays().await?;
+    let up =
+        |status: &RelayStatus| matches!(status.state, LinkState::Synchronizing | LinkState::Active);
+    let another = known.iter().any(up);
+    if another && known.len() > 1 {
+        known = super::relay::look(engine, wait).await?;
+    }
+    for status in &known {
         let relay = status.address.to_string();
+        if let LinkState::Disconnected(reason) = &status.state
+            && another
+        {
+            findings.push(Finding::new(
+                "relay_away",
+                relay.clone(),
+                format!("{reason}; another relay carries everything meanwhile"),
+                "it gets what it lacks when it is back; where it is gone for good, `sheaf relay remove`",
+            ));
+        }
         if status.evidence > 0 {
             findings.push(Finding::new(
                 "relay_contradicts",

@@ -199,7 +199,7 @@ fn changed(
 }
 
 /// Gives every relay time to say hello or to fail.
-async fn look(engine: &Engine, wait: Duration) -> Result<Vec<RelayStatus>, Failure> {
+pub(super) async fn look(engine: &Engine, wait: Duration) -> Result<Vec<RelayStatus>, Failure> {
     let deadline = Instant::now() + wait;
     loop {
         let statuses = engine.relays().await?;

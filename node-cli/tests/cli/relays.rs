@@ -58,6 +58,16 @@ fn one_of_two_relays_dies_while_people_write() {
     exchange(&alice, &bob);
     agree(&alice, &bob, 7);
     assert_eq!(state(&alice, &gone)["state"], "unreachable");
+    let doctor = alice.run(&["doctor", "--wait", "15"]);
+    assert_eq!(doctor.code, 3, "{doctor:?}");
+    let found = doctor
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let about: Vec<_> = found
+        .map(|one: Value| (text(&one, "finding"), text(&one, "subject")))
+        .collect();
+    assert_eq!(about, [("relay_away".to_owned(), gone.clone())]);
     let left = state(&alice, second.address());
     assert_eq!(left["state"], "connected", "{left}");
     assert_eq!((&left["pending"], &left["behind"]), (&0.into(), &0.into()));
