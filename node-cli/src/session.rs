@@ -194,13 +194,17 @@ pub(crate) async fn own_user(engine: &Engine) -> Result<UserId, Failure> {
 /// # Errors
 /// [`Code::NotApproved`] where this device knows that it was revoked: nobody answers it any more.
 pub(crate) async fn expect_not_revoked(engine: &Engine) -> Result<(), Failure> {
-    let devices = engine.devices().await?;
-    let revoked = |device: &DeviceInfo| device.this && device.state == DeviceStanding::Revoked;
-    if !devices.iter().any(revoked) {
+    if !is_revoked(&engine.devices().await?) {
         return Ok(());
     }
     let failure = Failure::new(Code::NotApproved, "this device was revoked");
     Err(failure.advise("link it again in another --home: `sheaf device join`"))
+}
+
+/// Whether this device knows that it is none of the account any more.
+pub(crate) fn is_revoked(devices: &[DeviceInfo]) -> bool {
+    let mut own = devices.iter().filter(|device| device.this);
+    own.any(|device| device.state == DeviceStanding::Revoked)
 }
 
 /// The store holds no account.

@@ -122,9 +122,7 @@ async fn follow(
     engine: &Engine,
     relays: &[RelayAddress],
 ) -> Result<(), Failure> {
-    if engine.overview().await?.user.is_some() {
-        engine.set_card_relays(relays).await?;
-    }
+    engine.set_card_relays(relays).await?;
     match relays {
         [] => settings.home.forget_relays()?,
         relays => drop(settings.home.relays(relays)?),

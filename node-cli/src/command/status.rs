@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use sheaf_engine::{ConversationInfo, DeviceInfo, DeviceStanding, RelayStatus, Transport, UserId};
+use sheaf_engine::{ConversationInfo, DeviceInfo, RelayStatus, Transport, UserId};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
 use crate::request::Settings;
-use crate::session::{Reach, no_account, with_engine};
+use crate::session::{Reach, is_revoked, no_account, with_engine};
 use crate::time::rfc3339;
 
 use super::conversation::{SegmentHeads, segment_heads};
@@ -95,8 +95,7 @@ pub(super) fn is_out(
     devices: &[DeviceInfo],
 ) -> bool {
     let mut members = info.members.iter();
-    let revoked = |device: &DeviceInfo| device.this && device.state == DeviceStanding::Revoked;
-    devices.iter().any(revoked) || !members.any(|(member, ..)| Some(*member) == user)
+    is_revoked(devices) || !members.any(|(member, ..)| Some(*member) == user)
 }
 
 fn one_conversation(info: &ConversationInfo, out: bool) -> OneConversation {
