@@ -155,6 +155,7 @@ fn histories_that_failed_once() {
         (482_110, put_back()),
         (487_014, put_back()),
         (487_104, forgetting()),
+        (487_828, forked()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {

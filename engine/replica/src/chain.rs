@@ -280,6 +280,18 @@ impl Chains {
         }
     }
 
+    /// Forgets how far a device's chains are vouched for; gives the runs concerned.
+    pub(crate) fn forget_vouched(&mut self, device: &DeviceId) -> Vec<RunId> {
+        self.ahead.retain(|(ahead, _), _| ahead != device);
+        let mut runs = Vec::new();
+        for ((author, run), chain) in &mut self.chains {
+            if author == device && std::mem::take(&mut chain.vouched) > 0 {
+                runs.push(*run);
+            }
+        }
+        runs
+    }
+
     /// The author of a chain's last content knew these cuts.
     pub(crate) fn knew(&mut self, device: &DeviceId, run: &RunId, cuts: BTreeSet<OperationId>) {
         if let Some(chain) = self.chains.get_mut(&(*device, *run)) {

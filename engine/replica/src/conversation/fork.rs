@@ -9,6 +9,7 @@ mod place;
 mod proof;
 mod rebuild;
 mod tree;
+mod vouched;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ use crate::record::{
 
 use crate::document::MessageId;
 use tree::{Fork, Judged, Node};
+use vouched::Itself;
 
 /// Items beside the followed branch have an index of their own, with this bit.
 const ASIDE: u32 = 1 << 31;
@@ -44,6 +46,8 @@ pub(super) struct Forks {
     nodes: BTreeSet<ItemId>,
     aside: BTreeSet<ItemId>,
     heard: BTreeSet<(UserId, ItemId)>,
+    /// What forked devices vouch for of their own, as judged last.
+    itself: BTreeMap<DeviceId, Itself>,
     /// The first place of each followed chain that does not stand.
     broken_from: BTreeMap<(DeviceId, RunId), u64>,
     places: Vec<(DeviceId, Fork)>,
@@ -109,6 +113,12 @@ impl Forks {
     pub(super) fn is_broken(&self, device: &DeviceId, run: &RunId, seq: u64) -> bool {
         let from = self.broken_from.get(&(*device, *run));
         from.is_some_and(|from| seq >= *from)
+    }
+
+    /// How far a forked device vouches for one of its runs itself.
+    pub(super) fn vouched(&self, device: &DeviceId, run: &RunId) -> u64 {
+        let itself = self.itself.get(device);
+        itself.map_or(0, |itself| itself.upto(run))
     }
 
     pub(super) fn restore_sibling(&mut self, record: SiblingRecord) {
@@ -257,6 +267,7 @@ impl Conversation {
         stage.write(Write::put(Kind::Envelope, scope, &order, &envelope));
         let order = number.to_be_bytes();
         stage.write(Write::put(Kind::Sibling, scope, &order, &record));
+        self.count_vouched_anew(&inner.device, context);
         self.chains
             .put_aside(inner.device, inner.run, inner.seq, item);
         self.forks.siblings.insert(number, record);
@@ -325,6 +336,7 @@ impl Conversation {
             let places = judged.forks.into_iter().map(|fork| (device, fork));
             self.forks.places.extend(places);
         }
+        self.count_vouched(&kept, context);
         let other = self.make_anew(kept.as_mut_slice(), rows, context)?;
         // What is judged after a start as it was before was told then.
         if !first || grown || other {

@@ -55,20 +55,21 @@ impl Conversation {
         incarnation: &OperationId,
     ) -> bool {
         // What somebody builds on who is heard cannot wait: what he writes would be lost.
-        let unvouched = || seq > self.chains.vouched(device, run);
+        let vouched = self.chains.vouched(device, run);
+        let vouched = vouched.max(self.forks.vouched(device, run));
         let standing = self.control.current().standing(device, incarnation);
         // Of a device that is shown to fork all devices take in the same, quarantine or not.
         let proved = matches!(standing, Standing::Forked(_));
-        if self.chains.is_quarantined(device) && !proved && unvouched() {
+        if self.chains.is_quarantined(device) && !proved && seq > vouched {
             return true;
         }
         match standing {
             Standing::Live => false,
-            Standing::Frozen => unvouched(),
-            Standing::Forked(place) => seq > place.max(self.chains.vouched(device, run)),
+            Standing::Frozen => seq > vouched,
+            Standing::Forked(place) => seq > place.max(vouched),
             Standing::Ended(removals) => {
                 let frontier = self.control.frontier(&removals, device, run);
-                seq > frontier.max(self.chains.vouched(device, run))
+                seq > frontier.max(vouched)
             }
         }
     }
@@ -241,16 +242,19 @@ impl Conversation {
     }
 
     /// An item that counts vouches for what it names as seen, other runs of its own device included, and
-    /// content for what its author wrote before: who may write now could write all of it again. `true` if something that was kept back
-    /// is to be applied first.
+    /// content for what its author wrote before: who may write now could write all of it again. What a
+    /// forked device vouches for of its own is judged. `true` if something that was kept back is to be
+    /// applied first.
     pub(super) fn vouched(&mut self, inner: &Inner, context: &mut Context<'_>) -> bool {
+        let forked = self.chains.has_forked(&inner.device);
+        let other = |(device, run)| device != inner.device || (run != inner.run && !forked);
         let mut seen: Vec<(DeviceId, RunId, u64)> = inner
             .dependencies
             .iter()
-            .filter(|seen| (seen.device, seen.run) != (inner.device, inner.run))
+            .filter(|seen| other((seen.device, seen.run)))
             .map(|dependency| (dependency.device, dependency.run, dependency.seq))
             .collect();
-        if inner.kind == Purpose::Content {
+        if inner.kind == Purpose::Content && !forked {
             let before = inner.seq.saturating_sub(1);
             let own = self.chains.of_device(&inner.device);
             let own = own.filter(|(_, chain)| chain.first <= before);
