@@ -64,5 +64,5 @@ pub use sheaf_replica::{
     ImportDraft, Keep, LifeCycle, MessageId, MessageRecord, Misbehaviour, Offence, Origin,
     Overview, PeerInfo, Policy, Progress, ProgressReason, ProgressStage, Quarantine,
     QuarantineInfo, RecoveryWords, ReportedConversation, Suspect, Timestamp, VaultRecovery,
-    VaultSetting, VaultStatus, document, limits,
+    VaultSetting, VaultStatus, check_name, document, limits,
 };

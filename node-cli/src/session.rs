@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sheaf_engine::{
     BackupError, BundleError, CommandError, DeviceInfo, DeviceStanding, Engine, EngineBuilder,
-    EngineError, LinkError, OpenError, Policy, ReadError, UserId,
+    EngineError, LinkError, OpenError, Policy, ReadError, UserId, check_name,
 };
 
 use crate::exit::{Code, Failure};
@@ -50,6 +50,17 @@ where
         work(engine).await
     })
     .await
+}
+
+/// Whether names can be taken, asked before a store is made that would hold nothing.
+///
+/// # Errors
+/// What the engine would say of the first that cannot.
+pub(crate) fn check_names(names: &[(&'static str, &str)]) -> Result<(), Failure> {
+    for (what, name) in names {
+        check_name(what, name).map_err(EngineError::from)?;
+    }
+    Ok(())
 }
 
 /// The same, making the store if there is none, and with an account or without.

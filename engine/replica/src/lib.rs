@@ -47,7 +47,7 @@ pub use progress::{Count, Progress, ProgressReason, ProgressStage};
 pub use record::{Away, Keep, MessageRecord, RecordError};
 pub use replica::{
     DeviceReport, EvidenceInfo, Mark, Overview, Policy, QuarantineInfo, RelayInfo, Replica,
-    ReportedConversation, Settled,
+    ReportedConversation, Settled, check_name,
 };
 pub use time::Timestamp;
 pub use vault::{VaultRecovery, VaultSetting, VaultStatus};

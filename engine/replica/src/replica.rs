@@ -51,6 +51,7 @@ use crate::time::Timestamp;
 use crate::topic::Topics;
 use crate::vault::VaultKeeper;
 
+pub use account::check_name;
 pub use guard::QuarantineInfo;
 pub use relay::RelayInfo;
 pub use report::{DeviceReport, ReportedConversation};

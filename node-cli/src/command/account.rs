@@ -10,7 +10,7 @@ use crate::keyring;
 use crate::request::Settings;
 use crate::secret::{Purpose, Secret, SecretSource};
 use crate::session::{
-    Reach, builder, change_reach, let_go, no_account, with_engine, with_new_engine,
+    Reach, builder, change_reach, check_names, let_go, no_account, with_engine, with_new_engine,
 };
 
 #[derive(Serialize)]
@@ -36,6 +36,7 @@ pub(super) async fn init(settings: &Settings, init: InitArguments) -> Result<(),
         device,
         keyring,
     } = init;
+    check_names(&[("the person's name", &user), ("the device's name", &device)])?;
     match keyring {
         true => init_with_keyring(settings, user, device).await,
         false => create(settings, user, device).await,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::exit::{Code, Failure};
 use crate::output::{harmless, table};
 use crate::request::Settings;
-use crate::session::{Reach, connect, with_engine, with_new_engine};
+use crate::session::{Reach, check_names, connect, with_engine, with_new_engine};
 use crate::time::rfc3339;
 
 use super::progress::{Lines, Meter};
@@ -176,6 +176,7 @@ pub(super) async fn join(
     device: String,
     timeout: Duration,
 ) -> Result<(), Failure> {
+    check_names(&[("the device's name", &device)])?;
     with_new_engine(settings, Reach::Online, |engine| async move {
         let deadline = Instant::now() + timeout;
         let mut events = engine.events();

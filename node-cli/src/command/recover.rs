@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::exit::Failure;
 use crate::request::{RecoverRequest, Settings};
-use crate::session::{Reach, let_go, with_new_engine};
+use crate::session::{Reach, check_names, let_go, with_new_engine};
 use crate::time::rfc3339;
 
 /// Longest wait for the relay to hand the vault over.
@@ -46,6 +46,7 @@ struct FromVault {
 
 /// Becomes a new device of an account whose other devices are lost.
 pub(super) async fn recover(settings: &Settings, request: RecoverRequest) -> Result<(), Failure> {
+    check_names(&[("the device's name", &request.device)])?;
     let phrase = phrase_of(request.phrase_file.as_deref())?;
     match request.card {
         Some(card) => by_card(settings, &phrase, &card, &request.device).await,

@@ -34,6 +34,24 @@ fn init_prints_everything_once() {
     assert!(again.contains("already"), "{again}");
 }
 
+#[test]
+fn a_name_that_cannot_be_taken_leaves_no_store_behind() {
+    let long = "x".repeat(65);
+    for (user, device) in [
+        ("", "laptop"),
+        ("alice", "  "),
+        ("al\nice", "laptop"),
+        ("alice", &long),
+    ] {
+        let home = Home::empty();
+        let said = home.fails(&["init", "--user", user, "--device", device], 1);
+        assert!(said.contains("1 to 64 bytes"), "{said}");
+        let said = home.fails(&["status"], 10);
+        assert!(said.contains("there is no store"), "{said}");
+        home.ok(&["init", "--user", "alice", "--device", "laptop"]);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn the_key_file_is_for_its_owner_only() {

@@ -352,8 +352,12 @@ impl Replica {
     }
 }
 
-/// Names are shown to people: short, and without control characters.
-pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), CommandError> {
+/// Whether a name may be shown to people: 1 to 64 bytes, not blank, and without control characters. All
+/// commands that take a name check it; a program that has something to prepare asks first.
+///
+/// # Errors
+/// [`CommandError::BadName`], with `what` in its words.
+pub fn check_name(what: &'static str, name: &str) -> Result<(), CommandError> {
     let fits = !name.trim().is_empty() && name.len() <= limits::NAME_BYTES_MAX;
     if fits && !name.chars().any(char::is_control) {
         Ok(())
