@@ -156,6 +156,7 @@ fn histories_that_failed_once() {
         (487_014, put_back()),
         (487_104, forgetting()),
         (487_828, forked()),
+        (488_441, forgetting()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {

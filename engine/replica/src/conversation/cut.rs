@@ -162,11 +162,9 @@ impl Conversation {
         view: &View,
         context: &Context<'_>,
     ) -> Option<Dependency> {
-        let mut seen = inner.dependencies.iter();
-        let mut unmet = seen
-            .by_ref()
-            .filter(|seen| !self.chains.satisfies(seen))
-            .peekable();
+        let missing = |seen: &&Dependency| !self.chains.satisfies(seen);
+        inner.dependencies.iter().find(missing)?;
+        let mut unmet = self.read_by(inner).filter(missing).peekable();
         unmet.peek()?;
         if !self.is_newcomer(context) {
             return unmet.next().copied();

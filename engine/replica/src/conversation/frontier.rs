@@ -366,10 +366,8 @@ impl Conversation {
             seq: *seq,
             item: *item,
         });
-        let mut named = self.new_cuts((&own, &self.own_run(context)));
-        named.extend(seen);
-        named.truncate(limits::DEPENDENCIES_MAX);
-        named
+        let named = self.new_cuts((&own, &self.own_run(context)));
+        self.name_read(named, seen)
     }
 
     /// Whether a device holds a segment as far as it goes. Of a window that it does not read it may

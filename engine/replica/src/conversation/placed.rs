@@ -125,7 +125,7 @@ impl Conversation {
     /// its own other runs.
     pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         self.vouch_due = false;
-        let mut named = self.new_cuts((&own.0, &own.1));
+        let named = self.new_cuts((&own.0, &own.1));
         let late =
             |(device, run): &(DeviceId, RunId)| *device == own.0 && self.fell_out(device, run);
         let seen = self
@@ -138,9 +138,7 @@ impl Conversation {
             seq: *seq,
             item: *item,
         });
-        named.extend(seen);
-        named.truncate(limits::DEPENDENCIES_MAX);
-        named
+        self.name_read(named, seen)
     }
 
     /// The same beside an operation. A record full of sealed secrets has no room for all of them;

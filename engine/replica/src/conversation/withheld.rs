@@ -248,9 +248,8 @@ impl Conversation {
     pub(super) fn vouched(&mut self, inner: &Inner, context: &mut Context<'_>) -> bool {
         let forked = self.chains.has_forked(&inner.device);
         let other = |(device, run)| device != inner.device || (run != inner.run && !forked);
-        let mut seen: Vec<(DeviceId, RunId, u64)> = inner
-            .dependencies
-            .iter()
+        let mut seen: Vec<(DeviceId, RunId, u64)> = self
+            .read_by(inner)
             .filter(|seen| other((seen.device, seen.run)))
             .map(|dependency| (dependency.device, dependency.run, dependency.seq))
             .collect();

@@ -64,12 +64,37 @@ impl Conversation {
             let times = times.entry(cut).or_default();
             *times = times.saturating_add(1);
         }
-        let chain = self.chains.get(&inner.device, &inner.run);
-        let known = |cut: &OperationId| chain.is_some_and(|chain| self.knew(chain, cut));
         let named = times.keys().copied().collect();
         let once = times.into_iter().filter(|(_, times)| *times < 2);
-        let new = once.map(|(cut, _)| cut).filter(|cut| !known(cut));
-        (named, new.collect())
+        (named, once.map(|(cut, _)| cut).collect())
+    }
+
+    /// What an item names as seen and its author has read.
+    pub(in crate::conversation) fn read_by<'a>(
+        &self,
+        inner: &'a Inner,
+    ) -> impl Iterator<Item = &'a Dependency> + use<'a> {
+        let (_, unread) = self.named_cuts(inner);
+        let seen = inner.dependencies.iter();
+        seen.filter(move |seen| !unread.contains(&OperationId(seen.item.0)))
+    }
+
+    /// What was read, after the cuts that are named as new. A cut that was read is named twice: one that
+    /// is named once need not have been.
+    pub(in crate::conversation) fn name_read(
+        &self,
+        mut named: Vec<Dependency>,
+        read: impl Iterator<Item = Dependency>,
+    ) -> Vec<Dependency> {
+        let view = self.control.current();
+        for seen in read {
+            if view.cuts.contains_key(&OperationId(seen.item.0)) && !named.contains(&seen) {
+                named.push(seen);
+            }
+            named.push(seen);
+        }
+        named.truncate(limits::DEPENDENCIES_MAX);
+        named
     }
 
     fn knew(&self, chain: &Chain, cut: &OperationId) -> bool {
