@@ -157,6 +157,7 @@ fn histories_that_failed_once() {
         (487_104, forgetting()),
         (487_828, forked()),
         (488_441, forgetting()),
+        (494_300, joining()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use sheaf_crypto::limits::CONTROL_HEADS_MAX;
 use sheaf_crypto::{DeviceId, EpochId, Inner, KemRecord, Kind as Purpose, OperationId};
 
 use super::Conversation;
@@ -19,13 +20,23 @@ impl Conversation {
         self.shown.insert(record.device, record);
     }
 
-    /// Notes how much of the control log the author of an item had.
+    /// Notes how much of the control log the author of an item had. An earlier run may come after a later
+    /// one: what was shown before stays shown.
     pub(super) fn note_shown(&mut self, inner: &Inner, context: &mut Context<'_>) {
         let known = self.shown.get(&inner.device);
-        if known.is_some_and(|known| known.heads == inner.control_heads) {
+        let known = known.map_or(&[][..], |known| &known.heads);
+        let control = &self.control;
+        let saw = |heads: &[OperationId], one| heads.iter().any(|head| control.saw(head, one));
+        let new = inner.control_heads.iter().filter(|head| !saw(known, head));
+        let new: Vec<OperationId> = new.copied().collect();
+        if new.is_empty() {
             return;
         }
-        let heads = inner.control_heads.clone();
+        let still = known.iter().filter(|head| !saw(&new, head)).copied();
+        let mut heads: Vec<OperationId> = still.chain(new.iter().copied()).collect();
+        if heads.len() > CONTROL_HEADS_MAX {
+            heads.clone_from(&inner.control_heads);
+        }
         self.edit_shown(&inner.device, |shown| shown.heads = heads, context);
     }
 
