@@ -73,14 +73,7 @@ fn relays_let_go_of_what_everybody_has() {
 
 #[test]
 fn keys_age_while_members_come_and_go() {
-    all_seeds(
-        40,
-        simulation::Faults {
-            members: true,
-            weeks: true,
-            ..simulation::Faults::default()
-        },
-    );
+    all_seeds(40, ageing());
 }
 
 #[test]
@@ -157,12 +150,23 @@ fn histories_that_failed_once() {
         (487_104, forgetting()),
         (487_828, forked()),
         (488_441, forgetting()),
+        (494_121, ageing()),
+        (494_159, ageing()),
         (494_300, joining()),
+        (495_005, ageing()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {
             panic!("seed {seed}: {failure}");
         }
+    }
+}
+
+fn ageing() -> simulation::Faults {
+    simulation::Faults {
+        members: true,
+        weeks: true,
+        ..simulation::Faults::default()
     }
 }
 
