@@ -150,10 +150,8 @@ fn histories_that_failed_once() {
         (487_104, forgetting()),
         (487_828, forked()),
         (488_441, forgetting()),
-        (494_121, ageing()),
         (494_159, ageing()),
         (494_300, joining()),
-        (495_005, ageing()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {

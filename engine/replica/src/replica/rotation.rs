@@ -71,7 +71,7 @@ impl Replica {
         let certificate = account.devices.device(&own);
         let certificate = certificate.map(|known| known.certificate.kem.counter);
         let now = self.now;
-        let behind = self.outbox.len() > 0 || !self.was_caught_up;
+        let behind = self.outbox.len() > 0 || !self.was_caught_up || !self.topics.is_connected();
         let pairs = peer.drawn.iter().zip(peer.drawn.iter().skip(1));
         let replaced = pairs
             .filter(|(_, (_, replaced))| now.since_ms(*replaced) >= limits::KEM_KEPT_MS)

@@ -76,8 +76,9 @@ impl Replica {
         self.release_due();
         if self.now >= self.upkeep_due {
             self.upkeep_due = self.now.after_ms(limits::UPKEEP_MS);
-            self.rotate_kem();
+            // Before the next key is announced: from then on something waits to be sent.
             self.erase_kem();
+            self.rotate_kem();
             self.claim_primary();
             self.tidy();
             self.tell_relays();
