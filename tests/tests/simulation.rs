@@ -150,7 +150,6 @@ fn histories_that_failed_once() {
         (487_104, forgetting()),
         (487_828, forked()),
         (488_441, forgetting()),
-        (494_159, ageing()),
         (494_300, joining()),
     ];
     for (seed, faults) in known {

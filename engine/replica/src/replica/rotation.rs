@@ -55,9 +55,7 @@ impl Replica {
 
     /// Erases what was replaced long ago. The key of the certificate stays, because a card names it
     /// for as long as the card lives, and so does the one that a conversation was told of last: whoever
-    /// removed this device there may bring it back, and knows no newer one. While something waits to be
-    /// sent, or was not read yet, nobody need have heard of the newer keys, and what was sealed to the
-    /// older ones may still come: all stay that there is room for.
+    /// removed this device there may bring it back, and knows no newer one.
     pub(super) fn erase_kem(&mut self) {
         let Some(account) = self.account.as_mut() else {
             return;
@@ -71,14 +69,13 @@ impl Replica {
         let certificate = account.devices.device(&own);
         let certificate = certificate.map(|known| known.certificate.kem.counter);
         let now = self.now;
-        let behind = self.outbox.len() > 0 || !self.was_caught_up || !self.topics.is_connected();
         let pairs = peer.drawn.iter().zip(peer.drawn.iter().skip(1));
         let replaced = pairs
             .filter(|(_, (_, replaced))| now.since_ms(*replaced) >= limits::KEM_KEPT_MS)
             .map(|((counter, _), _)| *counter)
             .filter(|counter| Some(*counter) != certificate);
         let (mut needed, mut old): (Vec<u64>, Vec<u64>) =
-            replaced.partition(|counter| behind || told.contains(counter));
+            replaced.partition(|counter| told.contains(counter));
         let over = peer.drawn.len().saturating_sub(old.len());
         let over = over.saturating_sub(limits::KEM_SECRETS_NEEDED_MAX);
         old.extend(needed.drain(..over.min(needed.len())));

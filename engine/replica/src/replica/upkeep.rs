@@ -76,9 +76,8 @@ impl Replica {
         self.release_due();
         if self.now >= self.upkeep_due {
             self.upkeep_due = self.now.after_ms(limits::UPKEEP_MS);
-            // Before the next key is announced: from then on something waits to be sent.
-            self.erase_kem();
             self.rotate_kem();
+            self.erase_kem();
             self.claim_primary();
             self.tidy();
             self.tell_relays();

@@ -323,8 +323,6 @@ fn sealing_keys_are_drawn_weekly_used_by_all_and_erased() {
     let mut most = 0;
     for _ in 0..9 {
         world.pass(7 * DAY_MS + 60 * MINUTE_MS);
-        // Nothing is erased while something is on its way, but in the hour after it.
-        world.pass(60 * MINUTE_MS);
         most = most.max(kept(&world).1);
     }
     let (newest, bytes) = kept(&world);
