@@ -1,6 +1,6 @@
 //! Who is let in, and the epochs that are drawn for all who are.
 
-use sheaf_crypto::{Body, DeviceId, EpochId, EpochSecret, Forward, Recipient, Role, UserId};
+use sheaf_crypto::{Body, EpochId, EpochSecret, Forward, Recipient, Role, UserId};
 
 use super::{Conversation, recipients_of};
 use crate::command::CommandError;
@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::limits;
 
 impl Conversation {
-    /// Seals to every given device the secrets of some epochs.
+    /// Seals to every given device, to the key given, the secrets of some epochs.
     pub(super) fn forwards(
         &self,
         epochs: &[EpochId],
@@ -25,7 +25,6 @@ impl Conversation {
             })?;
             let commitment = held.keys.commitment();
             for to in recipients {
-                let to = &context.peers.newest(to.clone());
                 let forward = sheaf_crypto::forward(
                     &mut *context.rng,
                     &self.id,
@@ -70,7 +69,7 @@ impl Conversation {
             return Err(CommandError::NotAllowed);
         }
         check_room(view.devices().count(), contact.devices.iter().count())?;
-        let recipients = recipients_of(&contact.devices);
+        let recipients = context.peers.newest_of(recipients_of(&contact.devices));
         let log = contact.devices.encode();
         if let Some(incarnations) = void {
             // Void grants of a forked device still stand in the way of a new one.
@@ -143,7 +142,7 @@ impl Conversation {
             .into_iter()
             .filter(|recipient| !member.devices.contains_key(&recipient.device))
             .collect();
-        for recipient in missing {
+        for recipient in context.peers.newest_of(missing) {
             let view = self.control.current();
             let newest = view.newest.iter();
             let reader = (own, recipient.device);
@@ -176,11 +175,7 @@ impl Conversation {
             return Err(CommandError::NotAllowed);
         }
         recipients.sort_by_key(|to| (to.device != own, to.device));
-        let rest: Vec<DeviceId> = recipients
-            .split_off(recipients.len().min(limits::SEALS_PER_RECORD_MAX))
-            .into_iter()
-            .map(|to| to.device)
-            .collect();
+        let rest = recipients.split_off(recipients.len().min(limits::SEALS_PER_RECORD_MAX));
         recipients.sort_by_key(|to| to.device);
         let held: Vec<(EpochId, &EpochSecret)> = view
             .newest

@@ -245,10 +245,10 @@ impl Conversation {
     ) -> Result<(), CommandError> {
         let view = self.control.current();
         let (_, attached) = view.device(&to).ok_or(CommandError::UnknownDevice)?;
-        let recipient = Recipient {
+        let recipient = context.peers.newest(Recipient {
             device: to,
             kem: attached.kem.clone(),
-        };
+        });
         send_inbox(&recipient, attached.inbox_seed, body, context)
     }
 

@@ -229,8 +229,17 @@ impl Conversation {
         handed.into_iter().map(|(_, handed)| handed).collect()
     }
 
-    /// Sends a member device what it needs to begin, to its inbox.
+    /// Sends a member device what it needs to begin, to its inbox, sealed to the newest of its keys.
     pub(super) fn invite(
+        &mut self,
+        to: &Recipient,
+        context: &mut Context<'_>,
+    ) -> Result<(), CommandError> {
+        self.send_invitation(&context.peers.newest(to.clone()), context)
+    }
+
+    /// Sends a member device what it needs to begin, to its inbox, sealed to the key given.
+    pub(super) fn send_invitation(
         &mut self,
         to: &Recipient,
         context: &mut Context<'_>,
@@ -272,7 +281,7 @@ impl Conversation {
     }
 }
 
-/// Seals a message to one device's inbox and queues it.
+/// Seals a message to one device's inbox, to the key given, and queues it.
 pub(crate) fn send_inbox(
     to: &Recipient,
     inbox_seed: [u8; 32],
@@ -281,7 +290,6 @@ pub(crate) fn send_inbox(
 ) -> Result<(), CommandError> {
     let fault = |error: &dyn std::fmt::Display| CommandError::Fault(error.to_string());
     let bytes = zeroize::Zeroizing::new(body.encode().map_err(|error| fault(&error))?);
-    let to = &context.peers.newest(to.clone());
     let secrets = &context.account.secrets;
     let parts = seal_inbox(
         &mut *context.rng,

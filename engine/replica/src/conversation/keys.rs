@@ -7,7 +7,7 @@ use sheaf_crypto::{Body, DeviceId, EpochId, OperationId};
 
 use super::{Conversation, Work};
 use crate::context::Context;
-use crate::control::Reader;
+use crate::control::{Reader, View};
 use crate::limits;
 
 /// A secret that was asked for.
@@ -99,11 +99,40 @@ impl Conversation {
         asked.in_vain = false;
         if let Err(error) = self.write_operation(Body::BadSeal { epoch, operation }, context) {
             tracing::warn!(%error, "missing key not asked for");
+            return;
+        }
+        // What it was sealed to is erased. Whoever has it may have erased what this device's
+        // epochs are sealed to, and then reads none of the topics that this one writes in.
+        let facts = view.epochs.get(&epoch);
+        if facts.is_some_and(|facts| facts.holders.contains(&own.1)) {
+            for device in self.answering(&view, &epoch, &own.1) {
+                self.invite_later(device);
+            }
         }
     }
 
-    /// A member device could not open its seal, or was not given one: who drew the epoch forwards the
-    /// secret, and so does one of the holders, since either may be gone.
+    /// Who answers for a secret that a device lacks: who drew the epoch, and one of the holders,
+    /// since either may be gone.
+    fn answering(&self, view: &View, epoch: &EpochId, asks: &DeviceId) -> BTreeSet<DeviceId> {
+        let mut holders = view.holders(epoch);
+        holders.retain(|device| device != asks && view.device(device).is_some());
+        let facts = view.epochs.get(epoch);
+        let drawn = facts.and_then(|facts| self.control.entry(&facts.operation));
+        let drew = drawn.map(|entry| entry.operation.author);
+        let lowest = first_able(&holders, &self.control.askers_of(epoch));
+        drew.into_iter().chain(lowest).collect()
+    }
+
+    fn invite_later(&mut self, device: DeviceId) {
+        let invited = |work: &Work| matches!(work, Work::Invite(to) if *to == device);
+        if !self.work.iter().any(invited) {
+            self.work.push_back(Work::Invite(device));
+        }
+    }
+
+    /// A member device could not open its seal, or was not given one: the secret is forwarded to it.
+    /// What did not open was sealed to a key that it has erased, and so may be the newest that is
+    /// known here: it is sealed to that of its certificate, which it keeps.
     pub(super) fn answer_bad_seal(
         &mut self,
         epoch: EpochId,
@@ -111,31 +140,33 @@ impl Conversation {
         context: &mut Context<'_>,
     ) {
         let view = Arc::clone(self.control.current());
-        let live = view.live().any(|(device, _)| *device == to);
-        let mut holders = view.holders(&epoch);
-        holders.retain(|device| *device != to && view.device(device).is_some());
-        let lowest = answering(&holders, &self.control.askers_of(&epoch));
-        let own = context.account.device();
-        let facts = view.epochs.get(&epoch);
-        let author = facts.and_then(|facts| self.control.entry(&facts.operation));
-        let drew = author.is_some_and(|entry| entry.operation.author == own);
-        let mine = (drew || lowest == Some(own)) && self.epochs.holds(&epoch);
-        if !live || !mine || !self.control.device_is_entitled(&view, &to, &epoch) {
+        let recipients = view.recipients();
+        let Some(recipient) = recipients.iter().find(|recipient| recipient.device == to) else {
+            return;
+        };
+        let answering = self.answering(&view, &epoch, &to);
+        let mine = answering.contains(&context.account.device()) && self.epochs.holds(&epoch);
+        if !mine || !self.control.device_is_entitled(&view, &to, &epoch) {
             return;
         }
-        if let Err(error) = self.hand_over(epoch, &[to], context) {
+        let facts = view.epochs.get(&epoch);
+        let given = facts.is_some_and(|facts| facts.holders.contains(&to));
+        let recipient = match given {
+            true => recipient.clone(),
+            false => context.peers.newest(recipient.clone()),
+        };
+        if let Err(error) = self.hand_over(epoch, &[recipient], context) {
             tracing::warn!(%error, "epoch not forwarded");
             return;
         }
-        // The log has it read what it says that it cannot: what is published reaches it nowhere.
-        let invited = |work: &Work| matches!(work, Work::Invite(device) if *device == to);
-        if facts.is_some_and(|facts| facts.holders.contains(&to)) && !self.work.iter().any(invited)
-        {
-            self.work.push_back(Work::Invite(to));
+        if given {
+            // The log has it read what it says that it cannot: what is published reaches it nowhere.
+            self.invite_later(to);
         }
     }
 
-    /// Sends a member device the whole log, with what was forwarded to it, to its inbox.
+    /// Sends a member device the whole log, with what was forwarded to it, to its inbox, sealed to
+    /// the key of its certificate.
     pub(super) fn invite_again(&mut self, device: DeviceId, context: &mut Context<'_>) {
         let recipients = self.control.current().recipients();
         let Some(to) = recipients.iter().find(|to| to.device == device) else {
@@ -150,7 +181,7 @@ impl Conversation {
             return;
         }
         invited.1 = invited.1.saturating_add(1);
-        if let Err(error) = self.invite(to, context) {
+        if let Err(error) = self.send_invitation(to, context) {
             tracing::warn!(%error, "device not invited again");
         }
     }
@@ -158,7 +189,7 @@ impl Conversation {
 
 /// Which of those who were given a secret answers for them: the one with the lowest id that has not
 /// asked for it as well; if all have, the one with the lowest id.
-fn answering(holders: &BTreeSet<DeviceId>, askers: &BTreeSet<DeviceId>) -> Option<DeviceId> {
+fn first_able(holders: &BTreeSet<DeviceId>, askers: &BTreeSet<DeviceId>) -> Option<DeviceId> {
     let mut able = holders.difference(askers);
     able.next().or_else(|| holders.first()).copied()
 }
@@ -176,7 +207,7 @@ mod tests {
 
     #[test]
     fn who_lacks_a_secret_as_well_does_not_answer_for_the_others() {
-        let of = |holders: &[u8], askers: &[u8]| answering(&devices(holders), &devices(askers));
+        let of = |holders: &[u8], askers: &[u8]| first_able(&devices(holders), &devices(askers));
         let device = |number: u8| Some(DeviceId([number; 32]));
         assert_eq!(of(&[2, 3, 4], &[]), device(2));
         assert_eq!(of(&[2, 3, 4], &[1, 2]), device(3));

@@ -8,8 +8,7 @@
 use std::sync::Arc;
 
 use sheaf_crypto::{
-    Body, DeviceId, EpochId, Forward, FrontierEntry, Operation, OperationId, Recipient, Role,
-    UserId,
+    Body, DeviceId, EpochId, FrontierEntry, Operation, OperationId, Recipient, Role, UserId,
 };
 
 use super::{Conversation, Work};
@@ -163,15 +162,15 @@ impl Conversation {
         self.rekey(context)
     }
 
-    /// Gives an epoch to member devices that lack it.
+    /// Gives an epoch to member devices that lack it, sealed to the keys given.
     pub(super) fn hand_over(
         &mut self,
         epoch: EpochId,
-        devices: &[DeviceId],
+        recipients: &[Recipient],
         context: &mut Context<'_>,
     ) -> Result<(), CommandError> {
-        for some in devices.chunks(limits::SEALS_PER_RECORD_MAX) {
-            let mut forwards = self.forwards_of(epoch, some, context)?;
+        for some in recipients.chunks(limits::SEALS_PER_RECORD_MAX) {
+            let mut forwards = self.forwards(&[epoch], some, context)?;
             let body = match (forwards.pop(), forwards.is_empty()) {
                 (None, _) => continue,
                 (Some(only), true) => Body::Forward(only),
@@ -183,24 +182,6 @@ impl Conversation {
             self.write_operation(body, context)?;
         }
         Ok(())
-    }
-
-    fn forwards_of(
-        &self,
-        epoch: EpochId,
-        devices: &[DeviceId],
-        context: &mut Context<'_>,
-    ) -> Result<Vec<Forward>, CommandError> {
-        let view = Arc::clone(self.control.current());
-        let attached = devices.iter().filter_map(|device| {
-            let (_, attached) = view.device(device)?;
-            Some(Recipient {
-                device: *device,
-                kem: attached.kem.clone(),
-            })
-        });
-        let recipients: Vec<Recipient> = attached.collect();
-        self.forwards(&[epoch], &recipients, context)
     }
 
     /// Brings the conversation up to one's own user log: devices that were added come in, revoked

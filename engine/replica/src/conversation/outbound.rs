@@ -277,7 +277,10 @@ impl Conversation {
         match self.epochs.choose(&self.control, context.now) {
             Choice::Use(epoch) => Ok(epoch),
             Choice::Forward(epoch, devices) => {
-                self.hand_over(epoch, &devices, context)?;
+                let mut recipients = self.control.current().recipients();
+                recipients.retain(|to| devices.contains(&to.device));
+                let recipients = context.peers.newest_of(recipients);
+                self.hand_over(epoch, &recipients, context)?;
                 Ok(epoch)
             }
             Choice::Rekey => self.rekey(context),

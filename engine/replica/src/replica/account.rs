@@ -242,7 +242,7 @@ impl Replica {
             operations: account.devices.log().operations.clone(),
             contacts,
         };
-        for recipient in recipients_of(&account.devices) {
+        for recipient in self.peers.newest_of(recipients_of(&account.devices)) {
             let known = account.devices.device(&recipient.device);
             let seed = known.map(|device| device.certificate.inbox_seed);
             let Some(seed) = seed.filter(|_| recipient.device != account.device()) else {
@@ -262,10 +262,10 @@ impl Replica {
         let Some((_, certificate, _)) = found.filter(|_| *device != account.device()) else {
             return;
         };
-        let to = Recipient {
+        let to = self.peers.newest(Recipient {
             device: *device,
             kem: certificate.kem.clone(),
-        };
+        });
         let seed = certificate.inbox_seed;
         let body = InboxBody::Own {
             operations: account.devices.log().operations.clone(),

@@ -436,7 +436,7 @@ impl Replica {
             setting,
             decided,
         };
-        for recipient in recipients_of(&account.devices) {
+        for recipient in self.peers.newest_of(recipients_of(&account.devices)) {
             let known = account.devices.device(&recipient.device);
             let seed = known.map(|device| device.certificate.inbox_seed);
             let Some(seed) = seed.filter(|_| recipient.device != account.device()) else {
