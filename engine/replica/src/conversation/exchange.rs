@@ -245,10 +245,16 @@ impl Conversation {
     ) -> Result<(), CommandError> {
         let view = self.control.current();
         let (_, attached) = view.device(&to).ok_or(CommandError::UnknownDevice)?;
-        let recipient = context.peers.newest(Recipient {
+        let certified = Recipient {
             device: to,
             kem: attached.kem.clone(),
-        });
+        };
+        let recipient = match body {
+            // Who asks may have heard of no newer key for so long that the one known is erased. It
+            // holds no content.
+            InboxBody::Ask(_) => certified,
+            _ => context.peers.newest(certified),
+        };
         send_inbox(&recipient, attached.inbox_seed, body, context)
     }
 
