@@ -5,6 +5,7 @@
 //! checkers look only at what an app can see: acknowledged messages and listed messages.
 
 mod check;
+mod cuts;
 mod device;
 mod faults;
 mod fork;

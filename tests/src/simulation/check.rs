@@ -6,6 +6,7 @@ use sheaf_crypto::{ConversationId, EpochId, Role};
 use sheaf_replica::{Act, ConversationInfo, Event, Misbehaviour, Suspect};
 
 use super::World;
+use super::cuts::Log;
 
 /// A check that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -389,7 +390,10 @@ fn newcomer_agrees(
     let reference = view(first).map(|view| view.heads).unwrap_or_default();
     let own = view(device).expect("a member has it");
     // What is left of an earlier membership is as it was when that ended.
-    let heads = own.heads.into_iter();
+    let log = Log::of(device, conversation);
+    let user = device.user().expect("a device of somebody");
+    let left = |segment: u32| log.was_here_before(&user) && !log.reads(&user, segment);
+    let heads = own.heads.into_iter().filter(|(segment, _)| !left(*segment));
     for (segment, known) in heads.filter(|(segment, _)| Some(*segment) >= own.since) {
         if !reference.contains(&(segment, known)) {
             let failure = format!("newcomer {number} has another segment {segment}");

@@ -210,6 +210,13 @@ impl Device {
         rows
     }
 
+    /// Stored operations of a conversation's control log.
+    pub(crate) fn operations(&self, of: &ConversationId) -> impl Iterator<Item = &[u8]> {
+        let stored = self.durable.iter();
+        let stored = stored.filter(|(key, _)| key.kind == Kind::Operation && key.scope == of.0);
+        stored.map(|(_, value)| value.as_slice())
+    }
+
     /// Stored envelopes that are part of a document.
     pub(crate) fn envelopes(&self) -> impl Iterator<Item = &[u8]> {
         let envelopes = self.durable.iter();
