@@ -83,13 +83,7 @@ fn a_device_signs_two_histories_and_the_others_agree() {
 
 #[test]
 fn a_copied_store_goes_on_beside_the_first_and_nothing_is_lost() {
-    all_seeds(
-        40,
-        simulation::Faults {
-            copy: true,
-            ..simulation::Faults::default()
-        },
-    );
+    all_seeds(40, copied());
 }
 
 #[test]
@@ -151,6 +145,11 @@ fn histories_that_failed_once() {
         (487_828, forked()),
         (488_441, forgetting()),
         (494_300, joining()),
+        (494_121, ageing()),
+        (494_159, ageing()),
+        (495_005, ageing()),
+        (493_720, forgetting()),
+        (494_782, copied()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {
@@ -163,6 +162,13 @@ fn ageing() -> simulation::Faults {
     simulation::Faults {
         members: true,
         weeks: true,
+        ..simulation::Faults::default()
+    }
+}
+
+fn copied() -> simulation::Faults {
+    simulation::Faults {
+        copy: true,
         ..simulation::Faults::default()
     }
 }

@@ -249,11 +249,12 @@ impl Conversation {
             device: to,
             kem: attached.kem.clone(),
         };
-        let recipient = match body {
-            // Who asks may have heard of no newer key for so long that the one known is erased. It
-            // holds no content.
-            InboxBody::Ask(_) => certified,
-            _ => context.peers.newest(certified),
+        // Who asks may have heard of no newer key for so long that the one known is erased. A
+        // question holds no content.
+        let recipient = if matches!(body, InboxBody::Ask(_)) {
+            certified
+        } else {
+            context.peers.newest(certified)
         };
         send_inbox(&recipient, attached.inbox_seed, body, context)
     }
