@@ -61,14 +61,7 @@ fn newcomers_begin_at_snapshots() {
 
 #[test]
 fn relays_let_go_of_what_everybody_has() {
-    all_seeds(
-        40,
-        simulation::Faults {
-            members: true,
-            release: true,
-            ..simulation::Faults::default()
-        },
-    );
+    all_seeds(40, releasing());
 }
 
 #[test]
@@ -150,6 +143,7 @@ fn histories_that_failed_once() {
         (495_005, ageing()),
         (493_720, forgetting()),
         (494_782, copied()),
+        (498_187, releasing()),
     ];
     for (seed, faults) in known {
         if let Err(failure) = simulation::run_with(seed, faults) {
@@ -176,6 +170,14 @@ fn copied() -> simulation::Faults {
 fn forked() -> simulation::Faults {
     simulation::Faults {
         fork: true,
+        ..simulation::Faults::default()
+    }
+}
+
+fn releasing() -> simulation::Faults {
+    simulation::Faults {
+        members: true,
+        release: true,
         ..simulation::Faults::default()
     }
 }

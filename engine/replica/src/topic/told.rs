@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use sheaf_protocol::{History, RecordHash, Statement, TopicId};
+use sheaf_protocol::{Cursor, History, RecordHash, Statement, TopicId};
 
 use crate::limits;
 use crate::time::Timestamp;
@@ -23,6 +23,8 @@ pub(super) struct Told {
     ahead: Option<Ahead>,
     /// Places before, oldest first.
     recent: VecDeque<(u64, History)>,
+    /// The place that the relay last signed as it was counted here.
+    checked: Option<u64>,
     /// Newest statement of the relay that agrees with what it delivered.
     pub(super) statement: Option<Statement>,
     /// The same of before the topic was read from its beginning once more.
@@ -49,7 +51,23 @@ impl Told {
         let beyond = statement.as_ref();
         let beyond = beyond.filter(|known| known.cursor.sequence > reached);
         self.former = beyond.cloned();
+        self.checked = statement.as_ref().map(|known| known.cursor.sequence);
         self.statement = statement;
+    }
+
+    /// The relay has signed what was counted up to the last record.
+    pub(super) fn is_checked(&self) -> bool {
+        self.at.is_some_and(|(at, _)| self.checked == Some(at))
+    }
+
+    /// A statement that the relay contradicts has served: kept, it would contradict every further answer.
+    pub(super) fn drop_at(&mut self, cursor: Cursor) {
+        self.challenge = None;
+        let apart = |known: &mut Statement| known.cursor == cursor;
+        if self.statement.take_if(apart).is_some() {
+            self.checked = None;
+        }
+        self.former.take_if(apart);
     }
 
     /// A topic that was empty when this device began to read it.
@@ -170,8 +188,12 @@ impl Told {
 
     /// The relay signed what was counted here.
     pub(super) fn agree(&mut self, statement: &Statement) {
+        let sequence = statement.cursor.sequence;
+        if self.at.is_some_and(|(at, _)| at == sequence) {
+            self.checked = Some(sequence);
+        }
         let newest = self.statement.as_ref().map(|known| known.cursor.sequence);
-        if newest.is_none_or(|newest| newest < statement.cursor.sequence) {
+        if newest.is_none_or(|newest| newest < sequence) {
             self.statement = Some(statement.clone());
         }
     }
@@ -224,7 +246,7 @@ impl Told {
 
 #[cfg(test)]
 mod tests {
-    use sheaf_protocol::{Cursor, LogId};
+    use sheaf_protocol::LogId;
 
     use super::*;
 
@@ -266,6 +288,11 @@ mod tests {
         let mut told = Told::default();
         told.restore(before.at(), stated(&later));
         assert_eq!(told.former, stated(&later));
+        // What the relay let go of in between never comes: it is asked once what came all the same.
+        assert!(!told.is_checked());
+        told.agree(&stated(&before).unwrap());
+        assert!(told.is_checked());
+        assert_eq!(told.statement, stated(&later));
         let mut told = Told::default();
         told.restore(before.at(), stated(&before));
         assert_eq!(told.former, None);

@@ -275,9 +275,8 @@ impl Topics {
         if told.challenge.is_none() {
             told.challenge = told.former.take_if(|known| known.cursor.sequence <= at);
         }
-        let stated = told.statement.as_ref().map(|known| known.cursor.sequence);
         let challenge = told.challenge.clone();
-        if (told.recheck || stated != Some(at)) && !checking {
+        if (told.recheck || !told.is_checked()) && !checking {
             told.recheck = false;
             self.question(relay, *id, (at, Purpose::Check), stage);
         }
@@ -349,10 +348,7 @@ impl Topics {
         let other =
             signed.find(|known| known.cursor == cursor && known.history != statement.history);
         if let Some(other) = other.cloned() {
-            told.challenge = None;
-            // It has served: kept, it would contradict every further answer.
-            let apart = |known: &mut Statement| known.cursor == cursor;
-            drop((told.statement.take_if(apart), told.former.take_if(apart)));
+            told.drop_at(cursor);
             return Some(Finding::Evidence(evidence(relay, &other, statement)));
         }
         if matches!(asked.purpose, Purpose::Challenge(_)) {
