@@ -78,6 +78,16 @@ impl Home {
         Err(no_store(&self.0))
     }
 
+    /// Takes away a store that was made just now and holds no account: whatever secret is given next
+    /// time may make another one.
+    ///
+    /// # Errors
+    /// A failure that names the directory.
+    pub(crate) fn remove_store(&self) -> Result<(), Failure> {
+        let state = self.state();
+        std::fs::remove_dir_all(&state).map_err(|error| unusable(&state, &error))
+    }
+
     /// What is remembered; nothing at first.
     ///
     /// # Errors

@@ -63,7 +63,8 @@ pub(crate) fn check_names(names: &[(&'static str, &str)]) -> Result<(), Failure>
     Ok(())
 }
 
-/// The same, making the store if there is none, and with an account or without.
+/// The same, making the store if there is none, and with an account or without. A store that was made
+/// for this command goes again if the command fails and leaves no account in it.
 ///
 /// # Errors
 /// What the command or opening and closing fail with; the command's failure comes first.
@@ -81,7 +82,20 @@ where
         Err(_) => Purpose::Create,
     };
     let engine = open(settings, purpose, reach).await?;
-    close_after(engine, work).await
+    let mut empty = false;
+    let found = &mut empty;
+    let done = close_after(engine, |engine| async move {
+        let done = work(engine.clone()).await;
+        if done.is_err() && purpose == Purpose::Create {
+            *found = matches!(engine.overview().await, Ok(overview) if overview.user.is_none());
+        }
+        done
+    })
+    .await;
+    if empty {
+        settings.home.remove_store()?;
+    }
+    done
 }
 
 async fn close_after<T, F>(engine: Engine, work: impl FnOnce(Engine) -> F) -> Result<T, Failure>

@@ -52,6 +52,39 @@ fn a_name_that_cannot_be_taken_leaves_no_store_behind() {
     }
 }
 
+#[test]
+fn what_makes_no_account_leaves_no_store_behind() {
+    let home = Home::empty();
+    let alice = Home::of("alice", "laptop");
+    let card = text(&alice.ok(&["card"]), "card");
+    let phrases = home.directory().with_extension("phrase");
+    let phrase = phrases.to_str().unwrap();
+    for words in ["no such words", &["abandon"; 24].join(" ")] {
+        std::fs::write(&phrases, words).unwrap();
+        let recover = [
+            "account",
+            "recover",
+            "--phrase-file",
+            phrase,
+            "--device",
+            "tablet",
+        ];
+        home.fails(&[&recover[..], &["--card", &card, "--yes"]].concat(), 1);
+        let said = home.fails(&["status"], 10);
+        assert!(said.contains("there is no store"), "{said}");
+    }
+    std::fs::remove_file(&phrases).unwrap();
+    home.fails(&["device", "join", "no-code", "--device", "tablet"], 14);
+    home.fails(&["status"], 10);
+    // With another secret than the one that was tried with.
+    let made = with_passphrase(
+        &home,
+        Some("a passphrase of its own"),
+        &["init", "--user", "alice", "--device", "laptop"],
+    );
+    assert_eq!(made.code, 0, "{}", made.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn the_key_file_is_for_its_owner_only() {
