@@ -10,6 +10,7 @@ use sheaf_replica::record::{Kind, Write};
 #[cfg(test)]
 use super::erase::Step;
 use super::erase::{self, Moved};
+use super::garbage;
 use super::recent::Drained;
 use super::room::{self, Use};
 use super::writer::{Ledger, Watermark};
@@ -85,6 +86,7 @@ fn commit(
     (moved, writes): (Vec<Moved>, Vec<Write>),
     ledger: &mut Ledger,
 ) -> Result<(), String> {
+    let count = moved.len().saturating_add(writes.len());
     let mut batch = Batch::after(&ledger.watermark);
     for Moved { kind, key, value } in moved {
         batch.put(store, kind, key, &value)?;
@@ -108,6 +110,7 @@ fn commit(
     flushed.map_err(words)?;
     file.sync_data().map_err(|error| words(error.into()))?;
     ledger.watermark = next;
+    garbage::free(count);
     Ok(())
 }
 

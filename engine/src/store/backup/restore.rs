@@ -8,6 +8,7 @@ use std::path::Path;
 use sheaf_crypto::{Unlock, Vault};
 use sheaf_replica::record::Kind;
 
+use super::super::garbage;
 use super::super::guard::guarded;
 use super::super::ring::Ring;
 use super::super::{CheckReport, OpenError, ReadError, Store, header};
@@ -98,7 +99,9 @@ fn build<T>(
 fn apply(store: &Store, batch: sled::Batch) -> Result<(), BackupError> {
     let applied = guarded(|| store.db.apply_batch(batch));
     let applied = applied.map_err(|broken| OpenError::Damaged(broken.to_string()))?;
-    Ok(applied.map_err(failed)?)
+    applied.map_err(failed)?;
+    garbage::free(BATCH_ROWS);
+    Ok(())
 }
 
 fn failed(error: sled::Error) -> OpenError {
