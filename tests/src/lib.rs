@@ -11,5 +11,6 @@
     reason = "this crate is a test harness: a broken expectation must stop the test"
 )]
 
+pub mod home;
 pub mod processes;
 pub mod simulation;

@@ -24,13 +24,19 @@ impl RelayProcess {
     /// Starts a relay over a data folder, on a port (0: any), and reads its address.
     #[must_use]
     pub fn start(program: &str, data: &Path, port: u16) -> Self {
+        Self::start_with(program, data, port, "off")
+    }
+
+    /// The same, with its metrics at an address.
+    #[must_use]
+    pub fn start_with(program: &str, data: &Path, port: u16, http: &str) -> Self {
         let log = std::fs::File::create(data.join("log")).unwrap();
         let mut child = Command::new(program)
             .args([
                 "--listen",
                 &format!("127.0.0.1:{port}"),
                 "--http",
-                "off",
+                http,
                 "--data",
             ])
             .arg(data.join("store"))

@@ -10,7 +10,7 @@ use crate::vault::{VaultRecovery, VaultSetting};
 
 pub use info::{
     ContactInfo, ConversationInfo, DamagedRecord, DeviceInfo, DeviceStanding, ForgettingInfo,
-    PeerInfo,
+    PeerInfo, SnapshotInfo,
 };
 
 /// Number of a command, chosen by the driver; the completion names it.

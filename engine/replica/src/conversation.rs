@@ -389,6 +389,7 @@ impl Conversation {
                 .collect(),
             keep: self.keeping.own(),
             forgetting: self.forgetting(device),
+            snapshot: self.snapshot(),
             epochs: epochs.collect(),
             waiting,
             writing: match self.epochs.choose(&self.control, now) {

@@ -37,7 +37,7 @@ pub use audit::{AuditEntry, AuditHead, AuditVerifier, BrokenAudit};
 pub use command::{
     Command, CommandError, CommandId, ContactInfo, ConversationInfo, DamagedRecord, DeviceChange,
     DeviceInfo, DeviceStanding, DocumentChange, Draft, ForgettingInfo, ImportDraft, PeerInfo,
-    RecoveryWords, Reply,
+    RecoveryWords, Reply, SnapshotInfo,
 };
 pub use conversation::ForkInfo;
 pub use document::{MessageId, Origin};

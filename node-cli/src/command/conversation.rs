@@ -4,7 +4,7 @@ mod change;
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use sheaf_engine::{ConversationInfo, DeviceId, History, Role};
+use sheaf_engine::{ConversationInfo, DeviceId, History, Role, SnapshotInfo};
 
 use crate::exit::Failure;
 use crate::output::{harmless, table};
@@ -56,6 +56,15 @@ struct Forgetting {
     cut_shared: bool,
 }
 
+/// What a newcomer would begin at.
+#[derive(Serialize)]
+struct Snapshot {
+    by: String,
+    verified_by: String,
+    items: u64,
+    segments: u32,
+}
+
 #[derive(Serialize)]
 struct Details {
     conversation: String,
@@ -71,6 +80,8 @@ struct Details {
     epochs: Vec<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     forgetting: Option<Forgetting>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Snapshot>,
     frozen: Vec<String>,
     forks: Vec<Fork>,
 }
@@ -222,6 +233,7 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
         let waits = harmless(&waits);
         format!("forgetting    waits for {waits}\n")
     });
+    let snapshot = snapshot_words(&info).unwrap_or_default();
     let epochs = info.epochs.iter().map(|(epoch, held)| Epoch {
         epoch: epoch.to_string(),
         held: *held,
@@ -240,6 +252,12 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
         since: info.since,
         epochs: epochs.collect(),
         forgetting: forgetting(&info),
+        snapshot: info.snapshot.map(|known| Snapshot {
+            by: known.maker.to_string(),
+            verified_by: known.verifier.to_string(),
+            items: known.items,
+            segments: known.segments,
+        }),
         frozen: info.frozen.iter().map(ToString::to_string).collect(),
         forks: forks(&info),
         name: info.name,
@@ -248,7 +266,7 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
         format!(
             "conversation  {}\nname          {}\nmessages      {} in {} segments\n\
              pending       {}\nparked        {}\nepochs        {}, secret held of {}\n\
-             history       {}{}\n{forgets}{}\n{}",
+             history       {}{}\n{forgets}{snapshot}{}\n{}",
             details.conversation,
             harmless(&details.name),
             details.messages,
@@ -266,6 +284,18 @@ pub(super) async fn show(settings: &Settings, typed: String) -> Result<(), Failu
             member_table(&details.members)
         )
     })
+}
+
+fn snapshot_words(info: &ConversationInfo) -> Option<String> {
+    let known = info.snapshot?;
+    let by = [known.maker, known.verifier].map(|device| device_name(info, &device));
+    let [maker, verifier] = by.map(|name| harmless(&name));
+    let SnapshotInfo {
+        items, segments, ..
+    } = known;
+    Some(format!(
+        "snapshot      {segments} segments, {items} items: by {maker}, verified by {verifier}\n"
+    ))
 }
 
 fn forgetting(info: &ConversationInfo) -> Option<Forgetting> {

@@ -16,7 +16,6 @@
 )]
 
 mod agree;
-mod home;
 mod steps;
 mod world;
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde_json::Value;
+use sheaf_tests::home::{Ended, Home, Started};
 use sheaf_tests::processes::{RelayProcess, copy};
 use tempfile::TempDir;
 
-use crate::home::{Ended, Home, Started};
-
+const SHEAF: &str = env!("CARGO_BIN_EXE_cli");
 const RELAY: &str = env!("CARGO_BIN_EXE_relay");
 /// The first homes are those of different people.
 pub const PEOPLE: usize = 3;
@@ -134,7 +134,7 @@ impl World {
             ("al2", "Alice"),
             ("bo2", "Bob"),
         ];
-        let homes = all.map(|(name, user)| Home::new(root.path(), name, user));
+        let homes = all.map(|(name, user)| Home::new(root.path(), name, user, SHEAF));
         let mut world = Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             homes: homes.into(),
@@ -177,8 +177,8 @@ impl World {
                 self.must(home, &["contact", "add", &cards[from]]);
             }
         }
-        self.homes[0].link(&self.homes[3], &relays);
-        self.homes[1].link(&self.homes[4], &relays);
+        self.homes[0].link(&self.homes[3], &relays, true);
+        self.homes[1].link(&self.homes[4], &relays, true);
         let create = |name, with: [&'static str; 2]| {
             let [first, second] = with;
             [

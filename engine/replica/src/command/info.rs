@@ -83,6 +83,8 @@ pub struct ConversationInfo {
     pub keep: Option<Keep>,
     /// Secrets from before a cut that are still to be forgotten here, and what that waits for.
     pub forgetting: Option<ForgettingInfo>,
+    /// The snapshot that a newcomer would begin at; `None` where he would read from the beginning.
+    pub snapshot: Option<SnapshotInfo>,
     /// What newcomers may read.
     pub history: History,
     /// The segment that this person's reading begins with, where older ones are not shown; `None`
@@ -109,6 +111,19 @@ pub struct ConversationInfo {
     /// It is proved that every device that takes part has everything that this one has, and the
     /// other way round.
     pub synced: bool,
+}
+
+/// A snapshot that two devices stand for, both of which take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// The device that made it.
+    pub maker: DeviceId,
+    /// Another one that has compared it with what it holds.
+    pub verifier: DeviceId,
+    /// Items up to it.
+    pub items: u64,
+    /// Segments that it states.
+    pub segments: u32,
 }
 
 /// What the forgetting of secrets waits for. With nothing named it waits for what the conversation

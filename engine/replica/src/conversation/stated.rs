@@ -10,7 +10,7 @@ use sheaf_crypto::{DeviceId, EpochId, Inner, ItemId, Kind as Purpose, RunId, ite
 use super::checkpoint::CheckpointBody;
 use super::inbound::{Source, Verdict};
 use super::{Conversation, Work};
-use crate::command::CommandError;
+use crate::command::{CommandError, SnapshotInfo};
 use crate::context::Context;
 use crate::control::View;
 use crate::epoch::Choice;
@@ -330,6 +330,17 @@ impl Conversation {
             known.compared != Compared::False
                 && live(&known.made)
                 && known.verified.as_ref().is_some_and(live)
+        })
+    }
+
+    /// The same, as shown to people.
+    pub(super) fn snapshot(&self) -> Option<SnapshotInfo> {
+        let known = self.usable()?;
+        Some(SnapshotInfo {
+            maker: known.made.device,
+            verifier: known.verified.as_ref()?.device,
+            items: known.items,
+            segments: known.segments,
         })
     }
 

@@ -3,24 +3,27 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const SHEAF: &str = env!("CARGO_BIN_EXE_cli");
 /// No command takes longer: the timeouts of those that wait are shorter.
 const ENDS_WITHIN: Duration = Duration::from_secs(120);
 
 /// A device's home.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Home {
+    /// Its device's name, and that of its folder.
     pub name: String,
+    /// Whose it is.
     pub user: &'static str,
     root: PathBuf,
+    program: PathBuf,
 }
 
 /// A command that was started.
+#[derive(Debug)]
 pub struct Started {
     what: String,
     at: Instant,
@@ -30,18 +33,25 @@ pub struct Started {
 }
 
 /// How a command ended.
+#[derive(Debug)]
 pub struct Ended {
+    /// Who ran what.
     pub what: String,
+    /// From its start.
     pub took: Duration,
     /// Nothing if it was killed.
     pub code: Option<i32>,
-    /// Whether it ended by itself in time, or was killed as it was meant to be.
+    /// Whether it neither ended by itself in time nor was killed as it was meant to be.
     pub hung: bool,
+    /// What it printed.
     pub lines: Vec<String>,
+    /// What it said on standard error.
     pub complaint: String,
 }
 
 impl Ended {
+    /// The objects that it printed.
+    #[must_use]
     pub fn values(&self) -> Vec<Value> {
         let lines = self.lines.iter();
         lines
@@ -50,35 +60,44 @@ impl Ended {
     }
 
     /// The first object that it printed.
+    #[must_use]
     pub fn first(&self) -> Value {
         self.values().into_iter().next().unwrap_or_default()
     }
 }
 
 impl Home {
-    pub fn new(root: &Path, name: &str, user: &'static str) -> Self {
+    /// A home below a folder, for a program.
+    #[must_use]
+    pub fn new(root: &Path, name: &str, user: &'static str, program: &str) -> Self {
         Self {
             name: name.to_owned(),
             user,
             root: root.to_owned(),
+            program: program.into(),
         }
     }
 
+    /// What it consists of.
+    #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.root.join(&self.name)
     }
 
+    /// What opens its store.
+    #[must_use]
     pub fn key_file(&self) -> PathBuf {
         self.root.join(format!("{}.key", self.name))
     }
 
     /// Where its backup lies, if it has one.
+    #[must_use]
     pub fn backup(&self) -> PathBuf {
         self.root.join(format!("{}.backup", self.name))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(SHEAF);
+        let mut command = Command::new(&self.program);
         command
             .args(["--json", "--home"])
             .arg(self.directory())
@@ -92,6 +111,8 @@ impl Home {
         command
     }
 
+    /// Starts a command.
+    #[must_use]
     pub fn start(&self, arguments: &[&str]) -> Started {
         let printed = self.root.join(format!("{}.out", self.name));
         let complained = self.root.join(format!("{}.err", self.name));
@@ -107,40 +128,100 @@ impl Home {
         }
     }
 
-    /// Links a new device of the same user.
-    pub fn link(&self, new: &Self, relays: &[String]) {
-        let ask = |home: &Self, arguments: &[&str]| {
+    /// Links a new device of the same user, and kills it as soon as it is active if it is not to stay for
+    /// what it gets at once.
+    pub fn link(&self, new: &Self, relays: &[String], stay: bool) {
+        let start = |home: &Self, arguments: &[&str]| {
             let mut command = home.command(arguments);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             command.stderr(Stdio::null());
             let mut child = command.spawn().unwrap();
-            let mut line = String::new();
-            let stdout = child.stdout.as_mut().unwrap();
-            BufReader::new(stdout).read_line(&mut line).unwrap();
-            (child, serde_json::from_str::<Value>(&line).unwrap())
+            let said = BufReader::new(child.stdout.take().unwrap());
+            (child, said)
         };
-        let (mut linking, said) = ask(self, &["device", "link"]);
+        let next = |said: &mut BufReader<ChildStdout>| {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            serde_json::from_str::<Value>(&line).unwrap()
+        };
+        let (mut linking, mut said) = start(self, &["device", "link"]);
+        let code = next(&mut said);
         let mut join = Vec::new();
         for relay in relays {
             join.extend(["--relay", relay]);
         }
-        join.extend(["device", "join", said["code"].as_str().unwrap()]);
+        join.extend(["device", "join", code["code"].as_str().unwrap()]);
         join.extend(["--device", &new.name]);
-        let (mut joining, said) = ask(new, &join);
-        let digits = said["digits"].as_str().unwrap();
+        let (mut joining, mut joins) = start(new, &join);
+        let digits = next(&mut joins);
+        let digits = digits["digits"].as_str().unwrap();
         writeln!(linking.stdin.take().unwrap(), "{digits}").unwrap();
+        assert_eq!(next(&mut joins)["state"], "active");
+        if !stay {
+            joining.kill().unwrap();
+        }
         assert!(linking.wait().unwrap().success());
-        assert!(joining.wait().unwrap().success());
+        assert_eq!(joining.wait().unwrap().success(), stay);
+    }
+}
+
+/// What a command prints, line by line.
+#[derive(Debug)]
+pub struct Follow {
+    from: BufReader<File>,
+    line: String,
+}
+
+impl Follow {
+    /// The first of the next lines that is an object of which something is so.
+    pub fn wait(&mut self, patience: Duration, is_it: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + patience;
+        let mut last = Value::Null;
+        loop {
+            // A line that is not whole yet stays.
+            if self.from.read_line(&mut self.line).unwrap() > 0 && self.line.ends_with('\n') {
+                let value = serde_json::from_str(&self.line).unwrap();
+                self.line.clear();
+                if is_it(&value) {
+                    return value;
+                }
+                last = value;
+            } else {
+                assert!(Instant::now() < deadline, "not in time; at last {last}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
     }
 }
 
 impl Started {
     /// Waits for its end, or kills it after a while.
+    #[must_use]
     pub fn end(self, kill: Option<Duration>) -> Ended {
         self.end_within(kill.unwrap_or(ENDS_WITHIN), kill.is_some())
     }
 
+    /// Follows what it prints, from its beginning.
+    #[must_use]
+    pub fn follow(&self) -> Follow {
+        Follow {
+            from: BufReader::new(File::open(&self.printed).unwrap()),
+            line: String::new(),
+        }
+    }
+
+    /// The most memory that it held until now, in bytes.
+    #[must_use]
+    pub fn memory_max(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kibibytes * 1024)
+    }
+
     /// Asks it to end, in one way or another, and waits for that.
+    #[must_use]
     pub fn stop(self, signal: &str) -> Ended {
         let id = self.child.id().to_string();
         Command::new("kill").args([signal, &id]).status().unwrap();
