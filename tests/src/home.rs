@@ -27,9 +27,21 @@ pub struct Home {
 pub struct Started {
     what: String,
     at: Instant,
-    child: Child,
+    child: Running,
     printed: PathBuf,
     complained: PathBuf,
+}
+
+/// A process that does not outlive the test.
+#[derive(Debug)]
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.kill().is_ok() {
+            self.0.wait().ok();
+        }
+    }
 }
 
 /// How a command ended.
@@ -122,7 +134,7 @@ impl Home {
         Started {
             what: format!("{} {}", self.name, arguments.join(" ")),
             at: Instant::now(),
-            child: command.spawn().unwrap(),
+            child: Running(command.spawn().unwrap()),
             printed,
             complained,
         }
@@ -213,7 +225,7 @@ impl Started {
     /// The most memory that it held until now, in bytes.
     #[must_use]
     pub fn memory_max(&self) -> Option<u64> {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.child.0.id());
         let status = std::fs::read_to_string(path).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
         let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -223,7 +235,7 @@ impl Started {
     /// Asks it to end, in one way or another, and waits for that.
     #[must_use]
     pub fn stop(self, signal: &str) -> Ended {
-        let id = self.child.id().to_string();
+        let id = self.child.0.id().to_string();
         Command::new("kill").args([signal, &id]).status().unwrap();
         self.end(None)
     }
@@ -231,15 +243,15 @@ impl Started {
     fn end_within(mut self, max: Duration, killed: bool) -> Ended {
         let deadline = Instant::now() + max;
         let status = loop {
-            match self.child.try_wait().unwrap() {
+            match self.child.0.try_wait().unwrap() {
                 Some(status) => break Some(status),
                 None if Instant::now() >= deadline => break None,
                 None => std::thread::sleep(Duration::from_millis(2)),
             }
         };
         if status.is_none() {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
+            self.child.0.kill().unwrap();
+            self.child.0.wait().unwrap();
         }
         let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
         Ended {

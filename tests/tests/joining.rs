@@ -182,6 +182,10 @@ impl World {
                 println!("snapshot, killed again and again: {starts} starts, {took:.1?}");
                 return;
             }
+            let found = newcomer.start(&["doctor", "--wait", "0"]).end(None);
+            let found = found.values();
+            let says = |finding: &Value| finding["finding"] == "incomplete";
+            assert!(found.iter().any(says), "{found:?} of {status}");
             patience = patience.mul_f32(1.3);
         }
         panic!("not everything came in {STARTS_MAX} starts");

@@ -21,6 +21,9 @@ use super::{OpenError, Store, WATERMARK, Written};
 const QUEUE_MAX: usize = 4_096;
 /// Batches that one flush covers at most.
 const DRAIN_MAX: usize = 1_024;
+/// No flush covers another batch once it has so many rows: sled frees none of the pages that these
+/// replace before it has written all of them.
+const DRAIN_ROWS: usize = 1_024;
 
 /// Told what became of each batch.
 pub(crate) type Durable = Box<dyn Fn(Written) + Send>;
@@ -228,17 +231,19 @@ fn write_all(
 
 /// What one flush covers: the batches that wait, with their bytes, and whether the thread ends then.
 fn gather(first: Job, queue: &Receiver<Job>) -> (Vec<(BatchId, Vec<Write>)>, usize, bool) {
-    let (mut batches, mut bytes) = (Vec::new(), 0_usize);
+    let (mut batches, mut bytes, mut rows) = (Vec::new(), 0_usize, 0_usize);
     let mut next = Some(first);
     while let Some(job) = next {
         match job {
             Job::Write(batch, writes, size) => {
+                rows = rows.saturating_add(writes.len());
                 batches.push((batch, writes));
                 bytes = bytes.saturating_add(size);
             }
             Job::Stop => return (batches, bytes, true),
         }
-        let more = batches.len() < DRAIN_MAX && bytes < QUEUE_BYTES_MAX / 2;
+        let few = batches.len() < DRAIN_MAX && rows < DRAIN_ROWS;
+        let more = few && bytes < QUEUE_BYTES_MAX / 2;
         next = more.then(|| queue.try_recv().ok()).flatten();
     }
     (batches, bytes, false)

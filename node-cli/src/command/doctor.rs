@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sheaf_engine::{
-    CommandError, ContactInfo, ConversationInfo, DeviceInfo, DeviceStanding, Engine, EngineError,
-    LinkState, Overview, PeerInfo, RelayStatus, Role, UserId,
+    CommandError, ContactInfo, ConversationInfo, Count, DeviceInfo, DeviceStanding, Engine,
+    EngineError, LinkState, Overview, PeerInfo, Progress, RelayStatus, Role, UserId,
 };
 
 use crate::exit::{Code, Failure};
@@ -83,6 +83,7 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
                  use another relay beside it (`sheaf relay add`)",
             ));
         }
+        incomplete(&engine.progress().await?, &mut findings);
         let devices = engine.devices().await?;
         let contacts = engine.contacts().await?;
         own_device(&devices, &mut findings);
@@ -96,8 +97,12 @@ pub(super) async fn doctor(settings: &Settings, wait: Duration) -> Result<(), Fa
             ));
         }
         for info in &engine.conversations().await? {
+            let before = findings.len();
             copied(info, &devices, &mut findings);
             conversation(info, &overview, (&devices, &contacts), &mut findings);
+            if findings.len() == before {
+                unread(info, &overview, &mut findings);
+            }
         }
         // Before the store is closed, which may fail.
         settings.printer.list(&findings, text)?;
@@ -199,6 +204,32 @@ async fn relays_of(
         }
     }
     Ok(())
+}
+
+/// What is known to exist and is not here yet.
+fn incomplete(progress: &Progress, findings: &mut Vec<Finding>) {
+    let lacks = |count: Count| count.of.is_some_and(|of| count.done < of);
+    if lacks(progress.conversations) || lacks(progress.segments) {
+        findings.push(Finding::new(
+            "incomplete",
+            "history",
+            super::progress::words(progress),
+            "it comes by itself while this device is connected (`sheaf run`); what no relay has comes \
+             while another device that has it is connected too",
+        ));
+    }
+}
+
+/// Nothing is known to be missing, and yet it is not proved that nothing is.
+fn unread(info: &ConversationInfo, overview: &Overview, findings: &mut Vec<Finding>) {
+    if overview.connected && info.takes_part && !info.synced {
+        findings.push(Finding::new(
+            "unread",
+            info.name.clone(),
+            "it is not proved that all of it was read",
+            "`sheaf sync now` reads it to its end; `sheaf status` says how far that has come",
+        ));
+    }
 }
 
 fn own_device(devices: &[DeviceInfo], findings: &mut Vec<Finding>) {

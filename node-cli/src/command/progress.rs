@@ -179,7 +179,7 @@ pub(super) fn coming(progress: &Progress) -> Option<String> {
     (progress.stage != ProgressStage::Done).then(|| words(progress))
 }
 
-fn words(progress: &Progress) -> String {
+pub(super) fn words(progress: &Progress) -> String {
     let of = |count: Count| match count.of {
         Some(of) => format!("{} of {of}", count.done),
         None => count.done.to_string(),
