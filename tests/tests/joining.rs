@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SESSION: Duration = Duration::from_secs(2);
 /// The last of so many takes half a minute.
 const STARTS_MAX: u32 = 18;
-const MEMORY_MAX: u64 = 256 * 1024 * 1024;
+const MEMORY_MAX: u64 = 320 * 1024 * 1024;
 const TALK: &str = "Long";
 
 struct World {

@@ -209,7 +209,7 @@ fn refused(error: OpenError) -> String {
     }
 }
 
-pub(super) fn bytes(writes: &[Write], moved: &[Moved]) -> usize {
+fn bytes(writes: &[Write], moved: &[Moved]) -> usize {
     let values = writes.iter().filter_map(|write| write.value.as_ref());
     let moved = moved.iter().map(|moved| moved.value.len());
     values.map(Vec::len).chain(moved).sum()

@@ -8,10 +8,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use sheaf_replica::BatchId;
-use sheaf_replica::record::Write;
+use sheaf_replica::record::{Key, Write};
 
 use super::budget::{Budget, QUEUE_BYTES_MAX};
-use super::drain::{self, drain, is_room_to_settle, settle};
+use super::drain::{drain, is_room_to_settle, settle};
 use super::guard::guarded;
 use super::recent::Recent;
 use super::{OpenError, Store, WATERMARK, Written};
@@ -113,7 +113,7 @@ impl Writer {
 
     /// Queues a batch; `false` if the thread is gone.
     pub(crate) fn write(&self, batch: BatchId, writes: Vec<Write>) -> bool {
-        let bytes = drain::bytes(&writes, &[]);
+        let bytes = held(&writes);
         self.budget.take(bytes) && self.jobs.send(Job::Write(batch, writes, bytes)).is_ok()
     }
 
@@ -227,6 +227,17 @@ fn write_all(
             return;
         }
     }
+}
+
+/// Bytes of memory that writes hold while they wait: of small ones, more than their values have.
+fn held(writes: &[Write]) -> usize {
+    let of = |write: &Write| {
+        let Key { scope, order, .. } = &write.key;
+        let value = write.value.as_ref().map_or(0, Vec::capacity);
+        let key = scope.capacity().saturating_add(order.capacity());
+        size_of::<Write>().saturating_add(key).saturating_add(value)
+    };
+    writes.iter().map(of).fold(0, usize::saturating_add)
 }
 
 /// What one flush covers: the batches that wait, with their bytes, and whether the thread ends then.
