@@ -222,6 +222,7 @@ impl Conversation {
     }
 
     /// Lists messages as they are on the disk: durable ones, in the order that every device shows.
+    /// What is not on this device is left out; [`list`](Self::list) says whether there is such.
     ///
     /// # Errors
     /// [`EngineError::Read`].
@@ -248,5 +249,18 @@ impl Conversation {
             messages.reverse();
         }
         Ok(messages)
+    }
+
+    /// A message that is listed here.
+    pub(crate) fn message(&self, message: MessageId) -> Result<Option<MessageRecord>, EngineError> {
+        let end = [message.as_bytes().as_slice(), &[0]].concat();
+        let bounds = (None, Some(end.as_slice()));
+        let store = self.engine.store()?;
+        let rows = store.page(Kind::Message, &self.id.0, bounds, 1, Newest::First)?;
+        let found = rows.into_iter().next();
+        let found = found.filter(|row| row.order == message.as_bytes());
+        let found =
+            found.map(|row| MessageRecord::decode(&row.value).map_err(|_| ReadError::Damaged));
+        Ok(found.transpose()?)
     }
 }

@@ -96,11 +96,24 @@ impl Conversation {
     /// taken in while this engine runs. [`CommandError::Forgotten`](crate::CommandError::Forgotten) if
     /// nobody can give it any more.
     pub async fn fetch_older(&self) -> Result<Option<FetchedSegment>, EngineError> {
-        match self
-            .engine()
-            .command(Command::FetchOlder(self.id()))
-            .await?
-        {
+        self.fetch_segment(None).await
+    }
+
+    /// Fetches one segment that is not here, as [`fetch_older`](Self::fetch_older) does the newest;
+    /// `None` if it is here. [`list`](Self::list) names those that a page lacks.
+    ///
+    /// # Errors
+    /// Those of [`fetch_older`](Self::fetch_older).
+    pub async fn fetch(&self, segment: u32) -> Result<Option<FetchedSegment>, EngineError> {
+        self.fetch_segment(Some(segment)).await
+    }
+
+    async fn fetch_segment(
+        &self,
+        segment: Option<u32>,
+    ) -> Result<Option<FetchedSegment>, EngineError> {
+        let command = Command::Fetch(self.id(), segment);
+        match self.engine().command(command).await? {
             Reply::NothingOlder => Ok(None),
             Reply::Fetched {
                 segment,

@@ -31,6 +31,7 @@ mod entropy;
 mod history;
 mod link;
 mod links;
+mod listing;
 mod relays;
 mod store;
 mod sync;
@@ -45,6 +46,7 @@ pub use driver::LinkState;
 pub use engine::{AccountCreated, Counters, Engine, EngineError, EventStream};
 pub use history::{ConversationStats, FetchedSegment, Repaired};
 pub use link::{LinkError, Sockets, Transport};
+pub use listing::Listed;
 pub use relays::RelayStatus;
 pub use store::{
     BackupError, BackupMade, CheckReport, ErasableReport, KindReport, OpenError, Overwrite,

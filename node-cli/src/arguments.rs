@@ -386,8 +386,8 @@ pub(crate) enum MessageVerb {
         /// Only messages after this one; the earliest of them
         #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
-        /// Fetch older messages that are not on this device from another one
-        #[arg(long, conflicts_with = "after")]
+        /// Fetch messages of the page that are not on this device from another one
+        #[arg(long)]
         fetch: bool,
         /// Wait so many seconds for other devices to give them
         #[arg(

@@ -230,8 +230,8 @@ pub enum Command {
         /// How much; `None` for what the device keeps of every conversation.
         keep: Option<Keep>,
     },
-    /// Fetch the newest segment that is not here from a device that holds it.
-    FetchOlder(ConversationId),
+    /// Fetch a segment that is not here from a device that holds it; the newest one for `None`.
+    Fetch(ConversationId, Option<u32>),
     /// Remove damaged records that can be derived or fetched, and begin to.
     Repair(Vec<DamagedRecord>),
     /// Acknowledge at once what was seen, instead of a while later.

@@ -387,6 +387,7 @@ impl Conversation {
                 .away()
                 .map(|(segment, gone)| (segment, gone.why))
                 .collect(),
+            spans: self.segments.spans().collect(),
             keep: self.keeping.own(),
             forgetting: self.forgetting(device),
             snapshot: self.snapshot(),

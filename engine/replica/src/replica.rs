@@ -206,10 +206,11 @@ impl Replica {
                 }
                 return;
             }
-            Command::FetchOlder(conversation) => {
-                let conversation = *conversation;
-                let fetch =
-                    |known: &mut Conversation, context: &mut Context<'_>| known.fetch(id, context);
+            Command::Fetch(conversation, segment) => {
+                let (conversation, segment) = (*conversation, *segment);
+                let fetch = |known: &mut Conversation, context: &mut Context<'_>| {
+                    known.fetch(segment, id, context);
+                };
                 if self.on_conversation(&conversation, fetch).is_none() {
                     let error = CommandError::UnknownConversation(conversation);
                     self.stage.complete(id, Err(error));

@@ -7,9 +7,9 @@ use sheaf_crypto::{ConversationId, Unlock};
 use sheaf_protocol::RelayAddress;
 use sheaf_relay::{Config, Relay};
 use sheaf_replica::record::Kind;
-use sheaf_replica::{Draft, Event, Keep, Policy};
+use sheaf_replica::{Away, Draft, Event, Keep, MessageId, Policy};
 
-use crate::conversation::Page;
+use crate::conversation::{Conversation, Page};
 use crate::engine::Engine;
 use crate::store::Store;
 
@@ -51,6 +51,18 @@ async fn until_synced(engine: &Engine, id: ConversationId, count: usize) {
 fn flip(home: &Path, kind: Kind) -> usize {
     let store = Store::open(home, &Unlock::KeyFile(&[7; 32]), None).unwrap();
     store.flip(kind)
+}
+
+fn of(limit: usize, before: Option<MessageId>) -> Page {
+    Page {
+        limit,
+        before,
+        after: None,
+    }
+}
+
+async fn missing(talk: &Conversation, limit: usize, before: Option<MessageId>) -> Vec<(u32, Away)> {
+    talk.list(of(limit, before)).await.unwrap().missing
 }
 
 struct Pair {
@@ -193,11 +205,23 @@ async fn old_messages_are_dropped_weighed_and_fetched() {
     assert!(before[0].droppable_bytes > 0 && after[0].droppable_bytes == 0);
     assert_eq!(after[0].messages.records, 2);
     assert!(disk > 0);
-    let fetched = talk.fetch_older().await.unwrap().unwrap();
+    // The page of what is here lacks nothing, a longer one does.
+    assert_eq!(missing(&talk, 2, None).await, []);
+    let dropped = [(1, Away::Dropped), (0, Away::Dropped)];
+    assert_eq!(missing(&talk, 3, None).await, dropped);
+    let fetched = talk.fetch(0).await.unwrap().unwrap();
     assert_eq!((fetched.messages, fetched.older), (4, true));
+    assert_eq!(talk.fetch(0).await.unwrap(), None);
+    // There are enough messages now, and some are missing between them.
+    let page = talk.list(of(6, None)).await.unwrap();
+    assert_eq!(page.messages.len(), 6);
+    assert_eq!(page.missing, [(1, Away::Dropped)]);
+    let cursor = page.messages[0].message;
+    assert_eq!(missing(&talk, 6, Some(cursor)).await, []);
     let fetched = talk.fetch_older().await.unwrap().unwrap();
     assert_eq!((fetched.messages, fetched.older), (4, false));
     assert_eq!(talk.fetch_older().await.unwrap(), None);
+    assert_eq!(missing(&talk, 100, None).await, []);
     assert_eq!(listed(&bob, id).await, MESSAGES);
     for engine in [alice, bob] {
         engine.close().await.unwrap();

@@ -1,12 +1,12 @@
 //! `sheaf message send` and `sheaf message list`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
 use sheaf_engine::{
     Away, CommandError, Conversation, ConversationInfo, DeviceInfo, Draft, Engine, EngineError,
-    Event, EventStream, MessageId, MessageRecord, Page, UserId,
+    Event, EventStream, Listed, MessageId, MessageRecord, Page, UserId,
 };
 use tokio::time::timeout;
 
@@ -186,41 +186,36 @@ async fn receipt(engine: &Engine, events: &mut EventStream, message: MessageId) 
     }
 }
 
-/// Lists messages in order of time; fetches older ones where that is asked for and needed.
+/// Lists messages in order of time; fetches those that are not here where that is asked for.
 pub(super) async fn list(settings: &Settings, list: ListRequest) -> Result<(), Failure> {
     let reach = match list.fetch {
         Some(_) => Reach::Online,
         None => Reach::Offline,
     };
-    let (messages, names, older) = with_engine(settings, reach, |engine| async move {
+    let (messages, names, absent) = with_engine(settings, reach, |engine| async move {
         let (conversation, info) = resolve::conversation(&engine, &list.conversation).await?;
         let page = Page {
             limit: list.limit,
             before: list.before,
             after: list.after,
         };
-        let mut messages = conversation.messages(page)?;
+        let mut listed = conversation.list(page).await?;
         if let Some(patience) = list.fetch
-            && messages.len() < list.limit
+            && !listed.missing.is_empty()
         {
             fetch(settings, &engine, (&conversation, page), patience).await?;
-            messages = conversation.messages(page)?;
+            listed = conversation.list(page).await?;
         }
-        // What is missing is older than everything that is here.
-        let missing = page.after.is_none() && messages.len() < page.limit;
-        let older = match missing {
-            true => absent(&engine, &info).await?,
-            false => None,
-        };
-        Ok((messages, names(&info), older))
+        let absent = absent(&listed, &info);
+        Ok((listed.messages, names(&info), absent))
     })
     .await?;
     let shown: Vec<Shown> = messages
         .into_iter()
         .map(|record| Shown::new(record, &names))
         .collect();
-    if let Some(older) = older {
-        settings.printer.say(&older);
+    if let Some(absent) = absent {
+        settings.printer.say(&absent);
     }
     if shown.is_empty() && !settings.printer.is_json() {
         settings.printer.say("no messages");
@@ -232,7 +227,7 @@ pub(super) async fn list(settings: &Settings, list: ListRequest) -> Result<(), F
     })
 }
 
-/// Fetches segment by segment until the page is full or there is nothing older.
+/// Fetches segment by segment, the newest first, until nothing is missing from the page.
 async fn fetch(
     settings: &Settings,
     engine: &Engine,
@@ -245,16 +240,16 @@ async fn fetch(
         if let Err(error) = engine.wait_settled(patience / 2).await {
             tracing::debug!(%error, "not settled");
         }
-        while conversation.messages(page)?.len() < page.limit {
-            match conversation.fetch_older().await {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(EngineError::Command(CommandError::NotHere(_))) => {
-                    settings.printer.say("no other device has given it yet");
-                    break;
-                }
+        let mut left = BTreeSet::new();
+        while let Some(segment) = next(&conversation.list(page).await?, &left) {
+            match conversation.fetch(segment).await {
+                Ok(_) => {}
                 Err(EngineError::Command(gone @ CommandError::Forgotten)) => {
                     settings.printer.say(&gone.to_string());
+                    left.insert(segment);
+                }
+                Err(EngineError::Command(CommandError::NotHere(_))) => {
+                    settings.printer.say("no other device has given it yet");
                     break;
                 }
                 Err(error) => return Err(error.into()),
@@ -271,25 +266,32 @@ async fn fetch(
     }
 }
 
-/// That older messages are not here, and who may have them.
-async fn absent(engine: &Engine, info: &ConversationInfo) -> Result<Option<String>, Failure> {
-    let now = engine.conversation_info(info.conversation).await?;
-    let all = now.as_ref().map_or(0, |now| now.away.len());
-    let away = now.iter().flat_map(|now| &now.away);
+/// The newest segment that is missing from a page and can be had from others.
+fn next(listed: &Listed, left: &BTreeSet<u32>) -> Option<u32> {
+    let mut missing = listed.missing.iter();
+    let next = missing.find(|(of, why)| *why != Away::Forgotten && !left.contains(of))?;
+    Some(next.0)
+}
+
+/// That messages of a page are not here, and who may have them.
+fn absent(listed: &Listed, info: &ConversationInfo) -> Option<String> {
+    let all = listed.missing.len();
+    let away = listed.missing.iter();
     let away = away.filter(|(_, why)| *why != Away::Forgotten).count();
     if all == 0 {
-        return Ok(None);
+        return None;
     }
     if away == 0 {
-        return Ok(Some(format!(
-            "older messages are not on this device ({all} segments), and cannot be fetched: the keys \
-             that would open them were forgotten"
-        )));
+        return Some(format!(
+            "messages may be missing from this page: {all} segments are not on this device, and cannot be \
+             fetched: the keys that would open them were forgotten"
+        ));
     }
     let devices = info.peers.iter().map(|peer| harmless(&peer.name));
     let devices: Vec<_> = devices.collect();
-    Ok(Some(format!(
-        "older messages are not on this device ({away} segments); `--fetch` asks {} for them",
+    Some(format!(
+        "messages may be missing from this page: {away} segments are not on this device; `--fetch` asks \
+         {} for them",
         devices.join(", ")
-    )))
+    ))
 }

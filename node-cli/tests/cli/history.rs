@@ -52,6 +52,9 @@ fn old_messages_are_dropped_and_fetched_again() {
     let after = listed(&[]);
     assert_eq!(count(&after), MESSAGES - SEGMENT);
     assert!(after.stderr.contains("not on this device"), "{after:?}");
+    // The newest are all here, and nothing is said of others.
+    let newest = alice.run(&["message", "list", "Harvest", "--limit", "3"]);
+    assert_eq!((count(&newest), newest.stderr.as_str()), (3, ""));
     let stats = alice.ok(&["store", "stats"]);
     let known = &stats["conversations"][0];
     assert_eq!(known["segments"]["dropped"], 1, "{stats}");

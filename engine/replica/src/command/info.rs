@@ -2,6 +2,7 @@
 
 use sheaf_crypto::{ConversationId, DeviceId, History, Role, UserId};
 
+use crate::document::MessageId;
 use crate::record::{Away, Keep, Kind};
 use crate::time::Timestamp;
 
@@ -79,6 +80,8 @@ pub struct ConversationInfo {
     pub heads: Vec<(u32, Vec<[u8; 32]>)>,
     /// Segments whose documents are not here, and why.
     pub away: Vec<(u32, Away)>,
+    /// The oldest and the newest message of those of them that this device has had.
+    pub spans: Vec<(u32, MessageId, MessageId)>,
     /// What this device keeps of it; `None` for what it keeps of every conversation.
     pub keep: Option<Keep>,
     /// Secrets from before a cut that are still to be forgotten here, and what that waits for.

@@ -10,9 +10,10 @@ use sheaf_crypto::DeviceId;
 
 use super::exchange::giving::place_of;
 use super::merge::envelope_order;
-use super::segments::{Gone, Loading};
+use super::segments::{Gone, Loading, State};
 use super::{Conversation, Work};
 use crate::context::Context;
+use crate::document::HybridTime;
 use crate::io::Event;
 use crate::limits;
 use crate::record::{
@@ -28,6 +29,34 @@ pub(super) struct Keeping {
     default: Keep,
     /// Segments that somebody asked for.
     fetched: BTreeMap<u32, Timestamp>,
+}
+
+/// What the policy says of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beyond {
+    /// It is to be dropped.
+    Is(u32),
+    /// It is not known yet when this one was written, and that decides.
+    Unless(u32),
+}
+
+/// How many messages of segments, the newest first, were written after a time: so many are enough.
+/// A device that was long alone writes to an old segment what is newer than much in later ones.
+///
+/// # Errors
+/// A segment of which it is not known.
+fn later(segments: &[(u32, &State)], time: Option<HybridTime>, enough: u64) -> Result<u64, u32> {
+    let mut later = 0_u64;
+    for (segment, state) in segments {
+        if later >= enough {
+            break;
+        }
+        let times = state.times.as_ref().ok_or(*segment)?;
+        let before = times.partition_point(|written| Some(*written) <= time);
+        let after = times.len().saturating_sub(before);
+        later = later.saturating_add(u64::try_from(after).unwrap_or(u64::MAX));
+    }
+    Ok(later)
 }
 
 impl Keeping {
@@ -50,6 +79,7 @@ impl Conversation {
             let gone = Gone {
                 why: record.why,
                 upto: record.upto.into_iter().collect(),
+                span: record.span,
             };
             let fetched = !matches!(record.why, Away::Dropped | Away::Forgotten);
             if fetched && !self.is_settled(record.segment) {
@@ -104,8 +134,8 @@ impl Conversation {
         }
     }
 
-    /// The oldest segment here, if the policy lets it go.
-    fn droppable(&mut self, now: Timestamp) -> Option<u32> {
+    /// What the policy says of the oldest segment here.
+    fn droppable(&mut self, now: Timestamp) -> Option<Beyond> {
         let keep = self.keeping.kept();
         if keep == Keep::All || self.chains.forked().next().is_some() {
             return None;
@@ -122,18 +152,27 @@ impl Conversation {
         if *segment >= writing || newer.is_empty() || self.has_unsealed(*segment) {
             return None;
         }
+        if let Keep::Messages(count) = keep {
+            let newer = newer.iter().map(|(_, state)| u64::from(state.messages));
+            if newer.sum::<u64>() < u64::from(count) {
+                return None;
+            }
+        }
+        let Some(newest) = oldest.newest() else {
+            return Some(Beyond::Unless(*segment));
+        };
         let beyond = match keep {
             Keep::All => false,
-            Keep::Messages(count) => {
-                let newer = newer.iter().map(|(_, state)| u64::from(state.messages));
-                newer.sum::<u64>() >= u64::from(count)
-            }
-            Keep::Months(months) => oldest.newest_ms.is_none_or(|newest| {
+            Keep::Messages(count) => match later(newer, newest, u64::from(count)) {
+                Ok(later) => later >= u64::from(count),
+                Err(undated) => return Some(Beyond::Unless(undated)),
+            },
+            Keep::Months(months) => {
                 let kept = limits::MONTH_MS.saturating_mul(u64::from(months));
-                newest.saturating_add(kept) < now.0
-            }),
+                newest.is_none_or(|newest| newest.ms().saturating_add(kept) < now.0)
+            }
         };
-        beyond.then_some(*segment)
+        beyond.then_some(Beyond::Is(*segment))
     }
 
     fn has_unsealed(&self, segment: u32) -> bool {
@@ -142,18 +181,20 @@ impl Conversation {
             .any(|pending| pending.segment == segment)
     }
 
-    /// Reads the oldest segment to drop it.
+    /// Reads the oldest segment to drop it, and those whose times decide about that.
     pub(super) fn drop_oldest(&mut self, context: &mut Context<'_>) -> Option<Work> {
-        let segment = self.droppable(context.now)?;
+        let next = self.droppable(context.now)?;
+        let (Beyond::Unless(segment) | Beyond::Is(segment)) = next;
         if !self.segments.is_ready(segment) {
             self.load(segment, context);
             return Some(Work::Drop);
         }
-        self.segments.date(segment);
-        if self.droppable(context.now) == Some(segment) {
-            let load = context.stage.load(vec![self.all_of(segment)]);
-            self.segments.loading = Some(Loading::Drop(load, segment));
+        if matches!(next, Beyond::Unless(_)) {
+            self.segments.date(segment);
+            return Some(Work::Drop);
         }
+        let load = context.stage.load(vec![self.all_of(segment)]);
+        self.segments.loading = Some(Loading::Drop(load, segment));
         None
     }
 
@@ -174,7 +215,7 @@ impl Conversation {
         rows: &[Row],
         context: &mut Context<'_>,
     ) -> Result<(), RecordError> {
-        if self.droppable(context.now) != Some(segment) {
+        if self.droppable(context.now) != Some(Beyond::Is(segment)) {
             return Ok(());
         }
         let mut spans: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
@@ -206,7 +247,13 @@ impl Conversation {
             stage.write(Write::delete(Kind::Message, scope, message.as_bytes()));
         }
         let upto = spans.into_iter().map(|(chain, (_, last))| (chain, last));
-        self.put_away(segment, Away::Dropped, upto.collect(), context);
+        let (oldest, newest) = (messages.iter().min(), messages.iter().max());
+        let gone = Gone {
+            why: Away::Dropped,
+            upto: upto.collect(),
+            span: oldest.copied().zip(newest.copied()),
+        };
+        self.put_away(segment, gone, context);
         context.stage.notify(Event::SegmentDropped {
             conversation: self.id,
             segment,
@@ -242,25 +289,30 @@ impl Conversation {
     }
 
     /// The segment's document is not here any more.
-    pub(super) fn put_away(
-        &mut self,
-        segment: u32,
-        why: Away,
-        upto: BTreeMap<u32, u64>,
-        context: &mut Context<'_>,
-    ) {
+    pub(super) fn put_away(&mut self, segment: u32, gone: Gone, context: &mut Context<'_>) {
+        let upto = gone.upto.iter();
         let record = AwayRecord {
             conversation: self.id,
             segment,
-            why,
-            upto: upto.iter().map(|(chain, last)| (*chain, *last)).collect(),
+            why: gone.why,
+            upto: upto.map(|(chain, last)| (*chain, *last)).collect(),
+            span: gone.span,
         };
-        let order = segment.to_be_bytes();
-        let write = Write::put(Kind::Away, &self.id.0, &order, &record);
-        context.stage.write(write);
+        context.stage.write(record.write());
         self.drop_snapshot(segment, context);
-        self.segments.send_away(segment, Gone { why, upto });
+        self.segments.send_away(segment, gone);
         self.segments.write(segment, self.id, context.stage);
+    }
+
+    /// A segment that is away stays so for another reason.
+    pub(super) fn put_away_as(&mut self, segment: u32, why: Away, context: &mut Context<'_>) {
+        if let Some(gone) = self.segments.gone(segment) {
+            let gone = Gone {
+                why,
+                ..gone.clone()
+            };
+            self.put_away(segment, gone, context);
+        }
     }
 
     pub(super) fn drop_snapshot(&self, segment: u32, context: &mut Context<'_>) {

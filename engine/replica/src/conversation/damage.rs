@@ -2,6 +2,7 @@
 //! fetched from them.
 
 use super::merge::envelope_order;
+use super::segments::Gone;
 use super::{Conversation, Work};
 use crate::command::DamagedRecord;
 use crate::context::Context;
@@ -56,7 +57,12 @@ impl Conversation {
             .chains
             .iter()
             .map(|(_, chain)| (chain.index, chain.head));
-        self.put_away(segment, Away::Damaged, upto.collect(), context);
+        let gone = Gone {
+            why: Away::Damaged,
+            upto: upto.collect(),
+            span: None,
+        };
+        self.put_away(segment, gone, context);
         let mut what = format!("stored records of segment {segment} are damaged");
         if self.is_settled(segment) {
             what.push_str(" and cannot be fetched: the secrets that open them were forgotten");

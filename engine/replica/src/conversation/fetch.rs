@@ -96,9 +96,15 @@ impl Fetching {
 }
 
 impl Conversation {
-    /// Fetches the newest segment that is not here.
-    pub(crate) fn fetch(&mut self, command: CommandId, context: &mut Context<'_>) {
+    /// Fetches a segment that is not here, or the newest one of them.
+    pub(crate) fn fetch(
+        &mut self,
+        segment: Option<u32>,
+        command: CommandId,
+        context: &mut Context<'_>,
+    ) {
         let away = self.segments.away().map(|(segment, _)| segment);
+        let away = away.filter(|away| segment.is_none_or(|segment| segment == *away));
         let (gone, away): (Vec<u32>, Vec<u32>) = away.partition(|s| self.is_settled(*s));
         let Some(segment) = away.last().copied() else {
             let nothing = match gone.is_empty() {

@@ -9,7 +9,7 @@ use super::exchange::Answering;
 use super::offered::Offering;
 use super::stated::Comparing;
 use crate::control::Window;
-use crate::document::{DocumentError, Incoming, Outcome, Segment};
+use crate::document::{DocumentError, HybridTime, Incoming, MessageId, Outcome, Segment};
 use crate::io::LoadId;
 use crate::record::{Away, Kind, SegmentRecord, SnapshotRecord, Write};
 use crate::stage::Stage;
@@ -23,8 +23,8 @@ pub(super) struct State {
     document: Option<Segment>,
     /// The document is not here, and cannot be read from the store.
     away: Option<Gone>,
-    /// Time of its newest message in milliseconds, once it was looked at.
-    pub(super) newest_ms: Option<u64>,
+    /// When its messages were written, in order, where that was looked at.
+    pub(super) times: Option<Vec<HybridTime>>,
     /// Its snapshot is all that its document can be made from: it stays as it is.
     settled: bool,
     /// This device has used up what one author may put into it.
@@ -47,6 +47,8 @@ pub(super) struct Placing {
 pub(super) struct Gone {
     pub(super) why: Away,
     pub(super) upto: BTreeMap<u32, u64>,
+    /// Its oldest and its newest message, where they were here.
+    pub(super) span: Option<(MessageId, MessageId)>,
 }
 
 /// How far the reading of a segment has come.
@@ -114,11 +116,17 @@ impl State {
             snapshot_bytes: 0,
             document,
             away: None,
-            newest_ms: None,
+            times: None,
             settled: false,
             full: false,
             used: 0,
         }
+    }
+
+    /// When its newest message was written, if it has any; nothing where that was not looked at.
+    pub(super) fn newest(&self) -> Option<Option<HybridTime>> {
+        let times = self.times.as_ref()?;
+        Some(times.last().copied())
     }
 }
 
@@ -192,7 +200,7 @@ impl Segments {
                 segment,
             )?))),
         };
-        state.used = self.uses;
+        (state.used, state.times) = (self.uses, None);
         Ok(state.document.as_mut())
     }
 
@@ -207,6 +215,7 @@ impl Segments {
         state.used = uses;
         state.messages = document.message_count();
         state.heads = document.heads();
+        state.times = None;
         state.document = Some(document);
         state.away = None;
     }
@@ -237,6 +246,12 @@ impl Segments {
         states.filter_map(|(segment, state)| Some((*segment, state.away.as_ref()?)))
     }
 
+    /// The oldest and the newest message of those of them that were here.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (u32, MessageId, MessageId)> {
+        let away = self.away();
+        away.filter_map(|(segment, gone)| gone.span.map(|(old, new)| (segment, old, new)))
+    }
+
     /// Segments that are here with their figures, the newest first.
     pub(super) fn here(&self) -> impl Iterator<Item = (u32, &State)> {
         let states = self.states.iter().rev();
@@ -257,13 +272,15 @@ impl Segments {
             .and_then(|state| state.document.as_ref())
     }
 
-    /// Notes when the newest message of a segment was written.
+    /// Notes when the messages of a segment were written.
     pub(super) fn date(&mut self, segment: u32) {
         if let Some(state) = self.states.get_mut(&segment)
             && let Some(document) = &state.document
         {
-            let times = document.messages().map(|m| m.message.id.time().ms());
-            state.newest_ms = Some(times.max().unwrap_or(0));
+            let times = document.messages().map(|m| m.message.id.time());
+            let mut times: Vec<HybridTime> = times.collect();
+            times.sort_unstable();
+            state.times = Some(times);
         }
     }
 

@@ -137,7 +137,12 @@ impl Conversation {
                 tail_bytes: 0,
                 snapshot_bytes: 0,
             });
-            self.put_away(stated.segment, Away::Unread, upto.clone(), context);
+            let gone = Gone {
+                why: Away::Unread,
+                upto: upto.clone(),
+                span: None,
+            };
+            self.put_away(stated.segment, gone, context);
             self.fetching.want(stated.segment);
         }
         self.fetching.ask_first(by);
@@ -299,10 +304,7 @@ impl Conversation {
             }
         };
         for segment in beyond {
-            let Some(gone) = self.segments.gone(segment).cloned() else {
-                continue;
-            };
-            self.put_away(segment, Away::Dropped, gone.upto, context);
+            self.put_away_as(segment, Away::Dropped, context);
             self.fetching.leave(segment);
         }
     }
@@ -329,7 +331,12 @@ impl Conversation {
             self.segments.date(segment);
         }
         let here = self.segments.here();
-        let old = here.filter(|(_, state)| state.newest_ms.is_some_and(|newest| newest < time_ms));
+        let old = here.filter(|(_, state)| {
+            state
+                .newest()
+                .flatten()
+                .is_some_and(|newest| newest.ms() < time_ms)
+        });
         let Some(newest) = old.map(|(segment, _)| segment).max() else {
             return Vec::new();
         };

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use sheaf_crypto::{ConversationId, OperationId};
 
+use super::{Key, Kind, RecordError, Write, decode_version, encode_version};
+use crate::document::MessageId;
 use crate::time::Timestamp;
 
 /// How much of a conversation's history a device keeps. What is beyond it is dropped here, whole old
@@ -33,8 +35,12 @@ pub enum Away {
     Forgotten,
 }
 
+const FIRST: u8 = 1;
+/// The second version says which messages it held.
+const SECOND: u8 = 2;
+
 /// A segment whose document is not here. Its heads and figures stay in its own record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AwayRecord {
     pub(crate) conversation: ConversationId,
     pub(crate) segment: u32,
@@ -42,6 +48,36 @@ pub(crate) struct AwayRecord {
     /// Highest sequence that the recorded heads may hold, by chain index: what came later is kept
     /// as envelopes and applied when the segment is here again.
     pub(crate) upto: Vec<(u32, u64)>,
+    /// Its oldest and its newest message, where they were here.
+    #[serde(skip)]
+    pub(crate) span: Option<(MessageId, MessageId)>,
+}
+
+impl AwayRecord {
+    /// In the first version where that says all.
+    pub(crate) fn write(&self) -> Write {
+        let key = Key {
+            kind: Kind::Away,
+            scope: self.conversation.0.to_vec(),
+            order: self.segment.to_be_bytes().to_vec(),
+        };
+        let value = match self.span {
+            None => encode_version(FIRST, self),
+            Some(span) => encode_version(SECOND, &(self, span)),
+        };
+        Write::of(key, Some(value))
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.first() != Some(&SECOND) {
+            return decode_version(Kind::Away, FIRST, bytes);
+        }
+        let (record, span): (Self, _) = decode_version(Kind::Away, SECOND, bytes)?;
+        Ok(Self {
+            span: Some(span),
+            ..record
+        })
+    }
 }
 
 /// What is kept of one conversation.
@@ -67,3 +103,6 @@ pub(crate) struct ForgottenRecord {
     /// That something came late was said.
     pub(crate) noticed: bool,
 }
+
+#[cfg(test)]
+mod tests;

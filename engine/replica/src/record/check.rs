@@ -137,7 +137,7 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Shown => decode::<ShownRecord>(kind, value).map(drop),
         Kind::Sibling => decode::<SiblingRecord>(kind, value).map(drop),
         Kind::Lost => decode::<LostRecord>(kind, value).map(drop),
-        Kind::Away => decode::<AwayRecord>(kind, value).map(drop),
+        Kind::Away => AwayRecord::decode(value).map(drop),
         Kind::Keep => decode::<KeepRecord>(kind, value).map(drop),
         Kind::Stated => decode::<StatedRecord>(kind, value).map(drop),
         Kind::Start => decode::<StartRecord>(kind, value).map(drop),

@@ -69,7 +69,7 @@ impl Sorted {
             Kind::AuditHead => self.audit = decode(kind, value)?,
             Kind::Peer => self.peers.restore(decode(kind, value)?),
             Kind::Away => {
-                let record: AwayRecord = decode(kind, value)?;
+                let record = AwayRecord::decode(value)?;
                 self.of(record.conversation).away.push(record);
             }
             Kind::Keep => {

@@ -168,7 +168,7 @@ fn what_was_dropped_before_cannot_be_fetched_any_more_and_nothing_more_is_droppe
     assert_eq!(shown(&world, BOB).away.len(), 1);
     assert_eq!(texts(&world, BOB).len(), 8);
     forget(&mut world);
-    let older = Command::FetchOlder(world.conversation);
+    let older = Command::Fetch(world.conversation, None);
     assert_eq!(world.answer(BOB, older), Err(CommandError::Forgotten));
     assert_eq!(shown(&world, BOB).away.len(), 1);
     for number in 0..8 {
@@ -180,7 +180,7 @@ fn what_was_dropped_before_cannot_be_fetched_any_more_and_nothing_more_is_droppe
     assert!(texts(&world, BOB).contains(&"old 4".to_owned()));
     assert_eq!(texts(&world, ALICE).len(), 20);
     world.restart(BOB);
-    let older = Command::FetchOlder(world.conversation);
+    let older = Command::Fetch(world.conversation, None);
     let older = world.answer(BOB, older);
     assert!(older != Ok(Reply::NothingOlder), "{older:?}");
 }

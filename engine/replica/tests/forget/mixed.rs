@@ -186,7 +186,7 @@ fn a_saved_document_that_is_lost_is_named_and_the_rest_goes_on() {
         let damaged = |event: &Event| matches!(event, Event::SegmentDamaged { segment: 1, .. });
         assert!(world.peers[BOB].events.iter().any(damaged));
         assert_eq!(shown(&world, BOB).away, [(1, Away::Damaged)]);
-        let older = Command::FetchOlder(world.conversation);
+        let older = Command::Fetch(world.conversation, None);
         assert_eq!(world.answer(BOB, older), Err(CommandError::Forgotten));
         assert_eq!(texts(&world, BOB), before, "messages stay listed");
         world.send(ALICE, "goes on");

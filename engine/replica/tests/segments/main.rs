@@ -59,7 +59,7 @@ fn keep(world: &mut World, keep: Keep) {
 }
 
 fn older(world: &mut World) -> Result<Reply, CommandError> {
-    world.answer(BOB, Command::FetchOlder(world.conversation))
+    world.answer(BOB, Command::Fetch(world.conversation, None))
 }
 
 fn away(world: &World) -> Vec<(u32, Away)> {
@@ -104,7 +104,16 @@ fn what_is_dropped_by_policy_comes_back_as_it_was() {
     assert_eq!(away(&world), dropped);
     assert_eq!(world.messages(BOB).len(), 7);
     assert_eq!(envelopes(&world, BOB, 0), []);
-    world.restart(BOB);
+    let span = |segment: usize| {
+        let of = |message: usize| before[message].message;
+        let first = segment * 4;
+        (u32::try_from(segment).unwrap(), of(first), of(first + 3))
+    };
+    for _ in 0..2 {
+        let shown = world.peers[BOB].replica.conversation(&world.conversation);
+        assert_eq!(shown.unwrap().spans, [span(0), span(1)]);
+        world.restart(BOB);
+    }
     assert_eq!(away(&world), dropped);
     // What is dropped is nobody's misbehaviour, and what is new goes on.
     world.send(ALICE, "after");
@@ -125,6 +134,51 @@ fn what_is_dropped_by_policy_comes_back_as_it_was() {
     world.send(MALLORY, "at the end");
     is_as_everywhere(&world);
     assert_eq!(world.peers[BOB].misbehaviour(), []);
+}
+
+#[test]
+fn a_new_message_in_an_old_segment_is_one_of_the_newest() {
+    let mut world = world_of(6);
+    // Who is away writes to the segment that was written to then.
+    world.peers[MALLORY].offline();
+    for number in 0..10 {
+        let draft = sheaf_replica::Draft::text(format!("meanwhile {number}"));
+        let conversation = world.conversation;
+        let token = None;
+        world.ask(
+            ALICE,
+            Command::Send {
+                conversation,
+                draft,
+                token,
+            },
+        );
+    }
+    let conversation = world.conversation;
+    let send = Command::Send {
+        conversation,
+        draft: sheaf_replica::Draft::text("late"),
+        token: None,
+    };
+    world.peers[MALLORY].now = world.peers[ALICE].now.after_ms(1_000);
+    world.ask(MALLORY, send);
+    world.peers[MALLORY].link_up();
+    world.settle();
+    acknowledged(&mut world);
+    acknowledged(&mut world);
+    let late = world.messages(BOB).pop().unwrap();
+    assert_eq!((late.text.as_str(), late.segment), ("late", 1));
+
+    // The newest five are kept, in whatever segments they are; then five newer ones have come.
+    keep(&mut world, Keep::Messages(5));
+    assert_eq!(away(&world), [(0, Away::Dropped)]);
+    assert_eq!(world.messages(BOB).last(), Some(&late));
+    for number in 0..8 {
+        world.send(ALICE, &format!("after {number}"));
+    }
+    acknowledged(&mut world);
+    keep(&mut world, Keep::Messages(5));
+    assert!(away(&world).contains(&(1, Away::Dropped)));
 }
 
 #[test]

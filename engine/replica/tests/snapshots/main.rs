@@ -365,7 +365,7 @@ fn only_what_is_kept_is_fetched() {
     let shown = world.peers[CAROL].replica.conversation(&world.conversation);
     let dropped = [(0, Away::Dropped), (1, Away::Dropped)];
     assert_eq!(shown.unwrap().away, dropped);
-    let older = Command::FetchOlder(world.conversation);
+    let older = Command::Fetch(world.conversation, None);
     for _ in 0..2 {
         assert!(matches!(
             world.ask(CAROL, older_again(&older)),
@@ -378,7 +378,7 @@ fn only_what_is_kept_is_fetched() {
 
 fn older_again(command: &Command) -> Command {
     match command {
-        Command::FetchOlder(conversation) => Command::FetchOlder(*conversation),
+        Command::Fetch(conversation, segment) => Command::Fetch(*conversation, *segment),
         _ => panic!("another command"),
     }
 }

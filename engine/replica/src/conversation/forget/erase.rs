@@ -127,13 +127,13 @@ impl Conversation {
     /// What is away and lies before the cut cannot be fetched any more.
     fn leave_forgotten(&mut self, cut: &OperationId, context: &mut Context<'_>) {
         let away = self.segments.away();
-        let away = away.map(|(segment, gone)| (segment, gone.clone()));
+        let away = away.map(|(segment, gone)| (segment, gone.why));
         let before = away.filter(|(segment, _)| self.control.lies_before(*segment, cut));
-        for (segment, gone) in before.collect::<Vec<_>>() {
+        for (segment, why) in before.collect::<Vec<_>>() {
             self.fetching.leave(segment);
             self.forgotten.segments.insert(segment);
-            if gone.why == Away::Dropped {
-                self.put_away(segment, Away::Forgotten, gone.upto, context);
+            if why == Away::Dropped {
+                self.put_away_as(segment, Away::Forgotten, context);
             }
         }
     }
