@@ -65,6 +65,6 @@ pub use sheaf_replica::{
     DeviceInfo, DeviceReport, DeviceStanding, Draft, Event, EvidenceInfo, ForgettingInfo, ForkInfo,
     ImportDraft, Keep, LifeCycle, MessageId, MessageRecord, Misbehaviour, Offence, Origin,
     Overview, PeerInfo, Policy, Progress, ProgressReason, ProgressStage, Quarantine,
-    QuarantineInfo, RecoveryWords, ReportedConversation, SnapshotInfo, Suspect, Timestamp,
-    VaultRecovery, VaultSetting, VaultStatus, check_name, document, limits,
+    QuarantineInfo, RecoveryWords, ReportedConversation, SnapshotInfo, Suspect, SyncEntry,
+    SyncFigures, Timestamp, VaultRecovery, VaultSetting, VaultStatus, check_name, document, limits,
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sheaf_crypto::{ConversationId, DeviceId};
-use sheaf_replica::{Command, Event, Reply};
+use sheaf_replica::{Command, Event, Replica, Reply, SyncEntry};
 use tokio::time::{Instant, timeout_at};
 
 use crate::engine::{Engine, EngineError, unexpected};
@@ -49,6 +49,15 @@ impl Engine {
         self.command(Command::Acknowledge).await.map(|_| ())
     }
 
+    /// The newest syncs of this device, in order: what each connection to the relays, and each file,
+    /// brought and took. At most 256 are kept; the last one may still go on.
+    ///
+    /// # Errors
+    /// [`EngineError::Closed`].
+    pub async fn sync_history(&self) -> Result<Vec<SyncEntry>, EngineError> {
+        self.query(Replica::syncs).await
+    }
+
     /// Waits until everything that was written here before is durable at the relay and, with
     /// `everywhere`, until every device that takes part has said that it has it. Comes back with
     /// what is missing when the time is over.
@@ -61,7 +70,7 @@ impl Engine {
         timeout: Duration,
     ) -> Result<Barrier, EngineError> {
         let deadline = Instant::now() + timeout;
-        let mark = self.query(sheaf_replica::Replica::mark).await?;
+        let mark = self.query(Replica::mark).await?;
         let mut unsettled = self.unsettled();
         let durable = timeout_at(
             deadline,

@@ -28,6 +28,7 @@ mod progress;
 pub mod record;
 mod replica;
 mod stage;
+mod sync_history;
 mod time;
 mod topic;
 mod user;
@@ -49,5 +50,6 @@ pub use replica::{
     DeviceReport, EvidenceInfo, Mark, Overview, Policy, QuarantineInfo, RelayInfo, Replica,
     ReportedConversation, Settled, check_name,
 };
+pub use sync_history::{SyncEntry, SyncFigures};
 pub use time::Timestamp;
 pub use vault::{VaultRecovery, VaultSetting, VaultStatus};

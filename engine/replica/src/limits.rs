@@ -179,6 +179,13 @@ pub const PRIMARY_ABSENT_MS: u64 = 14 * 24 * 60 * MINUTE_MS;
 pub const UPKEEP_MS: u64 = 60 * MINUTE_MS;
 /// Entries of the audit log. With every one beyond it the oldest goes.
 pub const AUDIT_ENTRIES_MAX: u64 = 100_000;
+/// Entries of the history of syncs. With every one beyond it the oldest goes.
+pub const SYNC_ENTRIES_MAX: usize = 256;
+/// Relays that one entry of the history of syncs names.
+pub const SYNC_RELAYS_MAX: usize = 16;
+/// Shortest time between two writes of an entry of the history of syncs while it lasts, in milliseconds:
+/// one minute.
+pub const SYNC_WRITE_MS: u64 = MINUTE_MS;
 /// Chains that one removal names as seen; of more the longest unseen ones are left out.
 pub const FRONTIER_ENTRIES_MAX: usize = 1_024;
 /// Chains that one item names as seen; the rest are named by the next.

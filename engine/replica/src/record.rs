@@ -111,10 +111,12 @@ pub enum Kind {
     Named = 34,
     /// What was forgotten of one conversation.
     Forgotten = 35,
+    /// An entry of the history of syncs.
+    Sync = 36,
 }
 
 /// Kinds that are read whole when a store is opened.
-pub const RESTORED: [Kind; 30] = [
+pub const RESTORED: [Kind; 31] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -145,6 +147,7 @@ pub const RESTORED: [Kind; 30] = [
     Kind::Unread,
     Kind::Named,
     Kind::Forgotten,
+    Kind::Sync,
 ];
 
 /// Name of a record.

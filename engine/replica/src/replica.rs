@@ -47,6 +47,7 @@ use crate::peer::Peers;
 use crate::progress::Reporter;
 use crate::record::Row;
 use crate::stage::Stage;
+use crate::sync_history::SyncHistory;
 use crate::time::Timestamp;
 use crate::topic::Topics;
 use crate::vault::VaultKeeper;
@@ -81,6 +82,9 @@ pub struct Replica {
     vault: VaultKeeper,
     named: Option<progress::Named>,
     reporter: Reporter,
+    syncs: SyncHistory,
+    /// A file is taken in by the present input.
+    file: bool,
     vault_alarm: Option<Timestamp>,
     link_sent: link::LinkSent,
     run: RunId,
@@ -167,6 +171,7 @@ impl Replica {
         self.upkeep();
         self.judge();
         self.note_progress();
+        self.note_sync();
         self.ask_to_wait();
         self.stage.close();
     }
@@ -331,6 +336,8 @@ impl Replica {
         for id in ids {
             self.on_conversation(&id, |known, context| known.shelve_all(context));
         }
+        self.note_sync();
+        self.stage.writes(self.syncs.end(self.now));
         self.write_run(true);
         Ok(Reply::Done)
     }

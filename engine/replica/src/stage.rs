@@ -10,6 +10,7 @@ use crate::command::{CommandError, CommandId, Reply};
 use crate::io::{BatchId, Event, LoadId, Output};
 use crate::misbehaviour::{Act, Misbehaviour, Offence, Suspect};
 use crate::record::{Key, Kind, Range, Write};
+use crate::sync_history::SyncFigures;
 use crate::time::Timestamp;
 use crate::topic::Finding;
 use crate::user::Devices;
@@ -22,6 +23,7 @@ pub(crate) struct Mark {
     writes: usize,
     effects: usize,
     audit: AuditHead,
+    figures: SyncFigures,
 }
 
 /// Collects writes and effects, and lets effects go in order.
@@ -51,6 +53,8 @@ pub(crate) struct Stage {
     moved: bool,
     /// Connections that came and went.
     links: u64,
+    /// What came and went in the present input.
+    figures: SyncFigures,
 }
 
 impl Stage {
@@ -75,7 +79,13 @@ impl Stage {
         let link = matches!(event, Event::Connected { .. } | Event::Disconnected { .. });
         self.links = self.links.saturating_add(u64::from(link));
         self.moved |= link || matches!(event, Event::CaughtUp | Event::SegmentFetched { .. });
+        self.figures.heed(&event);
         self.effects.push(Output::Notify(event));
+    }
+
+    /// What comes and goes in the present input.
+    pub(crate) fn figures(&mut self) -> &mut SyncFigures {
+        &mut self.figures
     }
 
     /// Whether something was told since the last look that may change how far this device has come.
@@ -277,6 +287,7 @@ impl Stage {
             writes: self.writes.len(),
             effects: self.effects.len(),
             audit: self.audit.head(),
+            figures: self.figures,
         }
     }
 
@@ -285,5 +296,6 @@ impl Stage {
         self.writes.truncate(mark.writes);
         self.effects.truncate(mark.effects);
         self.audit.restore(mark.audit);
+        self.figures = mark.figures;
     }
 }

@@ -38,6 +38,12 @@ pub(crate) enum SyncVerb {
         /// The file
         file: PathBuf,
     },
+    /// Show what each connection, and each file, brought and took
+    History {
+        /// At most so many, the newest
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
     /// Ask other devices what they have; fetch what is missing here, send what is missing there
     Resync {
         /// Only this conversation (may be repeated) [default: all]

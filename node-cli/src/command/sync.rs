@@ -2,6 +2,7 @@
 
 mod barrier;
 mod bundle;
+mod history;
 mod resync;
 
 use std::time::Duration;
@@ -65,6 +66,7 @@ pub(super) async fn sync(settings: &Settings, request: SyncRequest) -> Result<()
             conversations,
         } => bundle::export(settings, &file, &device, &conversations).await,
         SyncRequest::Import { file } => bundle::import(settings, &file).await,
+        SyncRequest::History { limit } => history::history(settings, limit).await,
         SyncRequest::Resync {
             conversations,
             devices,

@@ -25,6 +25,9 @@ pub(crate) enum SyncRequest {
     Import {
         file: PathBuf,
     },
+    History {
+        limit: usize,
+    },
     Resync {
         conversations: Vec<String>,
         devices: Vec<String>,
@@ -57,6 +60,7 @@ pub(super) fn sync(verb: SyncVerb) -> Result<SyncRequest, Failure> {
             conversations: conversation,
         },
         SyncVerb::Import { file } => SyncRequest::Import { file },
+        SyncVerb::History { limit } => SyncRequest::History { limit },
         SyncVerb::Resync {
             conversation,
             device,

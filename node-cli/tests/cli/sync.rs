@@ -137,12 +137,61 @@ fn a_file_brings_what_no_network_does() {
     let listed = people.bob.lines(&["message", "list", "Harvest"]);
     let texts: Vec<String> = listed.iter().map(|m| text(m, "text")).collect();
     assert_eq!(texts, ["by hand", "across the yard"]);
+    let by_file = last_sync(&people.bob);
+    assert_eq!(by_file["relays"].as_array().unwrap().len(), 0, "{by_file}");
+    assert_eq!(by_file["messages_received"], 2, "{by_file}");
     // Again brings nothing new.
     assert_eq!(people.bob.ok(&["sync", "import", file])["messages"], 0);
     // The relay brings the same records later: nothing comes twice.
     people.exchange();
     assert_eq!(people.bob.lines(&["message", "list", "Harvest"]).len(), 2);
     assert_eq!(conversation(&people.bob)["synced"], true);
+}
+
+/// The newest sync of a device's history.
+fn last_sync(home: &Home) -> serde_json::Value {
+    home.ok(&["sync", "history", "--limit", "1"])
+}
+
+#[test]
+fn the_history_of_syncs_says_what_each_brought_and_took() {
+    let people = People::meet();
+    for text in ["one", "two"] {
+        people
+            .laptop
+            .ok(&["message", "send", "Harvest", text, "--wait", "0"]);
+    }
+    people.laptop.ok(&["sync", "now"]);
+    let sync = last_sync(&people.laptop);
+    assert_eq!(sync["messages_sent"], 2, "{sync}");
+    assert_eq!(sync["messages_received"], 0, "{sync}");
+    assert!(text(&sync, "began") <= text(&sync, "caught_up"), "{sync}");
+    assert!(text(&sync, "caught_up") <= text(&sync, "ended"), "{sync}");
+    let relay = sync["relays"][0].as_str().unwrap();
+    assert!(people.relay().ends_with(relay), "{sync}");
+
+    let before = last_sync(&people.bob)["number"].as_u64().unwrap();
+    let mut running = people.bob.start(&["run"]);
+    running.event("caught_up");
+    running.kill();
+    let killed = last_sync(&people.bob);
+    assert_eq!(killed["number"], before + 1, "{killed}");
+    assert_eq!(killed["messages_received"], 2, "{killed}");
+    assert!(killed["ended"].is_null(), "{killed}");
+    people.bob.ok(&["sync", "now"]);
+    let whole = last_sync(&people.bob);
+    assert_eq!(whole["number"], before + 2, "{whole}");
+    assert!(whole["ended"].is_string(), "{whole}");
+
+    let mut desk = people.bob.start(&["run"]);
+    desk.event("caught_up");
+    people.laptop.ok(&["sync", "resync", "--device", "desk"]);
+    assert_eq!(last_sync(&people.laptop)["answers"], 1);
+    desk.interrupt();
+    assert_eq!(desk.end().code, 0);
+    let all = people.bob.lines(&["sync", "history", "--limit", "1000"]);
+    let mut numbers = all.iter().map(|sync| sync["number"].as_u64().unwrap());
+    assert!((0..).zip(&mut numbers).all(|(at, number)| at == number));
 }
 
 /// What `sheaf doctor` finds, by its word.

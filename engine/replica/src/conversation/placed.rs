@@ -93,6 +93,7 @@ impl Conversation {
     pub(super) fn accept_item(&mut self, inner: &Inner, item: ItemId, context: &mut Context<'_>) {
         self.note_votes(inner);
         self.arrivals = self.arrivals.saturating_add(1);
+        context.stage.figures().item_received();
         self.note_shown(inner, context);
         self.chains.accept(
             inner.device,

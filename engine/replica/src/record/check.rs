@@ -2,6 +2,7 @@
 
 use crate::audit::{AuditEntry, AuditHead};
 use crate::peer::PeerRecord;
+use crate::sync_history::SyncEntry;
 use crate::vault::VaultRecord;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 
 /// Every kind, in the order of its number.
-pub const KINDS: [Kind; 35] = [
+pub const KINDS: [Kind; 36] = [
     Kind::Account,
     Kind::Contact,
     Kind::Conversation,
@@ -50,6 +51,7 @@ pub const KINDS: [Kind; 35] = [
     Kind::Unread,
     Kind::Named,
     Kind::Forgotten,
+    Kind::Sync,
 ];
 
 impl Kind {
@@ -98,6 +100,7 @@ impl Kind {
             Self::Unread => "unread",
             Self::Named => "named",
             Self::Forgotten => "forgotten",
+            Self::Sync => "sync",
         }
     }
 }
@@ -144,5 +147,6 @@ pub fn check(row: &Row) -> Result<(), RecordError> {
         Kind::Unread => decode::<UnreadRecord>(kind, value).map(drop),
         Kind::Named => decode::<NamedRecord>(kind, value).map(drop),
         Kind::Forgotten => decode::<ForgottenRecord>(kind, value).map(drop),
+        Kind::Sync => decode::<SyncEntry>(kind, value).map(drop),
     }
 }

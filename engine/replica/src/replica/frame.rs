@@ -184,6 +184,7 @@ impl Replica {
             });
         }
         if let Some(conversation) = settled.conversation.filter(|_| settled.first) {
+            self.stage.figures().item_sent();
             if !settled.messages.is_empty() {
                 let messages = settled.messages;
                 self.stage.notify(Event::MessagesSent {

@@ -93,6 +93,7 @@ impl Replica {
         if self.account.is_none() {
             return Err(CommandError::NoAccount);
         }
+        self.file = true;
         let (mut taken, mut refused) = (0_u64, Vec::new());
         for record in records {
             let Some(account) = &self.account else { break };

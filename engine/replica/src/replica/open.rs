@@ -31,6 +31,7 @@ use crate::record::{
     decode,
 };
 use crate::stage::Stage;
+use crate::sync_history::SyncHistory;
 use crate::time::Timestamp;
 use crate::topic::Topics;
 use crate::vault::VaultKeeper;
@@ -50,6 +51,7 @@ struct Sorted {
     run: Option<RunRecord>,
     vault: VaultKeeper,
     named: Option<Named>,
+    syncs: SyncHistory,
 }
 
 impl Sorted {
@@ -100,6 +102,7 @@ impl Sorted {
                 self.outbox.insert(record.number, record);
             }
             Kind::Cursor => self.cursors.push(CursorRecord::decode(value)?),
+            Kind::Sync => self.syncs.restore(decode(kind, value)?),
             Kind::Run => self.run = Some(decode(kind, value)?),
             Kind::Named => self.named = Some(Named::restore(&decode(kind, value)?)),
             Kind::Vault => self.vault = VaultKeeper::restore(row)?,
@@ -210,6 +213,8 @@ impl Replica {
             vault: sorted.vault,
             named: sorted.named,
             reporter: Reporter::default(),
+            syncs: sorted.syncs,
+            file: false,
             vault_alarm: None,
             link_sent: super::link::LinkSent::default(),
             run: RunId([0; 16]),

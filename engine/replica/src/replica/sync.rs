@@ -7,6 +7,7 @@ use sheaf_crypto::{ConversationId, DeviceId};
 use super::Replica;
 use crate::command::{CommandError, Reply};
 use crate::conversation::Conversation;
+use crate::sync_history::{Standing, SyncEntry};
 
 /// How far this device's own items went in every conversation at some time: what a barrier waits
 /// for.
@@ -48,6 +49,26 @@ impl Replica {
             asked.extend(of.into_iter().flatten().map(|device| (id, device)));
         }
         Ok(Reply::Resyncing(asked))
+    }
+
+    /// Follows what the present input brought, for the history of syncs.
+    pub(super) fn note_sync(&mut self) {
+        let standing = Standing {
+            relays: self.topics.connected().collect(),
+            caught_up: self.was_caught_up,
+            file: std::mem::take(&mut self.file),
+            figures: std::mem::take(self.stage.figures()),
+        };
+        if self.failed.is_none() {
+            let writes = self.syncs.look(self.now, standing);
+            self.stage.writes(writes);
+        }
+    }
+
+    /// The newest syncs, in order: the last one may still go on.
+    #[must_use]
+    pub fn syncs(&self) -> Vec<SyncEntry> {
+        self.syncs.entries().cloned().collect()
     }
 
     /// How far this device's own items go now.
