@@ -108,6 +108,14 @@ impl ControlLog {
         times.iter().all(|cuts| cuts.iter().any(before))
     }
 
+    /// Whether a device begins at something that is forgotten and that the author of an item who knew
+    /// these cuts did not know.
+    pub(crate) fn begins_after(&self, device: &DeviceId, cuts: &BTreeSet<OperationId>) -> bool {
+        let times = self.forgotten_before(device);
+        let unknown = |cut: &OperationId| !cuts.iter().any(|known| self.saw(known, cut));
+        times.iter().all(|cuts| cuts.iter().any(unknown))
+    }
+
     /// What is to be forgotten: every statement that stands, of a cut that stands and has its window
     /// for itself.
     pub(crate) fn forgettings(&self) -> Vec<(OperationId, Forgetting)> {

@@ -10,7 +10,7 @@ use super::parked::Need;
 use super::{ContentBody, Conversation, Work};
 use crate::command::CommandError;
 use crate::context::Context;
-use crate::control::View;
+use crate::control::{Standing, View};
 use crate::limits;
 
 impl Conversation {
@@ -135,14 +135,21 @@ impl Conversation {
             .filter(|cuts| cuts.iter().all(knows))
             .peekable();
         let knew = |cuts: &BTreeSet<OperationId>| !cuts.iter().any(named);
-        // Of somebody who is out, or was taken in again after a cut that was forgotten, what came before
-        // it and is not here never will.
-        let out = self.control.current().device(&inner.device).is_none();
+        // Of what somebody wrote who was taken out then, or was taken in again after a cut that was
+        // forgotten, what came before that cut and is not here never will.
+        let out = self.wrote_before_ending(inner);
         let chain = self.chains.get(&inner.device, &inner.run);
         let anew = chain.is_none_or(|chain| chain.incarnation != inner.incarnation);
         let after = |cut: &OperationId| out || anew && self.control.saw(&inner.incarnation, cut);
         let forgot = |cut: &OperationId| after(cut) && knows(cut) && named(cut);
         self.forgotten.cuts().any(forgot) || begun.peek().is_some() && !begun.any(knew)
+    }
+
+    /// The grant that an item was written under has ended, whether or not its author is back.
+    fn wrote_before_ending(&self, inner: &Inner) -> bool {
+        let view = self.control.current();
+        let standing = view.standing(&inner.device, &inner.incarnation);
+        matches!(standing, Standing::Ended(_))
     }
 
     /// An item's author did not know that this device's user begins: what comes before it never will.
@@ -166,7 +173,11 @@ impl Conversation {
         inner.dependencies.iter().find(missing)?;
         let mut unmet = self.read_by(inner).filter(missing).peekable();
         unmet.peek()?;
-        if !self.is_newcomer(context) {
+        // Nor can it be told of what somebody wrote before he was taken out, where something was forgotten
+        // since: he may name what only a secret opens that is gone.
+        let forgot = self.forgotten.cuts().next().is_some();
+        let begins = self.is_newcomer(context) || forgot && self.wrote_before_ending(inner);
+        if !begins {
             return unmet.next().copied();
         }
         let own = context.reader();

@@ -157,27 +157,29 @@ impl Conversation {
     }
 
     /// Chains of other devices than the one given: the first item that a device which has everything
-    /// has, and how far it has read. What is kept back is not named as seen.
-    fn required(&self, but: DeviceId) -> impl Iterator<Item = (u32, u64, u64)> {
+    /// has, and how far it has read. What is kept back is not named as seen, nor what only this device has
+    /// of what is forgotten.
+    fn required(&self, but: DeviceId, own: DeviceId) -> impl Iterator<Item = (u32, u64, u64)> {
         let others = self.concerns(&but).into_iter();
         // Of a forked chain devices follow different sides: how far each came cannot be compared.
         let others =
             others.filter(move |of| of.name.0 != but && !self.chains.has_forked(&of.name.0));
-        others.filter_map(|of| {
+        others.filter_map(move |of| {
             let last = *self.frontiers.substance.get(&of.index)?;
             let kept = self.kept_of_chain(of.index).next();
             let last = kept.map_or(last, |((_, seq), _)| last.min(seq.saturating_sub(1)));
-            Some((of.index, of.from, last))
+            let counts = self.fell_out(&own, (&of.name.0, &of.name.1));
+            Some((of.index, of.from, last.min(counts.unwrap_or(last))))
         })
     }
 
     /// Items that a device has not said to have.
-    fn lacks(&self, device: DeviceId) -> u64 {
+    fn lacks(&self, device: DeviceId, own: DeviceId) -> u64 {
         let missing = |(chain, from, last): (u32, u64, u64)| {
             let seen = self.frontiers.seen(&device, chain);
             last.saturating_sub(seen.max(from.saturating_sub(1)))
         };
-        let missing: u64 = self.required(device).map(missing).sum();
+        let missing: u64 = self.required(device, own).map(missing).sum();
         missing.max(u64::from(self.is_unread(&device)))
     }
 
@@ -189,9 +191,10 @@ impl Conversation {
     /// How far this device's own chains go, checkpoints left out.
     pub(crate) fn own_reach(&self, own: DeviceId) -> Vec<(u32, u64)> {
         let chains = self.chains.of_device(&own);
-        let reach = chains.filter_map(|(_, chain)| {
-            let last = self.frontiers.substance.get(&chain.index)?;
-            Some((chain.index, *last))
+        let reach = chains.filter_map(|(run, chain)| {
+            let last = *self.frontiers.substance.get(&chain.index)?;
+            let counts = self.fell_out(&own, (&own, run));
+            Some((chain.index, last.min(counts.unwrap_or(last))))
         });
         reach.collect()
     }
@@ -222,7 +225,7 @@ impl Conversation {
             device: *device,
             user,
             name: String::new(),
-            lacks: self.lacks(*device),
+            lacks: self.lacks(*device, own),
             differs: self
                 .frontiers
                 .differs
@@ -247,7 +250,8 @@ impl Conversation {
             return true;
         }
         self.seen.iter().any(|((device, run), (seq, _))| {
-            let chain = self.chains.get(device, run).filter(|_| *device != own);
+            let named = *device != own && self.fell_out(&own, (device, run)).is_none();
+            let chain = self.chains.get(device, run).filter(|_| named);
             chain.is_some_and(|chain| {
                 let last = self.frontiers.substance.get(&chain.index);
                 let last = last.copied().unwrap_or(0).min(*seq);
@@ -357,7 +361,7 @@ impl Conversation {
         let seen = self.seen.iter().filter(|((device, run), (seq, _))| {
             let chain = self.chains.get(device, run);
             (*device, *run) != (own, self.own_run(context))
-                && !(*device == own && self.fell_out(device, run))
+                && self.fell_out(&own, (device, run)).is_none()
                 && chain.is_some_and(|c| self.frontiers.seen(&own, c.index) < *seq)
         });
         let seen = seen.map(|((device, run), (seq, item))| Dependency {
@@ -388,7 +392,7 @@ impl Conversation {
         let comparable = self.is_part(context)
             && !self.is_newcomer(context)
             && !here.documents.is_empty()
-            && self.lacks(inner.device) == 0;
+            && self.lacks(inner.device, context.account.device()) == 0;
         if !comparable {
             return;
         }

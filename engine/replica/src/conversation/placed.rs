@@ -127,12 +127,9 @@ impl Conversation {
     pub(super) fn dependencies(&mut self, own: (DeviceId, RunId)) -> Vec<Dependency> {
         self.vouch_due = false;
         let named = self.new_cuts((&own.0, &own.1));
-        let late =
-            |(device, run): &(DeviceId, RunId)| *device == own.0 && self.fell_out(device, run);
-        let seen = self
-            .seen
-            .iter()
-            .filter(|(chain, _)| **chain != own && !late(chain));
+        let seen = self.seen.iter().filter(|((device, run), _)| {
+            (*device, *run) != own && self.fell_out(&own.0, (device, run)).is_none()
+        });
         let seen = seen.map(|((device, run), (seq, item))| Dependency {
             device: *device,
             run: *run,

@@ -55,8 +55,7 @@ impl Conversation {
         incarnation: &OperationId,
     ) -> bool {
         // What somebody builds on who is heard cannot wait: what he writes would be lost.
-        let vouched = self.chains.vouched(device, run);
-        let vouched = vouched.max(self.forks.vouched(device, run));
+        let vouched = self.vouched_to(device, run);
         let standing = self.control.current().standing(device, incarnation);
         // Of a device that is shown to fork all devices take in the same, quarantine or not.
         let proved = matches!(standing, Standing::Forked(_));
@@ -74,18 +73,36 @@ impl Conversation {
         }
     }
 
-    /// Whether a run of this device ends with what it wrote while it did not know that it was out, and
-    /// what nobody vouches for. It may write again, and names it no longer where the log holds a statement
-    /// that lets keys be forgotten: who has forgotten could never read it, and would wait for it for ever.
-    pub(super) fn fell_out(&self, device: &DeviceId, run: &RunId) -> bool {
+    fn vouched_to(&self, device: &DeviceId, run: &RunId) -> u64 {
+        let vouched = self.chains.vouched(device, run);
+        vouched.max(self.forks.vouched(device, run))
+    }
+
+    /// The last item to be named of a run that ends with what its author wrote while he did not know
+    /// that he was out. He may write again, and where the log holds a statement that lets keys be
+    /// forgotten he names the rest no longer: who has forgotten could never read it, and would wait for it
+    /// for ever. Nor does any device that was brought in after the statement, whoever vouches for it,
+    /// unless the author knew the cut: there a chain can begin.
+    pub(super) fn fell_out(
+        &self,
+        own: &DeviceId,
+        (device, run): (&DeviceId, &RunId),
+    ) -> Option<u64> {
         let view = self.control.current();
-        let Some(chain) = self.chains.get(device, run) else {
-            return false;
+        if view.forgets.is_empty() {
+            return None;
+        }
+        let chain = self.chains.get(device, run)?;
+        let Standing::Ended(removals) = view.standing(device, &chain.incarnation) else {
+            return None;
         };
-        let ended = view.standing(device, &chain.incarnation);
-        !view.forgets.is_empty()
-            && matches!(ended, Standing::Ended(_))
-            && self.stands_back(device, run, chain.head, &chain.incarnation)
+        let frontier = self.control.frontier(&removals, device, run);
+        let last = match self.control.begins_after(own, &chain.cuts) {
+            true => frontier,
+            false if device == own => frontier.max(self.vouched_to(device, run)),
+            false => return None,
+        };
+        (chain.head > last).then_some(last)
     }
 
     /// What waits here and would count. Of who is out, a part of his chain may never come: it is sealed

@@ -1,10 +1,12 @@
 //! Devices that come in after a statement begin at its cut, and what comes late is not waited for.
 
 use sheaf_crypto::{EpochId, Role};
+use sheaf_protocol::TopicId;
 use sheaf_replica::record::Kind;
 use sheaf_replica::{Command, CommandError, Event, Keep, Reply};
 use std::collections::BTreeSet;
 
+use crate::relay::Log;
 use crate::world::{ALICE, BOB, Disk, MALLORY, Peer, World};
 use crate::{
     ALL, away, back, device, envelopes, forget, goes_on, has_forgotten, held, holds_any, prepared,
@@ -344,4 +346,137 @@ fn what_was_kept_back_and_erased_is_never_built_on() {
     has_forgotten(&world, &[ALICE, BOB], &old, &before);
     assert_eq!(kept_back(&world), 1);
     goes_on(&mut world, &[ALICE, BOB]);
+}
+
+/// What a device is shown of a forgetting that it was away for: the cut and the secrets after it, and
+/// nothing else that was published since.
+fn only_the_cut(world: &mut World, before: &Log, topics: &[TopicId], places: &[usize]) {
+    let of_cut = topics.iter().flat_map(|topic| {
+        let of_topic = world.log.0[topic].iter();
+        of_topic.skip(before.0[topic].len()).take(2)
+    });
+    let told: BTreeSet<Vec<u8>> = before.0.values().flatten().chain(of_cut).cloned().collect();
+    let later = published(world).into_iter();
+    let later: Vec<Vec<u8>> = later.filter(|record| !told.contains(record)).collect();
+    for place in places {
+        world.peers[*place].feed.hidden.extend(later.clone());
+    }
+}
+
+/// Comes to the relay, and goes before it acknowledges anything.
+fn drop_in(world: &mut World, place: usize) {
+    world.peers[place].link_up();
+    world.settle();
+    let knows = shown(world, place);
+    assert_eq!((knows.forgetting, knows.since), (None, None), "{place}");
+}
+
+/// Mallory comes to know of a cut, and not yet that it is forgotten, that he was removed for it and is
+/// brought back. What he writes under it counts, and what he wrote before it is his alone.
+fn who_knows_the_cut_alone(restarted: bool, linked: bool) {
+    let mut world = prepared();
+    let mut his = vec![MALLORY];
+    if linked {
+        his.push(link(&mut world, MALLORY));
+        rest(&mut world);
+    }
+    let all: Vec<usize> = [ALICE, BOB].into_iter().chain(his.clone()).collect();
+    let (conversation, user) = (world.conversation, crate::user(&world, MALLORY));
+    let old = held(&world, ALICE);
+    let mut feeds = Vec::new();
+    for place in his.iter().rev() {
+        away(&mut world, *place);
+        feeds.push(std::mem::take(&mut world.peers[*place].feed));
+    }
+    world.send(MALLORY, "before");
+    let (before, topics) = (world.log.clone(), shown(&world, ALICE).topics);
+    forget(&mut world);
+    world.ask(ALICE, Command::RemoveMember { conversation, user });
+    rest(&mut world);
+    assert!(!holds_any(&world, ALICE, &old) && !holds_any(&world, BOB, &old));
+    let add = Command::AddMember {
+        conversation,
+        user,
+        role: Role::Writer,
+    };
+    world.ask(ALICE, add);
+    world.send(ALICE, "meanwhile");
+    rest(&mut world);
+    for place in &his {
+        world.peers[*place].feed = feeds.pop().unwrap();
+    }
+    only_the_cut(&mut world, &before, &topics, &his);
+    away(&mut world, ALICE);
+    away(&mut world, BOB);
+    drop_in(&mut world, MALLORY);
+    if restarted {
+        // He names his earlier run as seen, of which the others cannot read the last item.
+        world.restart(MALLORY);
+        drop_in(&mut world, MALLORY);
+    }
+    world.send(MALLORY, "under the cut");
+    for place in &his {
+        drop_in(&mut world, *place);
+        assert!(
+            texts(&world, *place).ends_with(&["before".to_owned(), "under the cut".to_owned()])
+        );
+    }
+    for place in &his {
+        away(&mut world, *place);
+    }
+    back(&mut world, ALICE);
+    back(&mut world, BOB);
+    for place in his.iter().rev() {
+        world.peers[*place].feed.reveal();
+        back(&mut world, *place);
+        world.send(*place, "back again");
+        rest(&mut world);
+    }
+    all_but_one_message_is_everywhere(&mut world, &all, &old);
+}
+
+/// Twice, with a restart: whoever has it, "before" is read by nobody else, and all the rest by everybody.
+fn all_but_one_message_is_everywhere(world: &mut World, all: &[usize], old: &BTreeSet<EpochId>) {
+    for round in 0..2 {
+        for place in all {
+            world.send(*place, &format!("{round} of {place}"));
+        }
+        rest(world);
+        let read = |place: usize| -> Vec<String> {
+            let texts = texts(world, place).into_iter();
+            texts.filter(|text| text != "before").collect()
+        };
+        for place in all.iter().copied() {
+            let shown = shown(world, place);
+            assert_eq!((shown.parked, shown.waiting), (0, Vec::new()), "{place}");
+            assert_eq!(read(place), read(ALICE), "{place}");
+            assert!(read(place).contains(&"under the cut".to_owned()), "{place}");
+            assert!(!holds_any(world, place, old), "{place}");
+            assert!(shown.synced, "{place} {:#?}", shown.peers);
+        }
+        for place in all {
+            world.restart(*place);
+        }
+        rest(world);
+    }
+}
+
+#[test]
+fn who_knows_the_cut_alone_and_was_brought_back_goes_on() {
+    who_knows_the_cut_alone(false, false);
+}
+
+#[test]
+fn so_does_who_was_restarted_in_between() {
+    who_knows_the_cut_alone(true, false);
+}
+
+#[test]
+fn so_do_two_devices() {
+    who_knows_the_cut_alone(false, true);
+}
+
+#[test]
+fn so_do_two_devices_and_one_was_restarted_in_between() {
+    who_knows_the_cut_alone(true, true);
 }

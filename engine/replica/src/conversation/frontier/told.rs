@@ -61,7 +61,7 @@ impl Conversation {
     pub(in crate::conversation) fn all_have_everything(&self, own: DeviceId) -> bool {
         let view = self.control.current();
         let mut others = view.live().filter(|(device, _)| **device != own).peekable();
-        others.peek().is_some() && others.all(|(device, _)| self.lacks(*device) == 0)
+        others.peek().is_some() && others.all(|(device, _)| self.lacks(*device, own) == 0)
     }
 
     /// Takes over that some devices have said to have chains up to given places.
