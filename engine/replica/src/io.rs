@@ -321,6 +321,14 @@ pub enum Event {
         /// Epochs whose secret was held.
         epochs: u64,
     },
+    /// This device is back in a conversation that it did not know to be out of. What it wrote meanwhile
+    /// may have reached nobody, and will not: it lies before a cut that is forgotten.
+    LeftBehind {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Messages and other items.
+        items: u64,
+    },
     /// A segment is here again, proved to be what it was.
     SegmentFetched {
         /// The conversation.

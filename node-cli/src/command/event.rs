@@ -306,6 +306,20 @@ fn describe_segment(event: &Event) -> Option<(Value, String)> {
             }),
             format!("{epochs} keys of {conversation} from before a cut are erased here"),
         ),
+        Event::LeftBehind {
+            conversation,
+            items,
+        } => (
+            json!({
+                "event": "left_behind",
+                "conversation": id(conversation),
+                "items": items,
+            }),
+            format!(
+                "{items} items written here while you were out of {conversation} may have reached \
+                 nobody: what is before a cut is forgotten; write again what matters"
+            ),
+        ),
         Event::SegmentFetched {
             conversation,
             segment,

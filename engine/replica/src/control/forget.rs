@@ -85,6 +85,12 @@ impl ControlLog {
         brought.map(|(id, _)| *id).collect()
     }
 
+    /// Whether an operation brings a device in.
+    pub(crate) fn brings_in(&self, operation: &OperationId, device: &DeviceId) -> bool {
+        let entry = self.entries.get(operation);
+        entry.is_some_and(|entry| entry.facts.devices.contains_key(device))
+    }
+
     /// For each time that a device was brought in: the cuts that it begins at because what lies before
     /// them is forgotten. Of several times any counts.
     pub(super) fn forgotten_before(&self, device: &DeviceId) -> Vec<BTreeSet<OperationId>> {

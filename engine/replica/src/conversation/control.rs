@@ -51,6 +51,7 @@ impl Conversation {
         self.note_operation(&signed.id(), &operation, context);
         self.learn_secrets(&operation, context);
         self.after_operation(&operation, context);
+        self.note_left_behind(&signed.id(), context);
         Ok(true)
     }
 

@@ -435,6 +435,15 @@ fn who_knows_the_cut_alone(restarted: bool, linked: bool) {
         world.send(*place, "back again");
         rest(&mut world);
     }
+    let told = |place: usize| {
+        let events = world.peers[place].events.iter();
+        events
+            .filter(|event| matches!(event, Event::LeftBehind { items: 1, .. }))
+            .count()
+    };
+    for place in all.iter().copied() {
+        assert_eq!(told(place), usize::from(place == MALLORY), "{place}");
+    }
     all_but_one_message_is_everywhere(&mut world, &all, &old);
 }
 

@@ -6,6 +6,7 @@ use super::super::Conversation;
 use crate::chain::Place;
 use crate::context::Context;
 use crate::control::Standing;
+use crate::io::Event;
 
 impl Conversation {
     /// Something came that a forgotten secret would open, or one that is about to be. Once it is said.
@@ -37,6 +38,32 @@ impl Conversation {
             && cuts.any(|cut| self.control.is_before(epoch, &cut))
             && self.stands_back(&inner.device, &inner.run, inner.seq, &inner.incarnation)
             && !self.is_waiting()
+    }
+
+    /// This device is brought in again. Said is how much it wrote while it did not know that it was out and
+    /// before it knew what is forgotten: nobody waits for that, and nobody names it.
+    pub(in crate::conversation) fn note_left_behind(
+        &mut self,
+        operation: &OperationId,
+        context: &mut Context<'_>,
+    ) {
+        let own = context.account.device();
+        if self.control.current().forgets.is_empty() || !self.control.brings_in(operation, &own) {
+            return;
+        }
+        let items = self.left_behind(&context.reader());
+        if items == 0 {
+            return;
+        }
+        let what = format!(
+            "{items} items that were written here meanwhile may have reached nobody: what lies before a cut is forgotten"
+        );
+        let this = "this device".to_owned();
+        context.stage.note(what, this, Some(self.id));
+        context.stage.notify(Event::LeftBehind {
+            conversation: self.id,
+            items,
+        });
     }
 
     /// Gives operations their places that others name as seen and whose records are not read here any

@@ -8,6 +8,7 @@ use sheaf_crypto::{Dependency, DeviceId, Inner, OperationId, RunId};
 use super::super::Conversation;
 use super::Frontiers;
 use crate::chain::Chain;
+use crate::control::{Reader, Standing};
 use crate::limits;
 
 /// By chain index: the first item that names each cut as seen.
@@ -122,6 +123,26 @@ impl Conversation {
             })
         });
         concern.collect()
+    }
+
+    /// Items that a device wrote after the last one that counts of a membership that has ended, and
+    /// before the first one that can be read from where it begins now. Checkpoints are no matter.
+    pub(in crate::conversation) fn left_behind(&self, reader: &Reader) -> u64 {
+        let beginnings = self.control.beginnings(reader);
+        let view = self.control.current();
+        let chains = self.chains.of_device(&reader.1);
+        let left = chains.filter_map(|(run, chain)| {
+            let Standing::Ended(removals) = view.standing(&reader.1, &chain.incarnation) else {
+                return None;
+            };
+            let counts = self.control.frontier(&removals, &reader.1, run);
+            let counts = counts.max(chain.vouched).max(chain.first.saturating_sub(1));
+            let last = *self.frontiers.substance.get(&chain.index)?;
+            let begins = self.begins(chain, &beginnings);
+            let last = begins.map_or(last, |begins| last.min(begins.saturating_sub(1)));
+            Some(last.saturating_sub(counts))
+        });
+        left.sum()
     }
 
     /// The first item of a chain whose author knew all cuts of one of some sets.
